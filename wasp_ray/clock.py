@@ -1,0 +1,29 @@
+"""The only module that imports `time`: monotonic ns inside a node, wall time at its edge. It must not decide anything."""
+
+from __future__ import annotations
+
+import time
+
+now_ns = time.monotonic_ns
+"""Monotonic clock of this machine, ns; the same for all processes of a node (CLOCK_MONOTONIC)."""
+
+process_cpu_ns = time.process_time_ns
+"""CPU time of this process, ns, user and system."""
+
+sleep_s = time.sleep
+"""Blocks the calling thread for the given seconds; only for threads that nothing has to interrupt."""
+
+wall_s = time.time
+"""Seconds since the epoch."""
+
+
+def wall_iso(at_s: float | None = None) -> str:
+    """UTC with milliseconds, `2026-01-31T12:00:00.000Z`; now, or the given seconds since the epoch."""
+    at = time.time() if at_s is None else at_s
+    whole, milli = divmod(round(at * 1000), 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)) + f".{milli:03d}Z"
+
+
+def stamp() -> str:
+    """Local time for names of files, `20260131-120000`."""
+    return time.strftime("%Y%m%d-%H%M%S")

@@ -1,0 +1,1 @@
+"""The shared memory between workers and aggregator: records, rings, slabs, the control block."""
