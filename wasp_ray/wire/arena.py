@@ -1,0 +1,194 @@
+"""The one shared memory of a node: control block, then a slab of rings for each generator. It owns the layout and the mapping.
+
+Slab g holds R rings of equal size: R headers of 32 words, R in-flight tables of F entries, R times S slots, each
+region page-aligned, so that a reader sees all headers (and all tables) as one array.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from wasp_ray.errors import BadInput
+from wasp_ray.wire.record import SLOT_BYTES
+
+PAGE = 4096
+HEADER_WORDS = 32
+ENTRY_WORDS = 4
+"""An in-flight entry: call number (0 = free), due ns, start ns, user."""
+CONTROL_BYTES = 64 * 1024
+
+
+class Header:
+    """Word numbers of a ring's header. The worker writes all but TAIL, which has a cache line of its own."""
+
+    HEAD = 0  # slots published
+    BEGUN = 1  # calls begun
+    LOST = 2  # calls whose end found no room
+    NEXT_TICK = 3  # rate: the next tick of this worker's own numbering
+    LOST_REQUESTS = 4  # requests that found no room
+    RING_WAIT_NS = 5  # time waited for room
+    STATE = 6
+    STATE_SINCE = 7  # monotonic ns
+    DROPPED_LIMIT = 8
+    DROPPED_GENERATOR = 9
+    DROPPED_STOPPED = 10
+    SKIPPED_PACES = 11
+    HEARTBEAT = 12  # monotonic ns, event loops only
+    ACTIVE_USERS = 13
+    OVERFLOWED_STRINGS = 14
+    TAIL = 24  # slots taken by the aggregator
+
+
+class State:
+    """Values of Header.STATE."""
+
+    EMPTY = 0
+    SETUP = 1
+    READY = 2
+    RUNNING = 3
+    TEARDOWN = 4
+    DONE = 5  # left as the schedule wanted it
+    STOPPED_ITSELF = 6  # StopUser, or the feeder is used up: not replaced
+    SETUP_FAILED = 7
+    BROKEN = 8  # the engine's part of the worker failed
+
+
+@dataclass(frozen=True, slots=True)
+class SlabLayout:
+    """Where a slab lies: `rings` rings of `slots` slots (a power of two) and `entries` in-flight entries."""
+
+    rings: int
+    slots: int
+    entries: int
+    offset: int = 0
+
+    @property
+    def entries_offset(self) -> int:
+        """Byte offset of the in-flight tables."""
+        return self.offset + _pages(self.rings * HEADER_WORDS * 8)
+
+    @property
+    def slots_offset(self) -> int:
+        """Byte offset of the slots."""
+        return self.entries_offset + _pages(self.rings * self.entries * ENTRY_WORDS * 8)
+
+    @property
+    def end(self) -> int:
+        """Byte offset behind the slab."""
+        return self.slots_offset + _pages(self.rings * self.slots * SLOT_BYTES)
+
+    def header_word(self, ring: int) -> int:
+        """Index of the first header word of a ring in the arena seen as u64."""
+        return self.offset // 8 + ring * HEADER_WORDS
+
+    def entry_word(self, ring: int, entry: int) -> int:
+        """Index of the first word of an in-flight entry in the arena seen as u64."""
+        return self.entries_offset // 8 + (ring * self.entries + entry) * ENTRY_WORDS
+
+    def slot_byte(self, ring: int) -> int:
+        """Byte offset of a ring's first slot."""
+        return self.slots_offset + ring * self.slots * SLOT_BYTES
+
+    def to_data(self) -> dict[str, int]:
+        """The layout as JSON-able data."""
+        return asdict(self)
+
+
+def _pages(size: int) -> int:
+    return -(-size // PAGE) * PAGE
+
+
+def lay_out(shapes: Sequence[tuple[int, int, int]]) -> list[SlabLayout]:
+    """Slabs of (rings, slots, entries), one behind the other, after the control block."""
+    at = CONTROL_BYTES
+    slabs = []
+    for rings, slots, entries in shapes:
+        slab = SlabLayout(rings, slots, entries, at)
+        slabs.append(slab)
+        at = slab.end
+    return slabs
+
+
+class Arena:
+    """A mapped arena: `bytes` and `words` are views of the same memory, little-endian u64 for the words."""
+
+    def __init__(self, slabs: Sequence[SlabLayout], memory: mmap.mmap, fd: int | None) -> None:
+        self.slabs = list(slabs)
+        self.memory = memory
+        self.fd = fd
+        self.bytes = memoryview(memory)
+        self.words = self.bytes.cast("Q")
+
+    @classmethod
+    def create(cls, slabs: Sequence[SlabLayout], *, shared: bool) -> Arena:
+        """A new arena: a memfd with all its pages allocated (no late SIGBUS), or anonymous memory for one process.
+
+        Raises BadInput when the machine has no room for it.
+        """
+        size = slabs[-1].end if slabs else CONTROL_BYTES
+        if not shared:
+            return cls(slabs, mmap.mmap(-1, size), None)
+        fd = os.memfd_create("wasp_ray", os.MFD_CLOEXEC)
+        try:
+            os.posix_fallocate(fd, 0, size)
+            return cls(slabs, mmap.mmap(fd, size), fd)
+        except OSError as exc:
+            os.close(fd)
+            raise BadInput(
+                f"the rings of this load need {size / 2**20:,.0f} MiB of shared memory, the machine refused it"
+                f" ({exc.strerror}): use fewer users, users_per_process=, or a machine with more memory"
+            ) from exc
+
+    @classmethod
+    def attach(cls, slabs: Sequence[SlabLayout], fd: int) -> Arena:
+        """Maps an arena another process made; keeps the descriptor."""
+        return cls(slabs, mmap.mmap(fd, slabs[-1].end if slabs else CONTROL_BYTES), fd)
+
+    def read(self, gen: int, ring: int, word: int) -> int:
+        """One header word of a ring."""
+        return self.words[self.slabs[gen].header_word(ring) + word]
+
+    def write(self, gen: int, ring: int, word: int, value: int) -> None:
+        """Stores one header word of a ring."""
+        self.words[self.slabs[gen].header_word(ring) + word] = value
+
+    def reset(self, gen: int, ring: int) -> None:
+        """Zeroes a ring's header and in-flight table; only when its worker is gone and its last record taken."""
+        slab = self.slabs[gen]
+        first = slab.header_word(ring)
+        for word in range(first, first + HEADER_WORDS):
+            self.words[word] = 0
+        first = slab.entry_word(ring, 0)
+        for word in range(first, first + slab.entries * ENTRY_WORDS, ENTRY_WORDS):
+            self.words[word] = 0
+
+    def entries(self, gen: int, ring: int) -> list[tuple[int, int, int, int]]:
+        """The calls in flight of a ring: (call number, due ns, start ns, user)."""
+        slab, words = self.slabs[gen], self.words
+        first = slab.entry_word(ring, 0)
+        return [
+            (words[at], words[at + 1], words[at + 2], words[at + 3])
+            for at in range(first, first + slab.entries * ENTRY_WORDS, ENTRY_WORDS)
+            if words[at]
+        ]
+
+    def close(self) -> None:
+        """Unmaps and closes; what still refers to the memory keeps it until then."""
+        self.words.release()
+        self.bytes.release()
+        try:
+            self.memory.close()
+        except BufferError:  # an abandoned thread of the inline runtime still holds its ring
+            pass
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+
+
+def has_memfd() -> bool:
+    """Whether this system can share memory between processes without a name."""
+    return sys.platform == "linux" and hasattr(os, "memfd_create")

@@ -1,0 +1,92 @@
+"""The control block: what the generator tells all workers without a message. One writer (the generator), many readers.
+
+The exceptions are ASK_STOP, which workers raise, and the shared call counter. Times are monotonic ns.
+"""
+
+from __future__ import annotations
+
+from wasp_ray.wire.arena import Arena
+
+NEVER = 2**63 - 1
+"""A time that does not come; fits a signed word."""
+
+_START, _PAUSE_MARK, _PAUSE_BASE_OLD, _PAUSE_BASE_NEW, _PAUSED = 0, 1, 2, 3, 4
+_FIRST, _SIZE = 16, 16
+
+
+class Word:
+    """Word numbers within a generator's part of the block."""
+
+    RUN_LIMIT = 0  # users below this id may begin a call now: all that the hot loop reads
+    KEEP_LIMIT = 1  # users from this id on leave
+    STOP_NS = 2  # nothing due after this instant is fired; written once
+    FIRE_UNTIL_NS = 3  # overdue ticks may start until then
+    GRACE_NS = 4  # calls still in flight then are ended
+    ASK_STOP = 5  # raised by workers: 1 = context.stop() or a used-up feeder, 2 = fail_on_error
+    WORKERS = 6  # rate: workers that share the ticks
+
+
+class Control:
+    """A view of the control block; cheap to make, shared by fork."""
+
+    def __init__(self, arena: Arena) -> None:
+        self.words = arena.words
+
+    @staticmethod
+    def at(gen: int, word: int) -> int:
+        """Index of a generator's word in `words`."""
+        return _FIRST + gen * _SIZE + word
+
+    def initialise(self, generators: int) -> None:
+        """Before the first worker: nothing runs, nothing stops."""
+        self.words[_START] = NEVER
+        for gen in range(generators):
+            for word in (Word.STOP_NS, Word.FIRE_UNTIL_NS, Word.GRACE_NS):
+                self.words[self.at(gen, word)] = NEVER
+
+    def get(self, gen: int, word: int) -> int:
+        """A generator's word."""
+        return self.words[_FIRST + gen * _SIZE + word]
+
+    def set(self, gen: int, word: int, value: int) -> None:
+        """Stores a generator's word."""
+        self.words[_FIRST + gen * _SIZE + word] = value
+
+    @property
+    def start_ns(self) -> int:
+        """t = 0, NEVER before it is known."""
+        return self.words[_START]
+
+    def start(self, at_ns: int) -> None:
+        """Fixes t = 0."""
+        self.words[_PAUSE_MARK] = NEVER
+        self.words[_PAUSE_BASE_OLD] = self.words[_PAUSE_BASE_NEW] = at_ns
+        self.words[_START] = at_ns
+
+    @property
+    def paused(self) -> bool:
+        """Whether the schedule's clock stands still."""
+        return self.words[_PAUSED] != 0
+
+    def pause(self, at_schedule_ns: int) -> None:
+        """Stops the schedule's clock: what is due after `at_schedule_ns` waits."""
+        self.words[_PAUSE_BASE_OLD] = self.words[_PAUSE_BASE_NEW]
+        self.words[_PAUSE_MARK] = at_schedule_ns
+        self.words[_PAUSED] = 1
+
+    def resume(self, paused_ns: int) -> None:
+        """Goes on; all that was not due yet is `paused_ns` later."""
+        self.words[_PAUSE_BASE_NEW] = self.words[_PAUSE_BASE_OLD] + paused_ns
+        self.words[_PAUSED] = 0
+
+    def absolute_ns(self, schedule_ns: int) -> int:
+        """The monotonic instant of a schedule instant, NEVER while a pause holds it back."""
+        if schedule_ns <= self.words[_PAUSE_MARK]:
+            return self.words[_PAUSE_BASE_OLD] + schedule_ns
+        return NEVER if self.words[_PAUSED] else self.words[_PAUSE_BASE_NEW] + schedule_ns
+
+    def schedule_ns(self, now_ns: int) -> int:
+        """The schedule's instant at a monotonic one; stands still in a pause. Negative before the start."""
+        if self.words[_PAUSED]:
+            return self.words[_PAUSE_MARK]
+        return now_ns - self.words[_PAUSE_BASE_NEW]
