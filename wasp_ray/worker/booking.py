@@ -1,0 +1,288 @@
+"""Turns what calls do into records: exactly one that ends the call, one for each request. It must not decide when calls run.
+
+Rules (docs/meaning.md): raised = failed; a returned Response decides; None = ok; a request that failed makes its call
+failed. A hand-made Response, or a call without any request, is booked under its group as well.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any
+
+from wasp_ray.clock import now_ns
+from wasp_ray.errors import RestartUser, StopUser
+from wasp_ray.load.actors import Response
+from wasp_ray.load.locate import trim_traceback
+from wasp_ray.wire.arena import Header
+from wasp_ray.wire.record import MAX_DATA_BYTES, MAX_ERROR_BYTES, MAX_NAME_BYTES, Flag, Kind, Outcome, head_bits
+from wasp_ray.wire.ring import RingWriter
+from wasp_ray.worker.host import Host
+from wasp_ray.worker.notes import Notes
+
+SETUP_GROUP = "setup"
+ASK_STOP, ASK_FAIL = 1, 2
+
+
+class CallState:
+    """One call in flight."""
+
+    __slots__ = ("closed", "due", "entry", "failed", "number", "opened", "requests", "seen", "start", "task", "tick", "user", "waited")
+
+    def __init__(self, user: int) -> None:
+        self.user = user
+        self.number = 0
+        self.due = 0
+        self.start = 0
+        self.entry = 0  # first word of its in-flight entry
+        self.tick = -1
+        self.waited = False
+        self.task: Any = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Ready for the next call of the same user."""
+        self.opened = False  # a request has begun
+        self.requests = 0
+        self.failed = False  # a request failed
+        self.closed = False  # booked; what comes later is not its own
+        self.seen: BaseException | None = None  # already booked by a request
+
+
+current_call: ContextVar[CallState | None] = ContextVar("wasp_ray_call", default=None)
+
+
+class TimedGroup:
+    """The `with self.group(name)` block."""
+
+    __slots__ = ("_booker", "_call", "_due", "_error", "_name", "_start", "status")
+
+    def __init__(self, booker: Booker, call: CallState | None, name: str) -> None:
+        self._booker = booker
+        self._call = call
+        self._name = name
+        self._error = ""
+        self.status: str | int = ""
+
+    def fail(self, why: str) -> None:
+        """Books the request as failed."""
+        self._error = str(why) or "failed"
+
+    def __enter__(self) -> TimedGroup:
+        self._start = self._due = now_ns()
+        call = self._call
+        if call is not None and not call.opened:
+            call.opened = True
+            self._due = call.due
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        end = now_ns()
+        call = self._call
+        if exc is not None and not isinstance(exc, StopUser):
+            if call is not None and call.closed:  # cancelled at its deadline, booked already
+                return
+            if call is None or call.seen is not exc:
+                self._error = self._error or describe(exc)
+                self._booker.tell(self._error, self._name, exc)
+            self._error = self._error or describe(exc)
+            if call is not None:
+                call.seen = exc
+        self._booker.request(call, self._due, self._start, end, self._name, status=self.status, error=self._error)
+
+
+class Booker:
+    """Books the calls of one worker. One thread (or event loop) uses it at a time, except for threads of user code."""
+
+    def __init__(self, host: Host, writer: RingWriter, notes: Notes) -> None:
+        part = host.part
+        self._host, self._part, self._writer, self._notes = host, part, writer, notes
+        self._words = host.arena.words
+        self._begun_word = host.header(Header.BEGUN)
+        self._lost_word = host.header(Header.LOST)
+        self._lost_requests_word = host.header(Header.LOST_REQUESTS)
+        self._sampler = random.Random(host.seed ^ host.ring)
+        self.begun = 0
+        self.sync_call: CallState | None = None
+        self.default_group = part.name
+
+    # -- calls
+
+    def begin(self, call: CallState, due: int, start: int) -> None:
+        """Counts a call begun, before user code runs. `call.entry` must be a free in-flight entry."""
+        words, entry = self._words, call.entry
+        self.begun = number = self.begun + 1
+        call.number, call.due, call.start = number, due, start
+        words[entry + 1] = due
+        words[entry + 2] = start
+        words[entry + 3] = call.user
+        words[entry] = number
+        words[self._begun_word] = number
+
+    def free_entry(self, call: CallState) -> None:
+        """The call's entry may be used again."""
+        self._words[call.entry] = 0
+
+    def returned(self, call: CallState, result: object, end: int, group: str) -> bool:
+        """Books a call that returned; False when it counts as failed."""
+        if result is None:
+            outcome = Outcome.FAILED if call.failed else Outcome.OK
+            self._end_call(call, end, outcome, group, in_group=call.requests == 0)
+            return outcome == Outcome.OK
+        if not isinstance(result, Response):
+            error = f"call() returned {type(result).__name__}: expected a Response or None"
+            self._end_call(call, end, Outcome.FAILED, group, in_group=call.requests == 0, error=error)
+            return False
+        return self._returned_response(call, result, end, group)
+
+    def _returned_response(self, call: CallState, result: Response, end: int, group: str) -> bool:
+        own = Outcome.OK
+        if result.timeout:
+            own = Outcome.TIMEOUT
+        elif result.failed or result.error:
+            own = Outcome.FAILED
+        outcome = Outcome.FAILED if own == Outcome.OK and call.failed else own
+        if result.recorded:
+            self._end_call(call, end, outcome, group, in_group=False)
+            return outcome == Outcome.OK
+        name = result.group or group
+        if outcome != own:  # the Response is fine, a request before it was not: two facts, two records
+            self._publish(call.due, call.start, end, own, Flag.IN_GROUP, name, call, result)
+            self._end_call(call, end, outcome, group, in_group=False)
+            return False
+        self._publish(call.due, call.start, end, own, Flag.ENDS_CALL | Flag.IN_GROUP, name, call, result)
+        return outcome == Outcome.OK
+
+    def raised(self, call: CallState, exc: BaseException, end: int, group: str) -> bool:
+        """Books a call that raised; False when it counts as failed (StopUser does not)."""
+        if isinstance(exc, StopUser):
+            self._end_call(call, end, Outcome.FAILED if call.failed else Outcome.OK, group, in_group=call.requests == 0)
+            return not call.failed
+        error = ""
+        if call.seen is not exc:
+            error = describe(exc)
+            self.tell(error, group, exc)
+        self._end_call(call, end, Outcome.FAILED, group, in_group=call.requests == 0, error=error)
+        return False
+
+    def timed_out(self, call: CallState, deadline: int, group: str) -> None:
+        """Books a call at its deadline; what it does later is not counted."""
+        self._end_call(call, deadline, Outcome.TIMEOUT, group, in_group=True)
+        call.closed = True
+
+    def interrupted(self, call: CallState, end: int, group: str) -> None:
+        """Books a call that graceful_stop ended; in the ledger only."""
+        self._end_call(call, end, Outcome.INTERRUPTED, group, in_group=False)
+        call.closed = True
+
+    def failed_call(self) -> None:
+        """After a call that failed: ends the Generator when it asked for that."""
+        if self._part.fail_on_error:
+            self._host.ask_stop(ASK_FAIL)
+
+    def _end_call(self, call: CallState, end: int, outcome: int, group: str, *, in_group: bool, error: str = "") -> None:
+        flags = Flag.ENDS_CALL | Flag.IN_GROUP if in_group else Flag.ENDS_CALL
+        self._publish(call.due, call.start, end, outcome, flags, group, call, None, error)
+
+    # -- requests
+
+    def current(self) -> CallState | None:
+        """The call that user code is in: of this task, or the only one of a sync worker."""
+        return self.sync_call or current_call.get()
+
+    def group(self, name: str) -> TimedGroup:
+        """A timed block of the running call."""
+        return TimedGroup(self, self.current(), str(name))
+
+    def record(self, group: str, service_s: float, status: object, error: str, bytes_in: int, bytes_out: int) -> None:
+        """A request that user code timed: it ended now."""
+        end = now_ns()
+        start = end - max(0, int(service_s * 1e9))
+        call, due = self.current(), start
+        if call is not None and not call.opened:
+            call.opened = True
+            due = min(call.due, start)
+        self.request(call, due, start, end, group, status=status, error=error, bytes_in=bytes_in, bytes_out=bytes_out)
+
+    def request(
+        self, call: CallState | None, due: int, start: int, end: int, group: str, *,
+        status: object = "", error: str = "", bytes_in: int = 0, bytes_out: int = 0,
+    ) -> None:  # fmt: skip
+        """Books one request; a failed one makes its call failed."""
+        if call is not None and not call.closed:
+            call.requests += 1
+            call.failed = call.failed or bool(error)
+        outcome = Outcome.FAILED if error else Outcome.OK
+        result = Response(group, "", status if isinstance(status, (str, int)) else str(status), error, False, False, bytes_in, bytes_out)
+        self._publish(due, start, end, outcome, Flag.IN_GROUP, group, call, result)
+
+    def setup_done(self, start: int, error: str) -> None:
+        """A setup, good or bad, as a request of the group `setup`."""
+        self.request(None, start, start, now_ns(), SETUP_GROUP, error=error)
+
+    def count(self, name: str, number: int) -> None:
+        """Adds to a counter."""
+        group = self._writer.intern(str(name), MAX_NAME_BYTES)
+        self._writer.publish(head_bits(Kind.COUNT), int(number), 0, now_ns(), group, 0, 0, 0, 0, 0, 0, 0)
+
+    def tell(self, error: str, group: str, exc: BaseException) -> None:
+        """The first exception of each kind goes to the terminal, trimmed to the user's frames."""
+        if self._notes.first_of(f"{group}\0{type(exc).__name__}"):
+            self._notes.send("trace", error=error, group=group, text=trim_traceback(exc, self._host.user_dir))
+
+    def _publish(
+        self, due: int, start: int, end: int, outcome: int, flags: int, group: str, call: CallState | None,
+        result: Response | None, error: str = "",
+    ) -> None:  # fmt: skip
+        """One record; a loss is counted where the ledger sees it."""
+        writer = self._writer
+        path = status = failure = bytes_in = bytes_out = 0
+        group_id = writer.intern(group, MAX_NAME_BYTES)
+        if result is not None:
+            error = result.error
+            path = writer.intern(str(result.path), MAX_NAME_BYTES)
+            status = writer.intern(str(result.status), MAX_NAME_BYTES)
+            bytes_in, bytes_out = _size(result.bytes_in), _size(result.bytes_out)
+        if error:
+            failure = writer.intern(str(error), MAX_ERROR_BYTES)
+        if call is not None and call.waited:
+            flags |= Flag.WAITED
+        if self._host.wants_raw and self.sampled(outcome):
+            flags |= Flag.SAMPLED
+            if result is not None and result.data is not None:
+                writer.publish_data(_json_data(result.data))
+        user, number = (call.user, call.number) if call is not None else (self._host.first_user, 0)
+        bits = head_bits(Kind.RECORD, outcome, flags)
+        number &= 0xFFFFFFFF
+        if not writer.publish(bits, due, start, end, group_id, path, status, failure, bytes_in, bytes_out, user, number):
+            self._words[self._lost_word if flags & Flag.ENDS_CALL else self._lost_requests_word] += 1
+
+    def sampled(self, outcome: int) -> bool:
+        """Failures always, successes by the ratio asked for."""
+        return outcome != Outcome.OK or self._part.sample >= 1.0 or self._sampler.random() < self._part.sample
+
+
+def describe(exc: BaseException) -> str:
+    """`ValueError: text`, for RestartUser its reason alone."""
+    text = ""
+    try:
+        text = str(exc)
+    except Exception:  # a user's __str__ may fail; the record must not
+        text = "(its message cannot be printed)"
+    if isinstance(exc, RestartUser) and text:
+        return text
+    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+
+
+def _size(value: object) -> int:
+    return min(value, 2**63) if isinstance(value, int) and value > 0 else 0
+
+
+def _json_data(data: object) -> bytes:
+    try:
+        raw = json.dumps(data, default=str, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError):
+        raw = b'"(not JSON)"'
+    return raw if len(raw) <= MAX_DATA_BYTES else json.dumps(f"({len(raw)} bytes, the limit is {MAX_DATA_BYTES})").encode()

@@ -1,0 +1,98 @@
+"""The Context of a user or worker (contract: load/context.py). It must not keep calls or time anything itself."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from typing import Any
+
+from wasp_ray.errors import StopUser, WaspError
+from wasp_ray.worker.booking import ASK_STOP, Booker, TimedGroup
+from wasp_ray.worker.host import Host
+from wasp_ray.worker.notes import Notes
+from wasp_ray.wire.control import NEVER, Word
+
+
+class WorkerContext:
+    """One object a user (packed users have one each) or gun worker."""
+
+    def __init__(self, host: Host, booker: Booker, notes: Notes, local_user: int, restarts: int = 0) -> None:
+        part = host.part
+        self._host, self._booker, self._notes, self._local = host, booker, notes, local_user
+        self.run_id = host.run_id
+        self.node_id = host.node + 1
+        self.nodes = host.nodes
+        self.user_id = host.global_user(local_user)
+        self.generator = part.name
+        self.labels = dict(part.labels)
+        self.params = dict(part.params)
+        self.random = random.Random(f"{host.seed}/{part.name}/{self.user_id}/{host.incarnation}/{restarts}")
+        self.shared_data = part.shared_data
+        self.setup_data = host.setup_data
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._log: Any = None
+        for name in part.per_user:  # drawn before setup, bound to the user id
+            self._rows[name] = self._draw(name)
+
+    @property
+    def log(self) -> Any:
+        """A structlog logger bound to run, node, generator and user."""
+        if self._log is None:
+            from wasp_ray.worker.logs import logger
+
+            self._log = logger(run_id=self.run_id, node=self.node_id, generator=self.generator, user=self.user_id)
+        return self._log
+
+    @property
+    def stopping(self) -> bool:
+        """Whether this user or worker is to end."""
+        control, gen = self._host.control, self._host.part.index
+        if control.get(gen, Word.STOP_NS) != NEVER:
+            return True
+        return self._host.part.kind == "users" and control.get(gen, Word.KEEP_LIMIT) <= self._local
+
+    def feed(self, name: str) -> dict[str, Any]:
+        """The next row of a feeder. Raises WaspError for an unknown name; ends the Generator when used up."""
+        if name in self._rows:
+            return self._rows[name]
+        return self._draw(name)
+
+    def _draw(self, name: str) -> dict[str, Any]:
+        source = self._host.part.feeds.get(name)
+        if source is None:
+            known = ", ".join(sorted(self._host.part.feeds)) or "none"
+            raise WaspError(f"feed({name!r}): Generator {self.generator!r} has no such feeder (it has: {known})")
+        call = self._booker.current()
+        row = source(call.tick if call is not None else -1, self._local)
+        if row is None:
+            self.stop(f"feeder {name!r} is used up")
+            raise StopUser(f"feeder {name!r} is used up")
+        return row
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Starts a task that is cancelled after teardown at the latest."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    def stop(self, why: str = "") -> None:
+        """Ends this Generator."""
+        self._notes.send("stop", why=str(why))
+        self._host.ask_stop(ASK_STOP)
+
+    def group(self, name: str) -> TimedGroup:
+        """Times a block."""
+        return self._booker.group(name)
+
+    def record(
+        self, group: str, service_s: float, *, status: str | int = "", error: str = "", bytes_in: int = 0, bytes_out: int = 0
+    ) -> None:
+        """Books a request that user code timed."""
+        self._booker.record(str(group), service_s, status, error, bytes_in, bytes_out)
+
+    def count(self, name: str, n: int = 1) -> None:
+        """Adds to a counter."""
+        self._booker.count(name, n)

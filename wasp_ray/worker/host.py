@@ -1,0 +1,92 @@
+"""All that a worker is given, by its parent's fork or thread. It owns no behaviour but the life-cycle words of its ring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from wasp_ray.clock import now_ns
+from wasp_ray.wire.arena import Arena, Header
+from wasp_ray.wire.control import Control, Word
+
+RowSource = Callable[[int, int], "dict[str, Any] | None"]
+"""(tick or -1, user id) -> the next row, None when the rows are used up."""
+
+
+@dataclass(slots=True)
+class GeneratorPart:
+    """One Generator as its workers need it; the same for all of them."""
+
+    index: int
+    name: str
+    kind: str
+    actor: type[Any]
+    is_async: bool
+    params: Mapping[str, Any]
+    labels: Mapping[str, str]
+    schedule: Any
+    curve: Callable[[], Any]  # rate: makes the curve of due times
+    think: Any  # draws ns from a random.Random; None = no wait
+    pacing: Any
+    call_timeout_ns: int | None
+    setup_timeout_ns: int
+    teardown_timeout_ns: int
+    graceful_stop_ns: int
+    fail_on_error: bool
+    on_late_drop: bool
+    max_in_flight: int
+    sample: float
+    users_per_process: int
+    feeds: Mapping[str, RowSource]
+    per_user: frozenset[str]  # feeders whose row is bound to the user
+    shared_data: memoryview | None
+    ticket: Callable[[], int] | None  # users: the next call number of all users, when max_calls is set
+    max_calls: int | None
+
+
+@dataclass(slots=True)
+class Host:
+    """One worker: its place in the arena, its descriptors, its numbers."""
+
+    arena: Arena
+    control: Control
+    part: GeneratorPart
+    ring: int
+    worker: int
+    workers: int  # rate: how many share the ticks
+    incarnation: int
+    first_user: int  # local user ids first_user .. first_user + users - 1
+    users: int
+    node: int  # 0-based
+    nodes: int
+    seed: int
+    run_id: str
+    user_dir: str
+    wake_fd: int
+    notes_fd: int
+    ticks_fd: int
+    wants_raw: bool
+    setup_data: Any = None
+    in_process: bool = True  # a process of its own (the inline runtime: a thread)
+    abandoned: Callable[[], bool] = field(default=lambda: False)  # inline: this thread was given up
+
+    def header(self, word: int) -> int:
+        """Index of a header word of this worker's ring in `arena.words`."""
+        return self.arena.slabs[self.part.index].header_word(self.ring) + word
+
+    def enter(self, state: int) -> None:
+        """Publishes the life-cycle state."""
+        words = self.arena.words
+        words[self.header(Header.STATE_SINCE)] = now_ns()
+        words[self.header(Header.STATE)] = state
+
+    def global_user(self, local: int) -> int:
+        """The id of a local user over all nodes: node j of N owns j, j + N, ..."""
+        return self.node + self.nodes * local
+
+    def ask_stop(self, why: int) -> None:
+        """Asks the generator process to end this Generator; the stronger reason stays."""
+        at = Control.at(self.part.index, Word.ASK_STOP)
+        words = self.arena.words
+        words[at] = max(words[at], why)
