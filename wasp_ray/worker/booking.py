@@ -26,6 +26,10 @@ SETUP_GROUP = "setup"
 ASK_STOP, ASK_FAIL = 1, 2
 
 
+class RowsUsedUp(StopUser):
+    """A feeder has no row left for this call; its Generator ends."""
+
+
 class CallState:
     """One call in flight."""
 
@@ -157,6 +161,9 @@ class Booker:
 
     def raised(self, call: CallState, exc: BaseException, end: int, group: str) -> bool:
         """Books a call that raised; False when it counts as failed (StopUser does not)."""
+        if isinstance(exc, RowsUsedUp):  # no row, no work: the call was cut short, it is neither ok nor failed
+            self.interrupted(call, end, group)
+            return True
         if isinstance(exc, StopUser):
             self._end_call(call, end, Outcome.FAILED if call.failed else Outcome.OK, group, in_group=call.requests == 0)
             return not call.failed

@@ -7,8 +7,8 @@ import random
 from collections.abc import Coroutine
 from typing import Any
 
-from wasp_ray.errors import StopUser, WaspError
-from wasp_ray.worker.booking import ASK_STOP, Booker, TimedGroup
+from wasp_ray.errors import WaspError
+from wasp_ray.worker.booking import ASK_STOP, Booker, RowsUsedUp, TimedGroup
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 from wasp_ray.wire.control import NEVER, Word
@@ -68,7 +68,7 @@ class WorkerContext:
         row = source(call.tick if call is not None else -1, self._local)
         if row is None:
             self.stop(f"feeder {name!r} is used up")
-            raise StopUser(f"feeder {name!r} is used up")
+            raise RowsUsedUp(f"feeder {name!r} is used up")
         return row
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:

@@ -1,0 +1,97 @@
+"""Async calls in flight of one event loop: start, book, time out, cancel. Shared by guns and packed users."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from wasp_ray.clock import now_ns
+from wasp_ray.errors import RestartUser, StopUser
+from wasp_ray.wire.arena import ENTRY_WORDS, Header
+from wasp_ray.worker.booking import Booker, CallState, current_call
+from wasp_ray.worker.host import Host
+
+SWEEP_S = 0.02
+
+
+class AsyncCalls:
+    """At most `entries` calls at once, each with an in-flight entry of its own."""
+
+    def __init__(self, host: Host, booker: Booker) -> None:
+        slab = host.arena.slabs[host.part.index]
+        first = slab.entry_word(host.ring, 0)
+        self._free = [first + i * ENTRY_WORDS for i in range(slab.entries)][::-1]
+        self._host, self._booker = host, booker
+        self._timeout_ns = host.part.call_timeout_ns
+        self._in_flight: dict[CallState, str] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._beat = host.header(Header.HEARTBEAT)
+
+    def __len__(self) -> int:
+        return len(self._in_flight)
+
+    async def run(self, state: CallState, call: Callable[[], Any], group: str, due: int) -> BaseException | None:
+        """One call inside the task that runs this coroutine: always booked, never raises but for the task's own cancel.
+
+        Returns StopUser or RestartUser when the call raised it.
+        """
+        current_call.set(state)
+        booker, in_flight = self._booker, self._in_flight
+        state.entry = self._free.pop()
+        booker.begin(state, due, now_ns())
+        in_flight[state] = group
+        asked: BaseException | None = None
+        ok = True
+        try:
+            result = await call()
+        except asyncio.CancelledError as exc:
+            if not state.closed:
+                ok = booker.raised(state, exc, now_ns(), group)
+        except (Exception, SystemExit) as exc:
+            if not state.closed:
+                ok = booker.raised(state, exc, now_ns(), group)
+                asked = exc if isinstance(exc, (StopUser, RestartUser)) else None
+        else:
+            if not state.closed:
+                ok = booker.returned(state, result, now_ns(), group)
+        finally:
+            del in_flight[state]
+            booker.free_entry(state)
+            self._free.append(state.entry)
+        if not ok:
+            booker.failed_call()
+        return asked
+
+    def watch(self) -> None:
+        """Looks for calls past their deadline every 20 ms, as long as the loop runs; its beat shows the loop is not blocked."""
+        now = now_ns()
+        self._host.arena.words[self._beat] = now
+        if self._timeout_ns is not None:
+            self._time_out(now - self._timeout_ns)
+        self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self.watch)
+
+    def _time_out(self, started_before: int) -> None:
+        late = []
+        for state in self._in_flight:  # oldest first: all have the same timeout
+            if state.start > started_before:
+                break
+            if not state.closed:
+                late.append(state)
+        for state in late:
+            self._booker.timed_out(state, state.start + (self._timeout_ns or 0), self._in_flight[state])
+            self._booker.failed_call()
+            state.task.cancel()
+
+    def interrupt(self) -> None:
+        """graceful_stop ran out: books and cancels what is in flight."""
+        now = now_ns()
+        for state, group in list(self._in_flight.items()):
+            if not state.closed:
+                self._booker.interrupted(state, now, group)
+            state.task.cancel()
+
+    def close(self) -> None:
+        """Stops watching."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()

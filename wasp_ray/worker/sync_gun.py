@@ -1,0 +1,89 @@
+"""A rate worker whose call blocks: takes ticks from the pipe all workers share, whoever is idle takes the next.
+
+A tick is 16 bytes (tick number, due time ns). The end of the pipe is the end of the load.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import Any
+
+from wasp_ray.clock import now_ns
+from wasp_ray.errors import StopUser
+from wasp_ray.wire.arena import Header, State
+from wasp_ray.wire.ring import RingWriter
+from wasp_ray.worker.booking import Booker, CallState
+from wasp_ray.worker.context import WorkerContext
+from wasp_ray.worker.host import Host
+from wasp_ray.worker.notes import Notes
+from wasp_ray.worker.pace import LATE_NS
+
+TICK = struct.Struct("<qq")
+
+
+class SyncGun:
+    """Runs one worker from setup to teardown. `run` returns the final State."""
+
+    def __init__(self, host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> None:
+        self._host, self._booker, self._notes = host, booker, notes
+        self._words = host.arena.words
+        self._state = CallState(host.worker)
+        self._state.entry = host.arena.slabs[host.part.index].entry_word(host.ring, 0)
+
+    def run(self) -> int:
+        """Exceptions of setup reach the caller."""
+        host, booker = self._host, self._booker
+        host.enter(State.SETUP)
+        start, error = now_ns(), ""
+        try:
+            gun = host.part.actor()
+            gun.context = WorkerContext(host, booker, self._notes, host.worker)
+            gun.setup()
+        except BaseException as exc:
+            error = f"{type(exc).__name__}: {exc}"
+            raise
+        finally:
+            booker.setup_done(start, error)
+        host.enter(State.READY)
+        try:
+            self._loop(gun)
+        finally:
+            host.enter(State.TEARDOWN)
+            try:
+                gun.teardown()
+            except Exception as exc:
+                booker.tell(f"teardown: {type(exc).__name__}: {exc}", "teardown", exc)
+        return State.DONE
+
+    def _loop(self, gun: Any) -> None:
+        words, host, booker, state = self._words, self._host, self._booker, self._state
+        next_word, fd, call, group = host.header(Header.NEXT_TICK), host.ticks_fd, gun.call, host.part.name
+        drops, free_since = host.part.on_late_drop, now_ns()
+        booker.sync_call = state
+        while raw := os.read(fd, TICK.size):
+            words[next_word] += 1
+            tick, due = TICK.unpack(raw)
+            start = now_ns()
+            state.waited = due < free_since
+            if drops and start - due > LATE_NS:
+                words[host.header(Header.DROPPED_LIMIT if state.waited else Header.DROPPED_GENERATOR)] += 1
+                continue
+            state.tick = tick
+            booker.begin(state, due, start)
+            try:
+                result = call()
+            except (Exception, SystemExit) as exc:
+                end = now_ns()
+                ok = booker.raised(state, exc, end, group)
+                if isinstance(exc, StopUser):
+                    booker.free_entry(state)
+                    host.ask_stop(1)
+            else:
+                end = now_ns()
+                ok = booker.returned(state, result, end, group)
+            if not ok:
+                booker.failed_call()
+            state.reset()
+            booker.free_entry(state)
+            free_since = end
