@@ -38,3 +38,8 @@ class Pace:
     def taken(self) -> None:
         """The due call starts now."""
         self._pending = False
+
+    def restart(self) -> None:
+        """After a pause: the next call is due at once, what was missed is not made up for."""
+        self.due = 0
+        self._pending = False

@@ -94,8 +94,10 @@ class SyncUser:
         booker.sync_call = state
         try:
             while True:
-                if words[run_word] <= local and not self._wait_for_turn():
-                    return State.DONE, False
+                if words[run_word] <= local:
+                    if not self._wait_for_turn():
+                        return State.DONE, False
+                    self._pace.restart()
                 due = 0
                 if paced:
                     due = self._wait_for_pace()

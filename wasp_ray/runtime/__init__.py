@@ -1,0 +1,1 @@
+"""How workers come to life and end: the zygote, the inline runtime, the fleet's decisions."""

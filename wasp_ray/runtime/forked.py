@@ -1,0 +1,121 @@
+"""Workers as forks of this single-threaded process. Only the parent kills and reaps, so a pid is never another process."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+from wasp_ray.clock import now_ns
+from wasp_ray.runtime.nursery import Exit, WorkerKey
+from wasp_ray.worker.child import enter_child, load_prctl
+from wasp_ray.worker.host import Host
+from wasp_ray.worker.main import run_worker
+
+_END_ALL_NS = 5_000_000_000
+
+
+class ForkNursery:
+    """See Nursery. `keep`: descriptors of this process that every worker needs."""
+
+    def __init__(self, keep: Sequence[int], output_fd: int) -> None:
+        self._keep, self._output = tuple(keep), output_fd
+        self._pids: dict[int, WorkerKey] = {}
+        self._wakes: dict[WorkerKey, tuple[int, int]] = {}  # pid, write end of the wake pipe
+        self._prctl = load_prctl()
+        self._pid = os.getpid()
+        self.others: set[int] = set()  # children that are no workers: reaped by their own starter
+        gc.collect()
+        gc.freeze()
+        self._base_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def launch(self, host: Host) -> int:
+        """Forks; the child never returns from here."""
+        key = (host.part.index, host.worker)
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_write, False)
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(wake_read)
+            os.close(wake_write)
+            raise
+        if pid == 0:
+            host.wake_fd = wake_read
+            self._live(host)
+        os.close(wake_read)
+        self._pids[pid] = key
+        self._wakes[key] = (pid, wake_write)
+        return pid
+
+    def _live(self, host: Host) -> None:
+        """In the child: ends by _exit, whatever happens."""
+        code = 1
+        try:
+            enter_child(host, self._pid, self._prctl, self._keep, self._output, polite=host.part.kind == "users")
+            run_worker(host)
+            code = 0
+        finally:
+            with suppress(BaseException):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)
+
+    def wake(self, key: WorkerKey) -> None:
+        """One byte; a full pipe is awake anyway."""
+        if key in self._wakes:
+            with suppress(OSError):
+                os.write(self._wakes[key][1], b"w")
+
+    def kill(self, key: WorkerKey) -> None:
+        """SIGKILL to a child that is not reaped yet."""
+        if key in self._wakes:
+            os.kill(self._wakes[key][0], signal.SIGKILL)
+
+    def reap(self) -> list[Exit]:
+        """wait4 for each dead worker, after a look at its scheduler statistics, which die with it."""
+        exits = []
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                break
+            if found is None:
+                break
+            pid = found.si_pid
+            if pid in self.others:
+                break
+            waited_s = _run_queue_wait_s(pid)
+            _, status, usage = os.wait4(pid, 0)
+            key = self._pids.pop(pid, None)
+            if key is None:  # an orphan of a worker: this process is their subreaper
+                continue
+            os.close(self._wakes.pop(key)[1])
+            rss = max(0, usage.ru_maxrss * 1024 - self._base_rss)
+            exits.append(Exit(key, pid, status, usage.ru_utime + usage.ru_stime, waited_s, rss))
+        return exits
+
+    def end_all(self) -> None:
+        """SIGKILL to every worker, reaped within 5 s."""
+        give_up = now_ns() + _END_ALL_NS
+        for key in list(self._wakes):
+            self.kill(key)
+        while self._pids and now_ns() < give_up:
+            try:
+                pid, _ = os.waitpid(-1, 0)
+            except ChildProcessError:
+                break
+            self._pids.pop(pid, None)
+
+
+def _run_queue_wait_s(pid: int) -> float:
+    """Seconds a process waited for a CPU, from field 2 of schedstat; 0 where the kernel does not tell."""
+    try:
+        with open(f"/proc/{pid}/schedstat", "rb") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0

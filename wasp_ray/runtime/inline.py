@@ -1,0 +1,82 @@
+"""Workers as threads of this process: for pdb, for tests, and where there is no memfd. A thread cannot be killed, only given up."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+
+from wasp_ray.runtime.nursery import Exit, WorkerKey
+from wasp_ray.worker.host import Host
+from wasp_ray.worker.main import run_worker
+
+
+class _Thread:
+    def __init__(self, wake_fd: int) -> None:
+        self.wake_fd = wake_fd
+        self.given_up = False
+        self.thread: threading.Thread | None = None
+
+
+class ThreadNursery:
+    """See Nursery. A worker that is killed is abandoned: its thread may go on, its ring is never used again."""
+
+    def __init__(self) -> None:
+        self._threads: dict[WorkerKey, _Thread] = {}
+        self._ended: list[Exit] = []
+        self._lock = threading.Lock()
+
+    def launch(self, host: Host) -> int:
+        """Starts a daemon thread."""
+        key = (host.part.index, host.worker)
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_write, False)
+        entry = _Thread(wake_write)
+        host.wake_fd = wake_read
+        host.in_process = False
+        host.abandoned = lambda: entry.given_up
+        entry.thread = threading.Thread(target=self._live, args=(key, host, entry), name=f"wasp-{host.part.name}-{host.worker}", daemon=True)
+        self._threads[key] = entry
+        entry.thread.start()
+        return 0
+
+    def _live(self, key: WorkerKey, host: Host, entry: _Thread) -> None:
+        try:
+            run_worker(host)
+        finally:
+            with suppress(OSError):
+                os.close(host.wake_fd)
+            with self._lock:
+                if not entry.given_up:
+                    self._ended.append(Exit(key, 0, 0))
+
+    def wake(self, key: WorkerKey) -> None:
+        """One byte; a full pipe is awake anyway."""
+        if key in self._threads:
+            with suppress(OSError):
+                os.write(self._threads[key].wake_fd, b"w")
+
+    def kill(self, key: WorkerKey) -> None:
+        """Gives the thread up; it is reported as gone."""
+        entry = self._threads.get(key)
+        if entry is None:
+            return
+        with self._lock:
+            if not entry.given_up:
+                entry.given_up = True
+                self._ended.append(Exit(key, 0, 9))
+        self.wake(key)
+
+    def reap(self) -> list[Exit]:
+        """Threads that have ended or were given up."""
+        with self._lock:
+            ended, self._ended = self._ended, []
+        for gone in ended:
+            os.close(self._threads.pop(gone.key).wake_fd)
+        return ended
+
+    def end_all(self) -> None:
+        """Gives up what is left."""
+        for key in list(self._threads):
+            self.kill(key)
+        self.reap()

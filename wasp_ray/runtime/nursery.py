@@ -1,0 +1,42 @@
+"""Where workers live: the contract that forked processes and threads of one process both keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from wasp_ray.worker.host import Host
+
+WorkerKey = tuple[int, int]
+"""(generator index, worker number); a worker's ring has the worker's number."""
+
+
+@dataclass(slots=True)
+class Exit:
+    """A worker that is gone. `status` as of wait4 (0 for threads); CPU and wait in s; `rss` its own peak memory, bytes."""
+
+    key: WorkerKey
+    pid: int
+    status: int
+    cpu_s: float = 0.0
+    cpu_wait_s: float = 0.0
+    rss: int = 0
+
+
+class Nursery(Protocol):
+    """Used by the zygote's loop only, from one thread. Nothing here waits for a worker."""
+
+    def launch(self, host: Host) -> int:
+        """Starts a worker with the given host; returns its pid (0 for a thread). Raises OSError when the machine refuses."""
+
+    def wake(self, key: WorkerKey) -> None:
+        """Makes a waiting worker look at the control block. A worker that is gone is no error."""
+
+    def kill(self, key: WorkerKey) -> None:
+        """Ends a worker at once, whatever it does. A worker that is gone is no error."""
+
+    def reap(self) -> list[Exit]:
+        """The workers that have ended since the last time."""
+
+    def end_all(self) -> None:
+        """Kills what is left and waits for it."""

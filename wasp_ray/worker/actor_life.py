@@ -1,0 +1,50 @@
+"""Setup and teardown of an async actor, each with its own timeout. It must not book calls."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import Any
+
+from wasp_ray.clock import now_ns
+from wasp_ray.errors import SetupFailed
+from wasp_ray.worker.booking import Booker
+from wasp_ray.worker.context import WorkerContext
+from wasp_ray.worker.host import Host
+from wasp_ray.worker.notes import Notes
+
+
+async def set_up(host: Host, booker: Booker, notes: Notes, local_user: int, restarts: int = 0) -> Any:
+    """A new actor with its context, set up; booked as a request of the group `setup`. Raises what setup raised."""
+    start, error = now_ns(), ""
+    try:
+        actor = host.part.actor()
+        actor.context = WorkerContext(host, booker, notes, local_user, restarts)
+        try:
+            await asyncio.wait_for(_finish(actor.setup()), host.part.setup_timeout_ns / 1e9)
+        except asyncio.TimeoutError as exc:
+            raise SetupFailed(f"setup took longer than setup_timeout, {host.part.setup_timeout_ns / 1e9:g} s") from exc
+    except BaseException as exc:
+        error = f"{type(exc).__name__}: {exc}"
+        raise
+    finally:
+        booker.setup_done(start, error)
+    return actor
+
+
+async def tear_down(host: Host, booker: Booker, actor: Any) -> None:
+    """Runs teardown and ends what the actor spawned; failures are told, never raised."""
+    try:
+        await asyncio.wait_for(_finish(actor.teardown()), host.part.teardown_timeout_ns / 1e9)
+    except (Exception, asyncio.CancelledError) as exc:
+        booker.tell(f"teardown: {type(exc).__name__}: {exc}", "teardown", exc)
+    spawned = list(actor.context.tasks)
+    for task in spawned:
+        task.cancel()
+    if spawned:
+        await asyncio.wait(spawned, timeout=1.0)
+
+
+async def _finish(result: Any) -> None:
+    if inspect.isawaitable(result):
+        await result

@@ -1,0 +1,122 @@
+"""The first moments of a forked worker: default signals, no foreign descriptors, own random streams, lower priority, capped output."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import io
+import os
+import random
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, TextIO
+
+from wasp_ray.worker.host import Host
+
+PR_SET_PDEATHSIG = 1
+WAKE_FD = 3
+USER_NICE = 10
+OOM_RAISE = 500
+MAX_LINE_BYTES = 4096
+DEFAULT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE)
+
+
+def load_prctl() -> Any:
+    """prctl, looked up before the first fork: loading a library in each child costs memory."""
+    return ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
+
+
+def enter_child(host: Host, parent: int, prctl: Any, keep: Sequence[int], output_fd: int, *, polite: bool) -> None:
+    """Makes the fork a worker. `keep`: descriptors it needs beside its wake pipe; `polite`: lower its priority."""
+    if prctl is not None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(1)
+    signal.set_wakeup_fd(-1)
+    for number in DEFAULT_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the generator's to answer
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _take_descriptors(host, keep, output_fd)
+    if polite:
+        with suppress(OSError):
+            os.nice(USER_NICE)
+    with suppress(OSError, ValueError), open("/proc/self/oom_score_adj", "r+b", buffering=0) as file:
+        adjust = int(file.read()) + OOM_RAISE
+        file.write(str(min(1000, adjust)).encode())
+    _reseed(f"{host.seed}/{host.part.name}/{host.first_user}/{host.incarnation}")
+    gc.enable()
+
+
+def _take_descriptors(host: Host, keep: Sequence[int], output_fd: int) -> None:
+    """stdin empty, stdout and stderr to the node's pipe, the wake pipe low enough for select, nothing else of the parent."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(output_fd, 1)
+    os.dup2(output_fd, 2)
+    if host.wake_fd != WAKE_FD:
+        if WAKE_FD in keep:
+            raise RuntimeError("the parent keeps descriptor 3 free for the wake pipe")
+        os.dup2(host.wake_fd, WAKE_FD, inheritable=False)
+        host.wake_fd = WAKE_FD
+    at = WAKE_FD + 1
+    for fd in sorted(set(keep)):
+        if fd >= at:
+            os.closerange(at, fd)
+            at = fd + 1
+    os.closerange(at, os.sysconf("SC_OPEN_MAX"))
+    prefix = f"{host.part.name}/{host.global_user(host.first_user)}: "
+    sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - lives as long as the process
+    sys.stdout = LineWriter(1, prefix)
+    sys.stderr = LineWriter(2, prefix)
+
+
+def _reseed(seed: str) -> None:
+    random.seed(seed)
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:  # forked children would share its stream
+        numpy_random.seed(random.getrandbits(32))
+
+
+class LineWriter(io.TextIOBase, TextIO):  # type: ignore[misc]
+    """Text output as whole lines with a prefix, each one atomic write of at most 4 KiB."""
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    def __init__(self, fd: int, prefix: str) -> None:
+        self._fd = fd
+        self._prefix = prefix.encode("utf-8", "backslashreplace")[:256]
+        self._rest = ""
+
+    def fileno(self) -> int:
+        """The descriptor, for code that writes to it directly (without a prefix then)."""
+        return self._fd
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Keeps what is no whole line yet; a line that never ends is cut at the limit."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._emit(line)
+        if len(self._rest) > MAX_LINE_BYTES:
+            self._emit(self._rest)
+            self._rest = ""
+        return len(text)
+
+    def flush(self) -> None:
+        """Writes what is left of a line."""
+        if self._rest:
+            self._emit(self._rest)
+            self._rest = ""
+
+    def _emit(self, line: str) -> None:
+        raw = line[:MAX_LINE_BYTES].encode("utf-8", "backslashreplace")
+        limit = MAX_LINE_BYTES - len(self._prefix) - 1
+        with suppress(OSError):
+            os.write(self._fd, self._prefix + raw[:limit] + b"\n")

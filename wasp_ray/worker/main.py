@@ -1,0 +1,59 @@
+"""One worker from its first line to its final state: picks the loop, tells setup failures. The same in a process and in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from wasp_ray.errors import StopUser
+from wasp_ray.load.locate import trim_traceback
+from wasp_ray.wire.arena import Header, State
+from wasp_ray.wire.ring import RingWriter
+from wasp_ray.worker.booking import Booker
+from wasp_ray.worker.host import Host
+from wasp_ray.worker.notes import Notes
+from wasp_ray.worker.sync_gun import SyncGun
+from wasp_ray.worker.sync_user import SyncUser
+
+
+def run_worker(host: Host) -> int:
+    """Runs to the end; the final State is in the ring's header as well."""
+    writer = RingWriter(host.arena, host.part.index, host.ring)
+    notes = Notes(host.notes_fd, host.part.index, host.global_user(host.first_user))
+    booker = Booker(host, writer, notes)
+    state: int = State.DONE
+    try:
+        if host.part.is_async:
+            state = _run_async(host, writer, booker, notes)
+        elif host.part.kind == "rate":
+            state = SyncGun(host, writer, booker, notes).run()
+        else:
+            state = SyncUser(host, writer, booker, notes).run()
+    except StopUser:
+        state = State.STOPPED_ITSELF
+    except BaseException as exc:
+        begun = host.arena.words[host.header(Header.BEGUN)] > 0
+        state = State.BROKEN if begun and not host.part.is_async else State.SETUP_FAILED
+        kind = "broken" if state == State.BROKEN else "setup_failed"
+        notes.send(kind, error=f"{type(exc).__name__}: {exc}", text=trim_traceback(exc, host.user_dir))
+    if not host.abandoned() or host.in_process:
+        host.enter(state)
+    return state
+
+
+def _run_async(host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> int:
+    from wasp_ray.worker.async_gun import AsyncGun
+    from wasp_ray.worker.async_user import AsyncUsers
+
+    worker = AsyncGun(host, writer, booker, notes) if host.part.kind == "rate" else AsyncUsers(host, writer, booker, notes)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(worker.run())
+
+
+def _loop_factory() -> Any:
+    """uvloop when it is installed; None means asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
