@@ -1,0 +1,97 @@
+"""Windows of one second of one Generator. A call belongs to the window of its end; one that comes too late, to the next open one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wasp_ray.stats.bank import HistogramBank
+from wasp_ray.stats.histogram import Histogram, bucket_of
+from wasp_ray.wire.record import Flag
+
+WINDOW_NS = 1_000_000_000
+OPEN = 16
+"""Windows that can be open at once."""
+SETTLE_NS = 2_000_000_000
+"""A window closes so long after its end."""
+FREE_DELAY_LIMIT_NS = 50_000_000
+_COLUMNS = 5
+
+
+class Windows:
+    """Open windows as rows of small banks; `close` hands them out in order."""
+
+    def __init__(self, is_rate: bool) -> None:
+        self._is_rate = is_rate
+        self._start_ns = 0
+        self._next = 0  # the first window not closed
+        self._outcomes = np.zeros((OPEN, _COLUMNS), np.int64)
+        self._service, self._response, self._free_delay = HistogramBank(OPEN), HistogramBank(OPEN), HistogramBank(OPEN)
+        self._closed: list[dict[str, Any]] = []
+        self.slow_in_a_row = 0
+        self.most_slow_in_a_row = 0
+
+    def begin(self, start_ns: int) -> None:
+        """t = 0, monotonic."""
+        self._start_ns = start_ns
+
+    def add(
+        self, rows: NDArray[np.void], ends: NDArray[np.bool_], counted: NDArray[np.bool_],
+        service: NDArray[np.int64], response: NDArray[np.int64],
+        service_at: NDArray[np.intp], response_at: NDArray[np.intp], delay: NDArray[np.int64],
+    ) -> None:  # fmt: skip
+        """Books the calls (records with `ends`) of a batch."""
+        window = np.maximum((rows["end"] - self._start_ns) // WINDOW_NS, self._next)
+        while int(window.max()) >= self._next + OPEN:
+            self._close_one()
+        window = np.maximum(window, self._next)
+        slot = (window % OPEN).astype(np.intp)
+        np.add.at(self._outcomes, (slot[ends], rows["outcome"][ends]), 1)
+        pick = np.flatnonzero(ends & counted)
+        self._service.add(slot[pick], service_at[pick], service[pick])
+        self._response.add(slot[pick], response_at[pick], response[pick])
+        if self._is_rate:
+            free = np.flatnonzero(ends & ((rows["flags"] & Flag.WAITED) == 0))
+            self._free_delay.add(slot[free], bucket_of(delay[free]), delay[free])
+
+    def add_unfinished(self, column: int, number: int) -> None:
+        """Calls that a death ended: in the first open window."""
+        self._outcomes[self._next % OPEN, column] += number
+
+    def close(self, now_ns: int | None) -> list[dict[str, Any]]:
+        """The windows that have settled by now (None: all that hold anything), oldest first."""
+        if now_ns is None:
+            last = max((at for at in range(self._next, self._next + OPEN) if self._outcomes[at % OPEN].any()), default=self._next - 1)
+            while self._next <= last:
+                self._close_one()
+        else:
+            while self._start_ns + (self._next + 1) * WINDOW_NS + SETTLE_NS <= now_ns:
+                self._close_one()
+        closed, self._closed = self._closed, []
+        return closed
+
+    def _close_one(self) -> None:
+        slot = self._next % OPEN
+        ok, failed, timeout, killed, interrupted = (int(n) for n in self._outcomes[slot])
+        delay = Histogram.from_data(self._free_delay.to_data(slot)).percentile(99)
+        slow = delay is not None and delay > FREE_DELAY_LIMIT_NS
+        self.slow_in_a_row = self.slow_in_a_row + 1 if slow else 0
+        self.most_slow_in_a_row = max(self.most_slow_in_a_row, self.slow_in_a_row)
+        self._closed.append({
+            "at_s": self._next, "calls": ok + failed + timeout + killed + interrupted, "ok": ok, "failed": failed,
+            "timeout": timeout, "killed": killed, "interrupted": interrupted,
+            "service_s": _short(self._service, slot), "response_s": _short(self._response, slot),
+            "start_delay_p99_s": None if delay is None else delay / 1e9,
+        })  # fmt: skip
+        self._outcomes[slot] = 0
+        for bank in (self._service, self._response, self._free_delay):
+            bank.clear(slot)
+        self._next += 1
+
+
+def _short(bank: HistogramBank, row: int) -> dict[str, float | None]:
+    """The figures a chart needs, in seconds."""
+    whole = Histogram.from_data(bank.to_data(row)).summary_s()
+    return {name: whole[name] for name in ("mean", "p50", "p95", "p99", "max")}

@@ -1,0 +1,87 @@
+"""Many histograms side by side, filled by whole batches: row r of a bank is one histogram. Pure; grows by rows, never by time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wasp_ray.stats.histogram import BUCKETS
+
+Ints = NDArray[np.int64]
+_MAX = np.iinfo(np.int64).max
+
+
+class HistogramBank:
+    """Rows of BUCKETS counts with exact count, sum, min and max each."""
+
+    def __init__(self, rows: int = 4) -> None:
+        self._counts = np.zeros((rows, BUCKETS), np.int64)
+        self.count = np.zeros(rows, np.int64)
+        self.sum = np.zeros(rows, np.int64)
+        self.min = np.full(rows, _MAX, np.int64)
+        self.max = np.zeros(rows, np.int64)
+
+    def ensure(self, rows: int) -> None:
+        """Grows to hold at least `rows` rows."""
+        have = len(self.count)
+        if rows <= have:
+            return
+        more = max(rows, 2 * have) - have
+        self._counts = np.concatenate([self._counts, np.zeros((more, BUCKETS), np.int64)])
+        self.count = np.concatenate([self.count, np.zeros(more, np.int64)])
+        self.sum = np.concatenate([self.sum, np.zeros(more, np.int64)])
+        self.min = np.concatenate([self.min, np.full(more, _MAX, np.int64)])
+        self.max = np.concatenate([self.max, np.zeros(more, np.int64)])
+
+    def add(self, rows: NDArray[np.intp], buckets: NDArray[np.intp], values: Ints) -> None:
+        """values[i] (ns, >= 0), which falls into buckets[i], goes to histogram rows[i]."""
+        if not len(values):
+            return
+        first = int(rows[0])
+        if (rows == first).all():
+            self.add_to(first, buckets, values)
+            return
+        size = len(self.count)
+        if size * BUCKETS <= 8 * len(values):  # a dense count is cheaper than scattered adds
+            self._counts += np.bincount(rows * BUCKETS + buckets, minlength=size * BUCKETS).reshape(size, BUCKETS)
+        else:
+            np.add.at(self._counts.reshape(-1), rows * BUCKETS + buckets, 1)
+        np.add.at(self.count, rows, 1)
+        np.add.at(self.sum, rows, values)
+        np.minimum.at(self.min, rows, values)
+        np.maximum.at(self.max, rows, values)
+
+    def add_to(self, row: int, buckets: NDArray[np.intp], values: Ints) -> None:
+        """The same for one row."""
+        if not len(values):
+            return
+        if len(values) > BUCKETS // 8:
+            self._counts[row] += np.bincount(buckets, minlength=BUCKETS)
+        else:
+            np.add.at(self._counts[row], buckets, 1)
+        self.count[row] += len(values)
+        self.sum[row] += int(values.sum())
+        self.min[row] = min(int(self.min[row]), int(values.min()))
+        self.max[row] = max(int(self.max[row]), int(values.max()))
+
+    def clear(self, row: int) -> None:
+        """Empties a row."""
+        self._counts[row] = 0
+        self.count[row] = self.sum[row] = self.max[row] = 0
+        self.min[row] = _MAX
+
+    def to_data(self, row: int) -> dict[str, Any]:
+        """A row in the JSON form of Histogram.to_data."""
+        if row >= len(self.count) or not self.count[row]:
+            return {"count": 0, "sum_ns": 0, "min_ns": None, "max_ns": None, "buckets": []}
+        counts = self._counts[row]
+        used = np.flatnonzero(counts)
+        return {
+            "count": int(self.count[row]),
+            "sum_ns": int(self.sum[row]),
+            "min_ns": int(self.min[row]),
+            "max_ns": int(self.max[row]),
+            "buckets": np.stack([used, counts[used]], axis=1).tolist(),
+        }
