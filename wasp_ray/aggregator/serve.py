@@ -1,0 +1,190 @@
+"""The aggregator's loop: polls the slabs, answers the generator. A process of its own by exec, or a thread of the inline runtime.
+
+Messages in: plan, begin, bounds, close, finish. Out: closed, snapshot, windows, final. It ends when the generator is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from wasp_ray.aggregator.book import GeneratorBook
+from wasp_ray.aggregator.drain import Batch, SlabReader, Strings
+from wasp_ray.clock import now_ns, process_cpu_ns
+from wasp_ray.sinks.jsonl import SampleFile
+from wasp_ray.wire.arena import Arena, Header, SlabLayout
+from wasp_ray.wire.channel import Channel, ChannelClosed, Message
+
+IDLE_POLL_S, BUSY_POLL_S = 0.01, 0.0005
+BUSY_FILL = 0.15
+SNAPSHOT_NS = 1_000_000_000
+SNAPSHOT_SHARE = 20
+"""A snapshot takes at most one part in so many of the time."""
+
+
+class Aggregator:
+    """The books of a node and the loop that fills them."""
+
+    def __init__(self, channel: Channel, arena: Arena, plan: dict[str, Any], samples: str | None) -> None:
+        self._channel, self._arena = channel, arena
+        self._strings = Strings()
+        self.books = [
+            GeneratorBook(part, slab.rings, self._strings) for part, slab in zip(plan["generators"], arena.slabs, strict=True)
+        ]
+        self.readers = [SlabReader(arena, gen, self._strings) for gen in range(len(arena.slabs))]
+        self._samples = SampleFile(Path(samples)) if samples else None
+        self._start_ns = 0
+        self._polled_at = now_ns()
+        self.max_gap_ns = 0
+        self._watching = False
+        self._next_snapshot = 0
+        self._finished = False
+
+    def run(self) -> None:
+        """Until `finish` was answered or the generator is gone."""
+        poller = select.poll()
+        poller.register(self._channel, select.POLLIN)
+        while not self._finished:
+            self.poll()
+            fill = max((reader.fill() for reader in self.readers), default=0.0)
+            wait_s = BUSY_POLL_S if fill > BUSY_FILL else IDLE_POLL_S if not self._busy else 0.002
+            if poller.poll(wait_s * 1000):
+                for message in self._channel.receive():
+                    self._answer(message)
+                if self._channel.closed:
+                    break
+        if self._samples is not None:
+            self._samples.close()
+
+    _busy = False
+
+    def poll(self) -> None:
+        """Drains every slab once; windows and snapshots when they are due."""
+        now = now_ns()
+        if self._watching:
+            self.max_gap_ns = max(self.max_gap_ns, now - self._polled_at)
+        self._polled_at = now
+        self._busy = False
+        for gen, reader in enumerate(self.readers):
+            batch = reader.drain()
+            if batch is not None:
+                self._busy = True
+                self._add(gen, batch)
+        if self._start_ns and now >= self._next_snapshot:
+            self._report(now)
+
+    def _add(self, gen: int, batch: Batch) -> None:
+        self.books[gen].add(batch)
+        if self._samples is not None and len(batch.rows):
+            self._samples.add(self.books[gen].name, batch, self._strings.texts, self._start_ns)
+
+    def _report(self, now: int) -> None:
+        """Closed windows and a cumulative snapshot; less often when they are dear."""
+        windows = {book.name: book.windows.close(now) for book in self.books}
+        with suppress(ChannelClosed):
+            if any(windows.values()):
+                self._channel.send({"windows": windows})
+            self._channel.send({"snapshot": self._totals()})
+        spent = now_ns() - now
+        self._next_snapshot = now + max(SNAPSHOT_NS, SNAPSHOT_SHARE * spent)
+
+    def _totals(self) -> Message:
+        warnings = []
+        if self._strings.overflowed:
+            warnings.append("more distinct strings than 65,536: the later ones are counted as __other__")
+        return {
+            "generators": {book.name: book.to_data() for book in self.books},
+            "most_slow_windows": {book.name: book.windows.most_slow_in_a_row for book in self.books},
+            "last_end_ns": max((book.last_end_ns for book in self.books), default=0),
+            "max_gap_s": self.max_gap_ns / 1e9,
+            "torn": sum(reader.torn for reader in self.readers),
+            "cpu_s": process_cpu_ns() / 1e9,
+            "rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "samples_dropped": self._samples.dropped if self._samples else 0,
+            "problems": self._samples.problems if self._samples else [],
+            "warnings": warnings,
+        }
+
+    # -- messages
+
+    def _answer(self, message: Message) -> None:
+        match message["op"]:
+            case "begin":
+                self._start_ns = message["start_ns"]
+                self._next_snapshot = now_ns()
+                self._polled_at = now_ns()
+                self._watching = True
+                for book, ends in zip(self.books, message["ends_ns"], strict=True):
+                    book.begin(self._start_ns, ends)
+            case "bounds":
+                self.poll()
+                for book, ends in zip(self.books, message["ends_ns"], strict=True):
+                    book.begin(self._start_ns, ends)
+            case "close":
+                self._close_rings(message)
+            case "unwatch":
+                self._watching = False
+            case "finish":
+                self._finish()
+
+    def _close_rings(self, message: Message) -> None:
+        """Each worker is gone: takes its last records, books what it left, gives the ring back clean."""
+        closed = []
+        for gen, ring, as_, at_ns in message["rings"]:
+            reader, book = self.readers[gen], self.books[gen]
+            batch = reader.drain(final=ring)
+            if batch is not None:
+                self._add(gen, batch)
+            begun, lost = self._arena.read(gen, ring, Header.BEGUN), self._arena.read(gen, ring, Header.LOST)
+            unfinished = begun - int(book.ended[ring]) - lost
+            if unfinished > 0:
+                book.end_unfinished(ring, self._arena.entries(gen, ring), unfinished, as_, at_ns)
+            closed.append([gen, ring, unfinished])
+            if not message["abandon"]:
+                self._arena.reset(gen, ring)
+                reader.forget(ring)
+                book.forget(ring)
+        with suppress(ChannelClosed):
+            self._channel.send({"closed": closed})
+
+    def _finish(self) -> None:
+        self.poll()
+        windows = {book.name: book.windows.close(None) for book in self.books}
+        with suppress(ChannelClosed):
+            self._channel.send({"windows": windows})
+            if self._samples is not None:
+                self._samples.close()
+            self._channel.send({"final": self._totals()})
+        self._finished = True
+
+
+def serve(channel: Channel, arena: Arena | None = None) -> None:
+    """Waits for the plan, then runs."""
+    first: list[Message] = []
+    while not first and not channel.closed:
+        first = channel.wait(1.0)
+    if not first:
+        return
+    message = first[0]
+    if arena is None:
+        arena = Arena.attach([SlabLayout(**slab) for slab in message["slabs"]], channel.fds[0])
+    aggregator = Aggregator(channel, arena, message["plan"], message["samples"])
+    for later in first[1:]:
+        aggregator._answer(later)
+    aggregator.run()
+
+
+def main() -> None:
+    """The process: argument 1 is the descriptor of its socket."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    with suppress(OSError):
+        os.set_inheritable(sock.fileno(), False)
+    serve(Channel(sock))

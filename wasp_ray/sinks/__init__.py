@@ -1,0 +1,1 @@
+"""Where results go beside the bundle's summary: one destination a file."""
