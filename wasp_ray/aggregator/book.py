@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wasp_ray.aggregator.drain import SLOT, Batch, Strings
+from wasp_ray.aggregator.drain import SLOT, Strings
 from wasp_ray.aggregator.windows import Windows
 from wasp_ray.stats.bank import HistogramBank
+from wasp_ray.stats.batch import Batch
 from wasp_ray.stats.histogram import bucket_of
 from wasp_ray.wire.record import OTHER, Flag, Outcome
 

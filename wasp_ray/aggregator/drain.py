@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wasp_ray.clock import now_ns
+from wasp_ray.stats.batch import Batch
 from wasp_ray.wire.arena import HEADER_WORDS, Arena, Header
 from wasp_ray.wire.record import OTHER, OTHER_ID, SEQ_MASK, SLOT_BYTES, SLOT_FIELDS, TEXT_BYTES, Kind
 
@@ -39,20 +39,6 @@ class Strings:
         self._numbers[text] = len(self.texts)
         self.texts.append(text)
         return len(self.texts) - 1
-
-
-@dataclass(slots=True)
-class Batch:
-    """New records of a slab: `rows` with `ring` alike in length; group, path, status, error hold node-wide numbers."""
-
-    rows: NDArray[np.void]
-    ring: NDArray[np.intp]
-    group: NDArray[np.int32]
-    path: NDArray[np.int32]
-    status: NDArray[np.int32]
-    error: NDArray[np.int32]
-    data: dict[int, bytes] = field(default_factory=dict)  # index into rows -> raw JSON
-    counters: list[tuple[str, int]] = field(default_factory=list)
 
 
 class SlabReader:

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from wasp_ray.aggregator.book import GeneratorBook
-from wasp_ray.aggregator.drain import Batch, SlabReader, Strings
+from wasp_ray.aggregator.drain import SlabReader, Strings
 from wasp_ray.clock import now_ns, process_cpu_ns
 from wasp_ray.sinks.jsonl import SampleFile
+from wasp_ray.stats.batch import Batch
 from wasp_ray.wire.arena import Arena, Header, SlabLayout
 from wasp_ray.wire.channel import Channel, ChannelClosed, Message
 

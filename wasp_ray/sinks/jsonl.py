@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from wasp_ray.aggregator.drain import Batch
+from wasp_ray.stats.batch import Batch
 from wasp_ray.wire.record import Flag, Outcome
 
 MAX_LINES = 5_000_000

@@ -101,8 +101,8 @@ class AsyncGun:
         control, words = self._host.control, self._words
         if control.start_ns == NEVER:
             return
+        now = now_ns()  # before the stop word is read: what is due by now was due before a stop not seen yet
         stop, until = words[self._stop_word], words[self._until_word]
-        now = now_ns()
         drops, limit, absolute = self._host.part.on_late_drop, self._limit, control.absolute_ns
         while self._due != NEVER:
             due = absolute(self._due)

@@ -1,0 +1,266 @@
+"""The end of a run in the terminal: summary.json in at most 80 columns, verdict last. It must not judge anything."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO, TypeVar
+
+from wasp_ray.report import numbers
+from wasp_ray.report.text import WIDTH, clean, encodable, fit, flow, grid, path_label, wrap
+
+T = TypeVar("T")
+Data = Mapping[str, Any]
+Line = tuple[str, str]
+"""Text and its style in a terminal."""
+
+MOST_ROWS = 12
+"""Generators, groups and warnings shown; the rest is in summary.json."""
+MOST_ERRORS = 6
+
+EXIT_CODES = {"passed": 0, "failed": 1, "invalid": 3, "error": 4, "interrupted": 130}
+CAUSES = {
+    "in_flight_limit": "in flight full",
+    "worker_limit": "workers full",
+    "generator": "generator late",
+    "worker_lost": "worker lost",
+    "stopped": "stopped",
+}
+_VERDICT_STYLES = {"passed": "bold green", "failed": "bold red", "invalid": "bold magenta", "error": "bold red"}
+_GENERATOR_HEAD = ("GENERATOR", "", "asked", "got", "calls", "ok", "failed", "timeout", "killed", "dropped")
+_GROUP_HEAD = ("GROUP (service)", "count", "failed", "p50", "p95", "p99", "max", "p99 from due")
+_LATENCY = re.compile(r"^\s*(p\d|mean|min|max)")
+
+
+def final_table(summary: Data, plan: Data, *, exit_code: int | None = None, path: str | None = None) -> str:
+    """The whole table as plain text without a last line end; no line is wider than 80 columns.
+
+    `exit_code`: None derives it from the verdict. `path`: where the bundle is, None when there is none.
+    """
+    return "\n".join(text for text, _ in final_lines(summary, plan, exit_code=exit_code, path=path))
+
+
+def print_table(
+    summary: Data, plan: Data, stream: TextIO, *, exit_code: int | None = None, path: str | None = None
+) -> None:
+    """Prints the table; in colours on a terminal (NO_COLOR is honoured), else plain. OSError is the caller's."""
+    lines = final_lines(summary, plan, exit_code=exit_code, path=path)
+    encoding = getattr(stream, "encoding", None)
+    if not stream.isatty():
+        stream.write("".join(encodable(text, encoding) + "\n" for text, _ in lines))
+        stream.flush()
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=stream, force_terminal=True, force_jupyter=False, highlight=False, markup=False, emoji=False)
+    for text, style in lines:
+        console.print(Text(encodable(text, encoding), style=style), soft_wrap=True)
+
+
+def final_lines(summary: Data, plan: Data, *, exit_code: int | None = None, path: str | None = None) -> list[Line]:
+    """The table line by line with the style of each."""
+    lines = _generator_lines(summary, plan) + _group_lines(summary)
+    lines += _error_lines(summary)
+    lines += _ledger_lines(summary["ledger"], _dropped_by(summary))
+    lines += _node_lines(summary)
+    lines += _warning_lines(summary)
+    lines += _reason_lines(summary)
+    return [*lines, _verdict_line(summary, exit_code, path)]
+
+
+def _generator_lines(summary: Data, plan: Data) -> list[Line]:
+    order = [spec["name"] for spec in plan.get("generators", [])]
+    generators: Mapping[str, Data] = summary["generators"]
+    names = [name for name in order if name in generators] + [name for name in generators if name not in order]
+    shown = _top(names, [_trouble(generators[name]["ledger"]) for name in names], MOST_ROWS)
+    table = grid(_GENERATOR_HEAD, lambda short: [_generator_row(name, generators[name], short) for name in shown])
+    return _titled(table) + _rest(len(names) - len(shown), "generators")
+
+
+def _trouble(ledger: Data) -> tuple[int, int]:
+    bad = sum(ledger[key] for key in ("failed", "timeout", "killed", "dropped", "lost"))
+    return bad, ledger["scheduled"]
+
+
+def _generator_row(name: str, data: Data, short: bool) -> list[str]:
+    ledger = data["ledger"]
+    if data["kind"] == "rate":
+        asked, got = numbers.rate(data["planned_rate"], short), numbers.rate(data["delivered_rate"], short)
+        dropped = numbers.count(ledger["dropped"], short)
+    else:
+        users = data.get("users") or {}
+        asked, got = numbers.count(users.get("planned_max"), short), numbers.count(users.get("active_max"), short)
+        dropped = numbers.count(ledger["dropped"] or None, short)
+    ended = [numbers.count(ledger[key], short) for key in ("started", "ok", "failed", "timeout", "killed")]
+    return [name, data["kind"], asked, got, *ended, dropped]
+
+
+def _group_lines(summary: Data) -> list[Line]:
+    groups = [
+        (name if name == generator else path_label(generator, name), data["kind"], group)
+        for generator, data in summary["generators"].items()
+        for name, group in data["groups"].items()
+    ]
+    if not groups:
+        return []
+    shown = _top(groups, [(group["failed"], group["count"]) for _, _, group in groups], MOST_ROWS)
+    table = grid(_GROUP_HEAD, lambda short: [_group_row(*entry, short) for entry in shown])
+    return _titled(table) + _rest(len(groups) - len(shown), "groups")
+
+
+def _group_row(label: str, kind: str, group: Data, short: bool) -> list[str]:
+    service, response = group.get("service_s") or {}, group.get("response_s") or {}
+    from_due = response.get("p99")
+    if kind == "users" and from_due == service.get("p99"):
+        from_due = None
+    times = [numbers.latency(service.get(key)) for key in ("p50", "p95", "p99", "max")]
+    failed = numbers.share(group["failed"], group["count"])
+    return [label, numbers.count(group["count"], short), failed, *times, numbers.latency(from_due)]
+
+
+def _error_lines(summary: Data) -> list[Line]:
+    errors = [(name, entry) for name, data in summary["generators"].items() for entry in data["errors"]]
+    errors.sort(key=lambda pair: -pair[1]["count"])
+    if not errors:
+        return []
+    items = [_error_item(name, entry) for name, entry in errors[:MOST_ERRORS]]
+    if len(errors) > MOST_ERRORS:
+        items.append(f"… and {len(errors) - MOST_ERRORS} more")
+    return [(line, "red") for line in flow(" ERRORS  ", items, " · ")]
+
+
+def _error_item(generator: str, entry: Data) -> str:
+    label = generator if entry["group"] in ("", generator) else path_label(generator, entry["group"])
+    error = "other errors" if entry["error"] == "__other__" else entry["error"]
+    start = f"{entry['count']:,} {fit(label, 28)} "
+    end = "" if entry.get("first_at_s") is None else f", first {numbers.moment(entry['first_at_s'])}"
+    return start + fit(error, WIDTH - 9 - len(start) - len(end)) + end
+
+
+def _dropped_by(summary: Data) -> dict[str, int]:
+    causes: dict[str, int] = {}
+    for data in summary["generators"].values():
+        for cause, number in data.get("dropped_by", {}).items():
+            causes[cause] = causes.get(cause, 0) + number
+    return {cause: number for cause, number in causes.items() if number}
+
+
+def _ledger_lines(ledger: Data, causes: Mapping[str, int]) -> list[Line]:
+    why = ", ".join(
+        CAUSES.get(cause, cause) + (f" {number:,}" if len(causes) > 1 else "") for cause, number in causes.items()
+    )
+    ends = [f"{ledger[key]:,} {key}" for key in ("ok", "failed", "timeout", "killed", "interrupted")]
+    scheduled, started, dropped = (f"{key} {ledger[key]:,}" for key in ("scheduled", "started", "dropped"))
+    first = [scheduled, f"= {started}", f"+ {dropped}"]
+    first += [f"({why})"] if why else []
+    first[-1] += ","
+    top = flow(" LEDGER  ", [*first, f"lost {ledger['lost']:,}"], " ")
+    bottom = flow(" " * 9, [ends[0], *(f"+ {end}" for end in ends[1:])], " ")
+    closes = _closes(ledger)
+    word = "closes" if closes else "DOES NOT CLOSE"
+    if len(bottom[-1]) + 2 + len(word) > WIDTH:
+        bottom.append("")
+    bottom[-1] = bottom[-1] + word.rjust(WIDTH - len(bottom[-1]))
+    return [(line, "" if closes else "bold magenta") for line in top + bottom]
+
+
+def _closes(ledger: Data) -> bool:
+    ended = sum(ledger[key] for key in ("ok", "failed", "timeout", "killed", "interrupted", "lost"))
+    return bool(ledger["scheduled"] == ledger["started"] + ledger["dropped"] and ledger["started"] == ended)
+
+
+def _node_lines(summary: Data) -> list[Line]:
+    nodes: Sequence[Data] = summary["nodes"]
+    items = [f"{len(nodes)}"]
+    if nodes and summary["duration_s"]:
+        cpu = sum(node["cpu_s"] or 0 for node in nodes) / summary["duration_s"] / len(nodes)
+        items.append(f"cpu {cpu:,.2f} cores" + (" each" if len(nodes) > 1 else ""))
+    delays = [(data.get("start_delay_s") or {}).get("p99") for data in summary["generators"].values()]
+    known = [delay for delay in delays if delay is not None]
+    if known:
+        items.append(f"calls late p99 {numbers.latency(max(known))}")
+    spread = (summary.get("start_skew_s") or {}).get("max")
+    if len(nodes) > 1 and spread is not None:
+        items.append(f"start spread {numbers.latency(spread)}")
+    return [(line, "") for line in flow(" NODES   ", items, " · ")]
+
+
+def _warning_lines(summary: Data) -> list[Line]:
+    warnings = summary["warnings"]
+    lines = [(line, "yellow") for text in warnings[:MOST_ROWS] for line in _marked(" ! ", text)]
+    return lines + _rest(len(warnings) - MOST_ROWS, "warnings")
+
+
+def _reason_lines(summary: Data) -> list[Line]:
+    """Broken thresholds with what was found, then every reason that is not one of them."""
+    broken = [entry for entry in summary["thresholds"] if not entry["passed"]]
+    said = [" ".join(entry["expression"].split()) for entry in broken]
+    reasons = [text for text in summary["reasons"] if not any(part in " ".join(text.split()) for part in said)]
+    lines = [_threshold_line(entry) for entry in broken[:MOST_ROWS]]
+    lines += _rest(len(broken) - MOST_ROWS, "broken thresholds")
+    lines += [(line, "red") for text in reasons[:MOST_ROWS] for line in _marked(" x ", text)]
+    return lines + _rest(len(reasons) - MOST_ROWS, "reasons")
+
+
+def _threshold_line(entry: Data) -> Line:
+    found = threshold_value(entry)
+    return f" x {fit(entry['expression'], WIDTH - 6 - len(found))}   {found}", "red"
+
+
+def threshold_value(entry: Data) -> str:
+    """What was measured, in the unit of the expression: `412 ms`, `1.20%`, `499.9/s`, `3`; `no sample` for None."""
+    value, expression = entry["value"], str(entry["expression"])
+    if value is None:
+        return "no sample"
+    if _LATENCY.match(expression):
+        return numbers.latency(value)
+    if expression.rstrip().endswith("%"):
+        typed = re.search(r"([\d.]+)\s*%\s*$", expression)
+        in_percent = typed is not None and abs(float(entry["limit"]) - float(typed[1])) < 1e-9 and float(typed[1]) != 0
+        return numbers.share(value, 100.0 if in_percent else 1.0)
+    if expression.lstrip().startswith("rate"):
+        return numbers.rate(value)
+    return f"{value:,.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else f"{value:,}"
+
+
+def _verdict_line(summary: Data, exit_code: int | None, path: str | None) -> Line:
+    verdict, thresholds = str(summary["verdict"]), summary["thresholds"]
+    broken = sum(not entry["passed"] for entry in thresholds)
+    if exit_code is None:
+        terminated = any("SIGTERM" in reason for reason in summary["reasons"])
+        exit_code = 143 if verdict == "interrupted" and terminated else EXIT_CODES[verdict]
+    if broken and verdict == "failed":
+        about = [f"{broken} of {len(thresholds)} threshold{'s' * (len(thresholds) != 1)}"]
+    elif verdict != "passed" and summary["reasons"]:
+        about = [f"{len(summary['reasons'])} reason{'s' * (len(summary['reasons']) != 1)}"]
+    else:
+        about = [f"{len(thresholds)} threshold{'s' * (len(thresholds) != 1)}"] if thresholds else []
+    parts = [*about, numbers.length(summary["duration_s"]), f"exit {exit_code}"]
+    start = f" {verdict.upper()}  " + " · ".join(parts)
+    text = start if path is None else f"{start} · {_tail(path, WIDTH - len(start) - 3)}"
+    return text, _VERDICT_STYLES.get(verdict, "bold yellow")
+
+
+def _tail(path: str, width: int) -> str:
+    """The end of a path tells more than its beginning."""
+    shown = clean(path)
+    return shown if len(shown) <= width else "…" + shown[len(shown) - width + 1 :]
+
+
+def _top(entries: Sequence[T], weights: Sequence[tuple[int, int]], most: int) -> list[T]:
+    """The heaviest entries (trouble first, then size) in their own order."""
+    heaviest = sorted(range(len(entries)), key=lambda at: weights[at], reverse=True)[:most]
+    return [entries[at] for at in sorted(heaviest)]
+
+
+def _titled(table: Sequence[str]) -> list[Line]:
+    return [(line, "bold" if at == 0 else "") for at, line in enumerate(table)]
+
+
+def _rest(number: int, what: str) -> list[Line]:
+    return [(f" … and {number:,} more {what}", "dim")] if number > 0 else []
+
+
+def _marked(mark: str, text: str) -> list[str]:
+    return wrap(mark, text)

@@ -1,0 +1,398 @@
+"""What one node counted in a run, mergeable by addition and bounded in size. It must not judge, print or read a clock.
+
+Calls and requests of warm-up segments are in the ledger, in `segments` and `errors`, not in `call` and `groups`.
+Everything here is mutable: one owner (the aggregator) fills it, others get data by `to_data`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from wasp_ray.stats.histogram import Histogram
+
+OTHER = "__other__"
+"""Where counts go whose own entry found no room."""
+MAX_ERRORS = 100
+MAX_GROUPS = 500
+MAX_STATUSES = 100
+MAX_COUNTERS = 500
+
+
+def add_to(counts: dict[str, int], key: str, number: int, limit: int) -> None:
+    """counts[key] += number; a new key beyond `limit` distinct ones is counted under `__other__`."""
+    slot = key if key in counts or len(counts) < limit else OTHER
+    counts[slot] = counts.get(slot, 0) + number
+
+
+@dataclass(slots=True)
+class Ledger:
+    """Every scheduled call in exactly one column: scheduled = started + dropped, started = the sum of its six ends."""
+
+    scheduled: int = 0
+    dropped: int = 0
+    started: int = 0
+    ok: int = 0
+    failed: int = 0
+    timeout: int = 0
+    killed: int = 0
+    interrupted: int = 0
+    lost: int = 0
+
+    @property
+    def ended(self) -> int:
+        """Started calls that are accounted for in any way."""
+        return self.answered + self.killed + self.interrupted + self.lost
+
+    @property
+    def answered(self) -> int:
+        """Calls that ended by themselves or at their deadline: ok + failed + timeout."""
+        return self.ok + self.failed + self.timeout
+
+    def closes(self) -> bool:
+        """Whether both equations hold."""
+        return self.scheduled == self.started + self.dropped and self.started == self.ended
+
+    def merge(self, other: Ledger) -> None:
+        """Adds the columns of another ledger."""
+        for name in LEDGER_COLUMNS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def to_data(self) -> dict[str, int]:
+        """All nine columns in order."""
+        return asdict(self)
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, int]) -> Ledger:
+        """The reverse of to_data; a missing column is 0."""
+        return cls(**{name: int(data.get(name, 0)) for name in LEDGER_COLUMNS})
+
+
+LEDGER_COLUMNS = tuple(column.name for column in fields(Ledger))
+
+
+@dataclass(slots=True)
+class GroupTotals:
+    """Requests of one group. `count` = ok + failed + timeout; `failed` does not contain `timeout`."""
+
+    count: int = 0
+    failed: int = 0
+    timeout: int = 0
+    status: dict[str, int] = field(default_factory=dict)
+    bytes_in: int = 0
+    bytes_out: int = 0
+    service: Histogram = field(default_factory=Histogram)
+    response: Histogram = field(default_factory=Histogram)
+
+    def add_status(self, status: str, number: int = 1) -> None:
+        """Counts a status; at most MAX_STATUSES distinct ones."""
+        add_to(self.status, status, number, MAX_STATUSES)
+
+    def merge(self, other: GroupTotals) -> None:
+        """Adds another group's counts and histograms."""
+        self.count += other.count
+        self.failed += other.failed
+        self.timeout += other.timeout
+        self.bytes_in += other.bytes_in
+        self.bytes_out += other.bytes_out
+        for status, number in other.status.items():
+            self.add_status(status, number)
+        self.service.merge(other.service)
+        self.response.merge(other.response)
+
+    def to_data(self) -> dict[str, Any]:
+        """JSON-able, histograms as Histogram.to_data."""
+        return {
+            "count": self.count,
+            "failed": self.failed,
+            "timeout": self.timeout,
+            "status": dict(self.status),
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+            "service": self.service.to_data(),
+            "response": self.response.to_data(),
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> GroupTotals:
+        """The reverse of to_data."""
+        return cls(
+            data["count"],
+            data["failed"],
+            data.get("timeout", 0),
+            dict(data["status"]),
+            data["bytes_in"],
+            data["bytes_out"],
+            Histogram.from_data(data["service"]),
+            Histogram.from_data(data["response"]),
+        )
+
+
+@dataclass(slots=True)
+class SegmentTotals:
+    """Calls of one segment of the schedule, warm-up or not. `calls` = ok + failed + timeout."""
+
+    calls: int = 0
+    failed: int = 0
+    timeout: int = 0
+    service: Histogram = field(default_factory=Histogram)
+    response: Histogram = field(default_factory=Histogram)
+
+    def merge(self, other: SegmentTotals) -> None:
+        """Adds another node's calls of the same segment."""
+        self.calls += other.calls
+        self.failed += other.failed
+        self.timeout += other.timeout
+        self.service.merge(other.service)
+        self.response.merge(other.response)
+
+    def to_data(self) -> dict[str, Any]:
+        """JSON-able, histograms as Histogram.to_data."""
+        return {
+            "calls": self.calls,
+            "failed": self.failed,
+            "timeout": self.timeout,
+            "service": self.service.to_data(),
+            "response": self.response.to_data(),
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> SegmentTotals:
+        """The reverse of to_data."""
+        service, response = Histogram.from_data(data["service"]), Histogram.from_data(data["response"])
+        return cls(data["calls"], data["failed"], data.get("timeout", 0), service, response)
+
+
+@dataclass(slots=True)
+class ErrorTotals:
+    """One error text of one group: how often, when first (seconds since t = 0), and an example (a traceback, a body)."""
+
+    count: int = 0
+    first_at_s: float | None = None
+    example: str = ""
+
+    def merge(self, other: ErrorTotals) -> None:
+        """Adds; the earlier one's example is kept."""
+        self.count += other.count
+        if other.first_at_s is not None and (self.first_at_s is None or other.first_at_s < self.first_at_s):
+            self.first_at_s, self.example = other.first_at_s, other.example or self.example
+        self.example = self.example or other.example
+
+
+@dataclass(slots=True)
+class CallTotals:
+    """Durations of calls: service = end - start, response = end - due."""
+
+    service: Histogram = field(default_factory=Histogram)
+    response: Histogram = field(default_factory=Histogram)
+
+
+@dataclass(slots=True)
+class UserTotals:
+    """Users of one generator; over nodes these add up. `planned_max` and `active_max` are peaks."""
+
+    planned_max: int = 0
+    active_max: int = 0
+    setup_failed: int = 0
+    replaced: int = 0
+
+
+@dataclass(slots=True)
+class GeneratorTotals:
+    """What one generator did. `late`: calls that started over 10 ms after due; `delivered`: started by the end + 1 s."""
+
+    kind: str
+    ledger: Ledger = field(default_factory=Ledger)
+    dropped_by: dict[str, int] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+    late: int = 0
+    delivered: int = 0
+    start_delay: Histogram = field(default_factory=Histogram)
+    call: CallTotals = field(default_factory=CallTotals)
+    groups: dict[str, GroupTotals] = field(default_factory=dict)
+    segments: list[SegmentTotals] = field(default_factory=list)
+    errors: dict[tuple[str, str], ErrorTotals] = field(default_factory=dict)
+    users: UserTotals = field(default_factory=UserTotals)
+    cpu_s: float = 0.0
+    cpu_wait_s: float = 0.0
+    call_time_s: float = 0.0
+
+    def group(self, name: str) -> GroupTotals:
+        """The group of that name, made when needed; a new one beyond MAX_GROUPS is `__other__`."""
+        if name not in self.groups and len(self.groups) >= MAX_GROUPS:
+            name = OTHER
+        return self.groups.setdefault(name, GroupTotals())
+
+    def segment(self, index: int) -> SegmentTotals:
+        """The segment of that index, made when needed with those before it."""
+        while len(self.segments) <= index:
+            self.segments.append(SegmentTotals())
+        return self.segments[index]
+
+    def add_counter(self, name: str, number: int = 1) -> None:
+        """Counts a user's counter; at most MAX_COUNTERS distinct ones."""
+        add_to(self.counters, name, number, MAX_COUNTERS)
+
+    def add_dropped(self, cause: str, number: int) -> None:
+        """Books calls that were due and not started in the ledger and under their cause."""
+        self.ledger.dropped += number
+        self.dropped_by[cause] = self.dropped_by.get(cause, 0) + number
+
+    def add_error(self, error: str, group: str, number: int, at_s: float | None, example: str = "") -> None:
+        """Counts an error text; a new one beyond MAX_ERRORS is counted as `__other__`, so no count is lost."""
+        found = ErrorTotals(number, at_s, example)
+        key = (error, group)
+        if key not in self.errors and len(self.errors) >= MAX_ERRORS:
+            key, found.example = (OTHER, ""), example or error
+        self.errors.setdefault(key, ErrorTotals()).merge(found)
+
+    def merge(self, other: GeneratorTotals) -> None:
+        """Adds what the same generator did on another node."""
+        self.ledger.merge(other.ledger)
+        for cause, number in other.dropped_by.items():
+            self.dropped_by[cause] = self.dropped_by.get(cause, 0) + number
+        for counter, number in other.counters.items():
+            self.add_counter(counter, number)
+        for name in ("late", "delivered", "cpu_s", "cpu_wait_s", "call_time_s"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.start_delay.merge(other.start_delay)
+        self.call.service.merge(other.call.service)
+        self.call.response.merge(other.call.response)
+        for group, totals in other.groups.items():
+            self.group(group).merge(totals)
+        for index, segment in enumerate(other.segments):
+            self.segment(index).merge(segment)
+        for column in fields(UserTotals):
+            setattr(self.users, column.name, getattr(self.users, column.name) + getattr(other.users, column.name))
+        self._merge_errors(other)
+
+    def _merge_errors(self, other: GeneratorTotals) -> None:
+        """Both lists together, of which the most frequent MAX_ERRORS keep their own entry."""
+        for key, found in other.errors.items():
+            self.errors.setdefault(key, ErrorTotals()).merge(found)
+        named = sorted((key for key in self.errors if key != (OTHER, "")), key=lambda key: -self.errors[key].count)
+        for key in named[MAX_ERRORS:]:
+            self.errors.setdefault((OTHER, ""), ErrorTotals()).merge(self.errors.pop(key))
+
+    def error_list(self) -> list[dict[str, Any]]:
+        """The errors as JSON-able entries, most frequent first."""
+        return [
+            {"error": error, "group": group, **asdict(found)}
+            for (error, group), found in sorted(self.errors.items(), key=lambda item: -item[1].count)
+        ]
+
+    def to_data(self) -> dict[str, Any]:
+        """JSON-able, histograms as Histogram.to_data."""
+        return {
+            "kind": self.kind,
+            "ledger": self.ledger.to_data(),
+            "dropped_by": dict(self.dropped_by),
+            "counters": dict(self.counters),
+            "late": self.late,
+            "delivered": self.delivered,
+            "start_delay": self.start_delay.to_data(),
+            "call": {"service": self.call.service.to_data(), "response": self.call.response.to_data()},
+            "groups": {name: group.to_data() for name, group in self.groups.items()},
+            "segments": [segment.to_data() for segment in self.segments],
+            "errors": self.error_list(),
+            "users": asdict(self.users),
+            "cpu_s": self.cpu_s,
+            "cpu_wait_s": self.cpu_wait_s,
+            "call_time_s": self.call_time_s,
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> GeneratorTotals:
+        """The reverse of to_data."""
+        call = data["call"]
+        return cls(
+            kind=data["kind"],
+            ledger=Ledger.from_data(data["ledger"]),
+            dropped_by=dict(data["dropped_by"]),
+            counters=dict(data["counters"]),
+            late=data["late"],
+            delivered=data["delivered"],
+            start_delay=Histogram.from_data(data["start_delay"]),
+            call=CallTotals(Histogram.from_data(call["service"]), Histogram.from_data(call["response"])),
+            groups={name: GroupTotals.from_data(group) for name, group in data["groups"].items()},
+            segments=[SegmentTotals.from_data(segment) for segment in data["segments"]],
+            errors={(e["error"], e["group"]): _error(e) for e in data["errors"]},
+            users=UserTotals(**data["users"]),
+            cpu_s=data["cpu_s"],
+            cpu_wait_s=data["cpu_wait_s"],
+            call_time_s=data["call_time_s"],
+        )
+
+
+def _error(data: Mapping[str, Any]) -> ErrorTotals:
+    return ErrorTotals(data["count"], data["first_at_s"], data["example"])
+
+
+@dataclass(slots=True)
+class NodeTotals:
+    """Everything one node counted. `cpu_s` is that of all its processes, `peak_rss_bytes` None when not measured."""
+
+    node: int = 0
+    host: str = ""
+    start_skew_s: float | None = None
+    cpu_s: float = 0.0
+    peak_rss_bytes: int | None = None
+    generators: dict[str, GeneratorTotals] = field(default_factory=dict)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The sum over all generators (a new object)."""
+        total = Ledger()
+        for generator in self.generators.values():
+            total.merge(generator.ledger)
+        return total
+
+    def generator(self, name: str, kind: str) -> GeneratorTotals:
+        """The totals of a generator, made when needed."""
+        return self.generators.setdefault(name, GeneratorTotals(kind))
+
+    def merge(self, other: NodeTotals) -> None:
+        """Adds another node: counts and CPU seconds add up, memory and start skew are those of the worst node."""
+        self.start_skew_s = _larger(self.start_skew_s, other.start_skew_s)
+        peak = _larger(self.peak_rss_bytes, other.peak_rss_bytes)
+        self.peak_rss_bytes = None if peak is None else int(peak)
+        self.cpu_s += other.cpu_s
+        for name, totals in other.generators.items():
+            self.generator(name, totals.kind).merge(totals)
+
+    def to_data(self) -> dict[str, Any]:
+        """JSON-able, as one node sends it to the controller."""
+        return {
+            "node": self.node,
+            "host": self.host,
+            "start_skew_s": self.start_skew_s,
+            "cpu_s": self.cpu_s,
+            "peak_rss_bytes": self.peak_rss_bytes,
+            "generators": {name: totals.to_data() for name, totals in self.generators.items()},
+        }
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> NodeTotals:
+        """The reverse of to_data; ValueError or KeyError when it is not such data."""
+        return cls(
+            data["node"],
+            data["host"],
+            data["start_skew_s"],
+            data["cpu_s"],
+            data["peak_rss_bytes"],
+            {name: GeneratorTotals.from_data(totals) for name, totals in data["generators"].items()},
+        )
+
+
+def merge_nodes(nodes: Iterable[NodeTotals]) -> NodeTotals:
+    """One NodeTotals that holds the sum of all (node 0, no host); the nodes themselves stay as they are."""
+    total = NodeTotals()
+    for node in nodes:
+        total.merge(node)
+    return total
+
+
+def _larger(a: float | None, b: float | None) -> float | None:
+    known = [value for value in (a, b) if value is not None]
+    return max(known) if known else None
