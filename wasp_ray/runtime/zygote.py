@@ -1,0 +1,238 @@
+"""The zygote: imports the user's module once, describes the load as a plan, then starts, wakes, kills and reaps workers on order.
+
+A process of its own by exec (single-threaded, so that it can fork), or a thread of the inline runtime. One loop, one message
+at a time; it decides nothing. It ends when the generator is gone, and its workers with it.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import select
+import signal
+import socket
+import sys
+from contextlib import suppress
+from typing import Any
+
+from wasp_ray.errors import BadInput
+from wasp_ray.load.locate import import_warnings, live_threads, load_file, loads_profile, trim_traceback
+from wasp_ray.load.plan import apply_options, make_plan
+from wasp_ray.load.validate import problems_of
+from wasp_ray.runtime.hooks import HookFailed, run_hook
+from wasp_ray.runtime.inline import ThreadNursery
+from wasp_ray.runtime.nursery import Nursery
+from wasp_ray.runtime.parts import PartsFactory
+from wasp_ray.wire.arena import Arena, SlabLayout
+from wasp_ray.wire.channel import Channel, ChannelClosed, Message
+from wasp_ray.wire.control import Control
+from wasp_ray.worker.host import GeneratorPart, Host
+from wasp_ray.worker.logs import preload
+
+INLINE_POLL_MS = 5.0
+
+
+class Zygote:
+    """Answers the generator's messages. `arena` and `profile` are given by the inline runtime only."""
+
+    def __init__(self, channel: Channel, *, inline: bool, profile: Any = None, arena: Arena | None = None) -> None:
+        self._channel, self._inline, self._profile, self._arena = channel, inline, profile, arena
+        self._nursery: Nursery | None = None
+        self._parts: list[GeneratorPart] = []
+        self._run: Message = {}
+        self._setup_data: Any = None
+        self._signals = -1
+
+    def serve(self) -> None:
+        """Until the channel ends."""
+        poller = select.poll()
+        poller.register(self._channel, select.POLLIN)
+        if not self._inline:
+            self._signals = _child_signals()
+            poller.register(self._signals, select.POLLIN)
+        try:
+            while not self._channel.closed:
+                poller.poll(INLINE_POLL_MS if self._inline else None)
+                if self._signals >= 0:
+                    with suppress(BlockingIOError):
+                        os.read(self._signals, 4096)
+                self._reap()
+                for message in self._channel.receive():
+                    self._answer(message)
+        except ChannelClosed:
+            pass
+        finally:
+            if self._nursery is not None:
+                self._nursery.end_all()
+
+    def _answer(self, message: Message) -> None:
+        match message["op"]:
+            case "load":
+                self._channel.send(self._load(message))
+            case "prepare":
+                self._channel.send(self._prepare(message))
+            case "spawn":
+                self._spawn(message)
+            case "wake" | "kill":
+                assert self._nursery is not None
+                act = self._nursery.wake if message["op"] == "wake" else self._nursery.kill
+                for gen, worker in message["workers"]:
+                    act((gen, worker))
+            case "teardown":
+                self._channel.send(self._tear_down())
+
+    # -- the plan
+
+    def _load(self, message: Message) -> Message:
+        """Imports and checks everything; starts nothing."""
+        sys.path[:] = message["path"] or sys.path
+        try:
+            profile = self._profile if self._profile is not None else self._find_profile(message)
+            profile = apply_options(profile, message)
+            problems = problems_of(profile)
+            if not self._inline:
+                problems += [
+                    f"the load file leaves the Python thread {name!r} running after its import: workers are forked,"
+                    " and a thread does not survive that; start it in setup()"
+                    for name in live_threads()
+                ]
+            if problems:
+                return {"problems": problems}
+            self._profile = profile
+            return {"plan": make_plan(profile, message), "warnings": [] if self._inline else import_warnings()}
+        except BadInput as exc:
+            return {"problems": exc.problems}
+
+    @staticmethod
+    def _find_profile(message: Message) -> Any:
+        if message.get("pickle"):
+            return loads_profile(base64.b64decode(message["pickle"]))
+        return load_file(message["file"], message.get("params") or {})
+
+    # -- preparation
+
+    def _prepare(self, message: Message) -> Message:
+        """Rows, shared data, the profile's own setup; from here on workers can be started."""
+        self._run = message
+        if self._arena is None:
+            arena_fd, *self._fds = self._channel.fds
+            self._arena = Arena.attach([SlabLayout(**slab) for slab in message["slabs"]], arena_fd)
+        else:
+            self._fds = message["fds"]
+        try:
+            factory = PartsFactory(self._profile, message, inline=self._inline)
+            self._parts = factory.parts()
+            if not self._inline:
+                self._warm_up()
+            self._setup_data = run_hook(self._profile.setup, forked=not self._inline, user_dir=message["user_dir"])
+        except BadInput as exc:
+            return {"problems": exc.problems}
+        except HookFailed as exc:
+            return {"failed": f"Profile setup failed: {exc}"}
+        except Exception as exc:
+            return {"failed": f"{type(exc).__name__}: {exc}\n{trim_traceback(exc, message['user_dir'])}"}
+        self._nursery = self._make_nursery(factory.fds)
+        return {"prepared": True}
+
+    def _warm_up(self) -> None:
+        """Imports what workers need, once, before the first fork."""
+        import wasp_ray.worker.sync_user  # noqa: F401
+
+        preload()
+        if any(part.is_async for part in self._parts):
+            import asyncio
+
+            import wasp_ray.worker.async_gun
+            import wasp_ray.worker.async_user  # noqa: F401
+
+            with suppress(ImportError):
+                import uvloop  # noqa: F401
+            asyncio.new_event_loop().close()
+
+    def _make_nursery(self, rows_fds: list[int]) -> Nursery:
+        if self._inline:
+            return ThreadNursery()
+        from wasp_ray.runtime.forked import ForkNursery
+
+        notes, output, *ticks = self._fds
+        return ForkNursery([notes, *(fd for fd in ticks if fd >= 0), *rows_fds], output)
+
+    # -- workers
+
+    def _spawn(self, message: Message) -> None:
+        assert self._nursery is not None
+        gen, worker = message["gen"], message["worker"]
+        host = self._host(message)
+        try:
+            pid = self._nursery.launch(host)
+        except (OSError, RuntimeError) as exc:
+            self._channel.send({"refused": [gen, worker], "error": str(exc)})
+            return
+        self._channel.send({"pid": pid, "worker": [gen, worker]})
+
+    def _host(self, message: Message) -> Host:
+        assert self._arena is not None
+        run, gen = self._run, message["gen"]
+        part = self._parts[gen]
+        per_process = part.users_per_process if part.kind == "users" else 1
+        first = message["worker"] * per_process
+        return Host(
+            arena=self._arena, control=Control(self._arena), part=part, ring=message["ring"], worker=message["worker"],
+            workers=message["workers"], incarnation=message["incarnation"], first_user=first,
+            users=min(per_process, message["users"] - first) if part.kind == "users" else 1,
+            node=run["node"], nodes=run["nodes"], seed=run["seed"], run_id=run["run_id"], user_dir=run["user_dir"],
+            wake_fd=-1, notes_fd=self._fds[0], ticks_fd=self._fds[2 + gen] if len(self._fds) > 2 + gen else -1,
+            wants_raw=run["wants_raw"], setup_data=self._setup_data,
+        )  # fmt: skip
+
+    def _reap(self) -> None:
+        if self._nursery is None:
+            return
+        exits = self._nursery.reap()
+        if exits:
+            self._channel.send({
+                "exits": [[e.key[0], e.key[1], e.pid, e.status, e.cpu_s, e.cpu_wait_s, e.rss] for e in exits]
+            })  # fmt: skip
+
+    def _tear_down(self) -> Message:
+        try:
+            run_hook(self._profile.teardown, forked=not self._inline, user_dir=self._run["user_dir"])
+        except HookFailed as exc:
+            return {"torn_down": False, "failed": f"Profile teardown failed: {exc}"}
+        return {"torn_down": True}
+
+
+def _child_signals() -> int:
+    """A descriptor that turns readable when a child ends."""
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    os.set_blocking(write, False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    return read
+
+
+def main() -> None:
+    """The process: argument 1 is the descriptor of its socket, argument 2 its sys.path as JSON."""
+    os.environ.setdefault("WASP_ZYGOTE", "1")
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    os.set_inheritable(sock.fileno(), False)
+    with suppress(OSError):  # descriptor 3 is the workers' wake pipe
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        if null != 3:
+            os.close(null)
+    _become_subreaper()
+    Zygote(Channel(sock), inline=False).serve()
+
+
+def _become_subreaper() -> None:
+    """Orphans of workers become this process' children, so none is left behind."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+
+
