@@ -20,15 +20,14 @@ _END_ALL_NS = 5_000_000_000
 
 
 class ForkNursery:
-    """See Nursery. `keep`: descriptors of this process that every worker needs."""
+    """See Nursery. `foreign`: descriptors of this process that no worker may hold."""
 
-    def __init__(self, keep: Sequence[int], output_fd: int) -> None:
-        self._keep, self._output = tuple(keep), output_fd
+    def __init__(self, foreign: Sequence[int], output_fd: int) -> None:
+        self._foreign, self._output = tuple(foreign), output_fd
         self._pids: dict[int, WorkerKey] = {}
         self._wakes: dict[WorkerKey, tuple[int, int]] = {}  # pid, write end of the wake pipe
         self._prctl = load_prctl()
         self._pid = os.getpid()
-        self.others: set[int] = set()  # children that are no workers: reaped by their own starter
         gc.collect()
         gc.freeze()
         self._base_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -46,6 +45,7 @@ class ForkNursery:
             raise
         if pid == 0:
             host.wake_fd = wake_read
+            os.close(wake_write)
             self._live(host)
         os.close(wake_read)
         self._pids[pid] = key
@@ -56,7 +56,8 @@ class ForkNursery:
         """In the child: ends by _exit, whatever happens."""
         code = 1
         try:
-            enter_child(host, self._pid, self._prctl, self._keep, self._output, polite=host.part.kind == "users")
+            foreign = [*self._foreign, *(write for _, write in self._wakes.values())]
+            enter_child(host, self._pid, self._prctl, foreign, self._output, polite=host.part.kind == "users")
             run_worker(host)
             code = 0
         finally:
@@ -87,8 +88,6 @@ class ForkNursery:
             if found is None:
                 break
             pid = found.si_pid
-            if pid in self.others:
-                break
             waited_s = _run_queue_wait_s(pid)
             _, status, usage = os.wait4(pid, 0)
             key = self._pids.pop(pid, None)

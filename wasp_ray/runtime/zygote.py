@@ -131,7 +131,7 @@ class Zygote:
             return {"failed": f"Profile setup failed: {exc}"}
         except Exception as exc:
             return {"failed": f"{type(exc).__name__}: {exc}\n{trim_traceback(exc, message['user_dir'])}"}
-        self._nursery = self._make_nursery(factory.fds)
+        self._nursery = self._make_nursery()
         return {"prepared": True}
 
     def _warm_up(self) -> None:
@@ -149,13 +149,12 @@ class Zygote:
                 import uvloop  # noqa: F401
             asyncio.new_event_loop().close()
 
-    def _make_nursery(self, rows_fds: list[int]) -> Nursery:
+    def _make_nursery(self) -> Nursery:
         if self._inline:
             return ThreadNursery()
         from wasp_ray.runtime.forked import ForkNursery
 
-        notes, output, *ticks = self._fds
-        return ForkNursery([notes, *(fd for fd in ticks if fd >= 0), *rows_fds], output)
+        return ForkNursery([self._channel.fileno(), self._signals], self._fds[1])
 
     # -- workers
 

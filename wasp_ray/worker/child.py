@@ -9,7 +9,7 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, TextIO
 
@@ -28,8 +28,8 @@ def load_prctl() -> Any:
     return ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
 
 
-def enter_child(host: Host, parent: int, prctl: Any, keep: Sequence[int], output_fd: int, *, polite: bool) -> None:
-    """Makes the fork a worker. `keep`: descriptors it needs beside its wake pipe; `polite`: lower its priority."""
+def enter_child(host: Host, parent: int, prctl: Any, foreign: Iterable[int], output_fd: int, *, polite: bool) -> None:
+    """Makes the fork a worker. `foreign`: the parent's own descriptors; `polite`: lower its priority."""
     if prctl is not None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # it died before the line above
@@ -39,7 +39,7 @@ def enter_child(host: Host, parent: int, prctl: Any, keep: Sequence[int], output
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the generator's to answer
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    _take_descriptors(host, keep, output_fd)
+    _take_descriptors(host, foreign, output_fd)
     if polite:
         with suppress(OSError):
             os.nice(USER_NICE)
@@ -50,23 +50,22 @@ def enter_child(host: Host, parent: int, prctl: Any, keep: Sequence[int], output
     gc.enable()
 
 
-def _take_descriptors(host: Host, keep: Sequence[int], output_fd: int) -> None:
-    """stdin empty, stdout and stderr to the node's pipe, the wake pipe low enough for select, nothing else of the parent."""
+def _take_descriptors(host: Host, foreign: Iterable[int], output_fd: int) -> None:
+    """stdin empty, stdout and stderr to the node's pipe, the wake pipe low enough for select.
+
+    The parent's own descriptors are closed; what the user's module opened stays its own affair.
+    """
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.dup2(output_fd, 1)
     os.dup2(output_fd, 2)
-    if host.wake_fd != WAKE_FD:
-        if WAKE_FD in keep:
-            raise RuntimeError("the parent keeps descriptor 3 free for the wake pipe")
-        os.dup2(host.wake_fd, WAKE_FD, inheritable=False)
-        host.wake_fd = WAKE_FD
-    at = WAKE_FD + 1
-    for fd in sorted(set(keep)):
-        if fd >= at:
-            os.closerange(at, fd)
-            at = fd + 1
-    os.closerange(at, os.sysconf("SC_OPEN_MAX"))
+    os.dup2(host.wake_fd, WAKE_FD, inheritable=False)
+    for fd in foreign:
+        if fd != WAKE_FD:
+            with suppress(OSError):
+                os.close(fd)
+    os.close(host.wake_fd)
+    host.wake_fd = WAKE_FD
     prefix = f"{host.part.name}/{host.global_user(host.first_user)}: "
     sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - lives as long as the process
     sys.stdout = LineWriter(1, prefix)

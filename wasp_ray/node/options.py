@@ -1,0 +1,81 @@
+"""What a node is told and what it gives back. Plain data; it must not do anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from wasp_ray.stats.totals import NodeTotals
+
+
+@dataclass(slots=True)
+class NodeOptions:
+    """One node of one run. `source`: file and params, or pickle, as the zygote's load message has them."""
+
+    source: Mapping[str, Any]
+    run_id: str
+    seed: int | None = None
+    node: int = 0
+    nodes: int = 1
+    load: str = "total"
+    runtime: str = "process"
+    thresholds: list[str] = field(default_factory=list)
+    only: str | None = None
+    once: bool = False
+    bundle_dir: Path | None = None
+    user_dir: str = ""
+    profile: Any = None  # inline: the object itself
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorState:
+    """A Generator right now, for progress."""
+
+    name: str
+    kind: str
+    planned: float  # per second, or users
+    users_active: int
+    in_flight: int
+    started: int
+    dropped: int
+
+
+class Listener(Protocol):
+    """Told from the node's loop what happens; must not block."""
+
+    def plan_ready(self, plan: dict[str, Any], warnings: list[str]) -> None:
+        """The load was described and checked; the next thing is its start."""
+
+    def progress(self, phase: str, elapsed_s: float, states: list[GeneratorState], totals: Mapping[str, Any]) -> None:
+        """About five times a second; `totals`: the aggregator's last snapshot, by Generator."""
+
+    def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Closed one-second windows, by Generator."""
+
+    def note(self, text: str) -> None:
+        """A message of the engine for the user: first exceptions, warnings."""
+
+    def output(self, line: str) -> None:
+        """A line that user code printed."""
+
+
+@dataclass(slots=True)
+class NodeResult:
+    """How it ended. `errors` make the verdict error, `invalid` invalid, `failed` failed."""
+
+    plan: dict[str, Any]
+    totals: NodeTotals
+    duration_s: float
+    started_wall_s: float
+    interrupted: str | None = None
+    stopped: bool = False
+    errors: list[str] = field(default_factory=list)
+    invalid: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+CommandSource = Callable[[], "str | None"]
+"""The next command ("stop", "pause", "resume") of a run's handle, None when there is none."""
