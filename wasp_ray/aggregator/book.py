@@ -28,7 +28,7 @@ class GroupBook:
     """Counts of one group beside its histograms."""
 
     def __init__(self) -> None:
-        self.count = self.failed = self.bytes_in = self.bytes_out = 0
+        self.count = self.failed = self.timeout = self.bytes_in = self.bytes_out = 0
         self.status: dict[str, int] = {}
 
 
@@ -58,6 +58,7 @@ class GeneratorBook:
         self._segment_service, self._segment_response = HistogramBank(len(self._warmup)), HistogramBank(len(self._warmup))
         self._segment_calls = np.zeros(len(self._warmup), np.int64)
         self._segment_failed = np.zeros(len(self._warmup), np.int64)
+        self._segment_timeout = np.zeros(len(self._warmup), np.int64)
         self._ends = np.array([s["to_ns"] for s in segments] or [0], np.int64)  # set to absolute times at the start
         self._start_ns = 0
         self.windows = Windows(self.is_rate)
@@ -121,9 +122,10 @@ class GeneratorBook:
         pick = slice(None) if every and bool(counted.all()) else np.flatnonzero(ends & counted)
         at = segment[pick]
         self._segment_calls += np.bincount(at, minlength=len(self._warmup))
-        bad = outcome[pick] != Outcome.OK
-        if bad.any():
-            self._segment_failed += np.bincount(at[bad], minlength=len(self._warmup))
+        for counts, column in ((self._segment_failed, Outcome.FAILED), (self._segment_timeout, Outcome.TIMEOUT)):
+            mine = outcome[pick] == column
+            if mine.any():
+                counts += np.bincount(at[mine], minlength=len(self._warmup))
         self._segment_service.add(at, service_at[pick], service[pick])
         self._segment_response.add(at, response_at[pick], response[pick])
 
@@ -137,7 +139,7 @@ class GeneratorBook:
         self._group_response.ensure(len(self._groups))
         self._group_service.add(row, service_at[pick], service[pick])
         self._group_response.add(row, response_at[pick], response[pick])
-        status, bad = batch.status[pick], rows["outcome"][pick] != Outcome.OK
+        status, outcome = batch.status[pick], rows["outcome"][pick]
         bytes_in, bytes_out = rows["bytes_in"][pick], rows["bytes_out"][pick]
         first = int(row[0])
         present = [first] if (row == first).all() else np.unique(row).tolist()
@@ -146,7 +148,8 @@ class GeneratorBook:
             mine: Any = slice(None) if len(present) == 1 else row == number
             count = len(row) if len(present) == 1 else int(np.count_nonzero(mine))
             book.count += count
-            book.failed += int(np.count_nonzero(bad[mine]))
+            book.failed += int(np.count_nonzero(outcome[mine] == Outcome.FAILED))
+            book.timeout += int(np.count_nonzero(outcome[mine] == Outcome.TIMEOUT))
             book.bytes_in += int(bytes_in[mine].sum())
             book.bytes_out += int(bytes_out[mine].sum())
             self._add_statuses(book, status[mine])
@@ -239,13 +242,14 @@ class GeneratorBook:
         groups = {}
         for row, (name, book) in enumerate(zip(self._group_names, self._groups, strict=True)):
             groups[name] = {
-                "count": book.count, "failed": book.failed, "status": dict(book.status),
+                "count": book.count, "failed": book.failed, "timeout": book.timeout, "status": dict(book.status),
                 "bytes_in": book.bytes_in, "bytes_out": book.bytes_out,
                 "service": self._group_service.to_data(row), "response": self._group_response.to_data(row),
             }  # fmt: skip
         segments = [
             {
                 "calls": int(self._segment_calls[at]), "failed": int(self._segment_failed[at]),
+                "timeout": int(self._segment_timeout[at]),
                 "service": self._segment_service.to_data(at), "response": self._segment_response.to_data(at),
             }
             for at in range(len(self.plan["segments"]))

@@ -1,0 +1,341 @@
+"""One Generator on one node while it runs: its fleet, its limits, its deadlines, its sums. Driven by the node's loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wasp_ray.node.sums import Sums, read_sums
+from wasp_ray.node.ticks import TickPipe
+from wasp_ray.runtime.fleet import Fleet, Gone, Instruction, Spawn
+from wasp_ray.schedule import Schedule, UserCurve, make_curve, share_count
+from wasp_ray.wire.arena import Arena, Header, State
+from wasp_ray.wire.control import NEVER, Control, Word
+
+SECOND = 1_000_000_000
+LEAD_NS = SECOND
+"""Users are started so long before the schedule wants them."""
+LATE_START_NS = SECOND
+"""Overdue ticks may start so long after the end or a stop."""
+STOP_MARGIN_NS = 5_000_000
+"""A stop lies a little in the future, so that every worker cuts at the same tick."""
+ASYNC_MERCY_NS = SECOND
+"""A cancelled async call has so long to end before its process is killed."""
+GROW_AFTER_NS = 3_000_000
+"""Sync gun: ticks that waited so long ask for more workers."""
+FIRST_GUN_WORKERS_S = 0.05
+"""Sync gun: workers at the start, as if a call took so long."""
+
+
+class GeneratorRun:
+    """State of one Generator between plan and last record."""
+
+    def __init__(self, gen: int, part: dict[str, Any], shape: Any, arena: Arena, control: Control, node: int, nodes: int, inline: bool) -> None:
+        self.gen, self.part, self.name, self.kind = gen, part, part["name"], part["kind"]
+        self.arena, self.control = arena, control
+        self.is_async: bool = part["is_async"]
+        self.node, self.nodes = node, nodes
+        self.workers: int = shape.workers
+        self.per_process: int = part["users_per_process"] if self.kind == "users" else 1
+        self.fleet = Fleet(shape.rings, part["setup_concurrency"] or 100, reuse_rings=not inline)
+        self.sums = Sums()  # of workers that are gone
+        self.next_ticks: dict[int, int] = {}  # async gun: where a worker's successor goes on
+        self.dead_hands = 0
+        self.kills: list[int] = []
+        self.wakes: set[int] = set()
+        self.stop_ns: int | None = None  # an explicit stop, monotonic
+        self.end_ns = NEVER  # nothing becomes due after it, monotonic
+        self.ended = False  # past end or stop: calls in flight have their grace
+        self.active_max = 0
+        self.cpu_s = self.cpu_wait_s = 0.0
+        self.rss: dict[int, int] = {}  # worker -> the most its incarnations used, bytes
+        self.late_since = NEVER
+        schedule = Schedule.from_data(part["schedule"])
+        self.duration_ns: int = part["duration_ns"]
+        self.users = UserCurve(schedule) if self.kind == "users" else None
+        self.curve = None if self.users else make_curve(schedule, part["rate_unit_ns"], part["arrivals"], part["seed"])
+        self.tick_count = 0
+        if self.curve is not None:
+            self.tick_count = self.curve.count if part["max_calls"] is None else min(self.curve.count, part["max_calls"])
+        self.ticks = TickPipe(self.curve, self.tick_count, node, nodes) if self.curve is not None and not self.is_async else None
+        self.local_peak = share_count(self.users.peak, node, nodes) if self.users else 0
+
+    # -- before the start
+
+    def prepare(self) -> None:
+        """Wants the workers of the first instant."""
+        self.control.set(self.gen, Word.WORKERS, self.workers)
+        if self.users is not None:
+            keep = self._keep_at(0)
+            self.control.set(self.gen, Word.KEEP_LIMIT, keep)
+            self.fleet.wanted = -(-keep // self.per_process)
+        elif self.ticks is not None:
+            first = int(self.part["peak"] * FIRST_GUN_WORKERS_S / self.nodes) + 2
+            self.fleet.wanted = min(self.workers, first)
+        else:
+            self.fleet.wanted = self.workers
+
+    @property
+    def ready(self) -> bool:
+        """The workers of the first instant are set up (or have ended by themselves)."""
+        if not self.fleet.settled:
+            return False
+        return all(self._state(m.ring) not in (State.EMPTY, State.SETUP) for m in self.fleet.live.values())
+
+    def begin(self, now: int) -> None:
+        """t = 0 is fixed: limits open."""
+        self._place_end()
+        self._set_users(now)
+        self.wakes.update(self.fleet.live)
+
+    def _place_end(self) -> None:
+        """Where the schedule ends by the clock; NEVER while a pause holds it."""
+        end = self.control.absolute_ns(self.duration_ns)
+        self.end_ns = end
+        if self.stop_ns is None:
+            self.control.set(self.gen, Word.FIRE_UNTIL_NS, end + LATE_START_NS if end != NEVER else NEVER)
+
+    # -- while it runs
+
+    def advance(self, now: int) -> int:
+        """One turn of the loop; returns the instant at which it wants the next one."""
+        if self.ended:
+            return self._drain(now)
+        asked = self.control.get(self.gen, Word.ASK_STOP)
+        if asked and self.stop_ns is None:
+            self.stop(now)
+        if now >= min(self.end_ns, self.stop_ns if self.stop_ns is not None else NEVER):
+            self._end(now)
+            return now
+        self._set_users(now)
+        wake_at = min(self.end_ns, self.stop_ns if self.stop_ns is not None else NEVER)
+        if self.ticks is not None:
+            wake_at = min(wake_at, self.ticks.feed(self.control, now, NEVER if self.stop_ns is None else self.stop_ns))
+            self._grow(now)
+        if self.kind == "users" and self.fleet.empty and self._all_gone():
+            self._end(now)
+        return wake_at
+
+    def _all_gone(self) -> bool:
+        """Every user there will be has ended by itself."""
+        return len(self.fleet.gone) >= self.workers > 0
+
+    def _keep_at(self, t: int) -> int:
+        """Local users that are to be there at schedule time t: those of now and of the next second."""
+        assert self.users is not None
+        points = [t, t + LEAD_NS // 2, t + LEAD_NS]
+        highest = max(self.users.users_at(min(at, self.duration_ns - 1)) for at in points)
+        return share_count(highest, self.node, self.nodes)
+
+    def _set_users(self, now: int) -> None:
+        if self.users is None:
+            return
+        t = max(0, min(self.control.schedule_ns(now), self.duration_ns - 1))
+        local = share_count(self.users.users_at(t), self.node, self.nodes)
+        idle = self.control.paused or self.users.paused_at(t) or self.stop_ns is not None
+        self._limit(0 if idle else local, max(local, self._keep_at(t)))
+
+    def _limit(self, run: int, keep: int) -> None:
+        """Writes the limits and notes whom they concern."""
+        control, gen = self.control, self.gen
+        was_run, was_keep = control.get(gen, Word.RUN_LIMIT), control.get(gen, Word.KEEP_LIMIT)
+        if keep != was_keep:
+            control.set(gen, Word.KEEP_LIMIT, keep)
+            self.fleet.wanted = -(-keep // self.per_process)
+        if run != was_run:
+            control.set(gen, Word.RUN_LIMIT, run)
+        for low, high in ((min(was_run, run), max(was_run, run)), (min(was_keep, keep), max(was_keep, keep))):
+            if low != high:
+                self.wakes.update(range(low // self.per_process, -(-high // self.per_process)))
+        self.active_max = max(self.active_max, run)
+
+    def _grow(self, now: int) -> None:
+        """Sync gun: ticks that wait unread while every worker is busy ask for more workers."""
+        assert self.ticks is not None
+        if not self.ticks.unread():
+            self.late_since = NEVER
+            return
+        if self.late_since == NEVER:
+            self.late_since = now
+        elif now - self.late_since > GROW_AFTER_NS and self.fleet.settled:
+            self.fleet.wanted = min(self.workers, self.fleet.wanted + max(1, self.fleet.wanted // 2))
+            self.late_since = now
+
+    # -- ends
+
+    def stop(self, now: int) -> None:
+        """Nothing becomes due after this instant; written once."""
+        if self.stop_ns is not None or self.ended:
+            return
+        self.stop_ns = now + STOP_MARGIN_NS
+        self.control.set(self.gen, Word.STOP_NS, self.stop_ns)
+        self.control.set(self.gen, Word.FIRE_UNTIL_NS, self.stop_ns + LATE_START_NS)
+        self.wakes.update(self.fleet.live)
+
+    def _end(self, now: int) -> None:
+        """The schedule's end or the stop: users leave, calls in flight have their grace."""
+        self.ended = True
+        self.cut_ns = min(self.end_ns, self.stop_ns if self.stop_ns is not None else NEVER, now)
+        self.grace_ns = self.cut_ns + self.part["graceful_stop_ns"]
+        self.control.set(self.gen, Word.GRACE_NS, self.grace_ns)
+        if self.users is not None:
+            self._limit(0, 0)
+        self.fleet.wanted = 0 if self.users is not None else self.fleet.wanted
+        self.wakes.update(self.fleet.live)
+
+    def hurry(self, now: int) -> None:
+        """At once: no grace, no teardown."""
+        if not self.ended:
+            self.stop(now - STOP_MARGIN_NS)
+            self._end(now)
+        self.grace_ns = now
+        self.control.set(self.gen, Word.GRACE_NS, now)
+        self.fleet.wanted = 0
+        if self.ticks is not None:
+            self.ticks.close(self.control, self.cut_ns)
+        for worker in self.fleet.live:
+            self._kill(worker, "interrupted")
+
+    def _drain(self, now: int) -> int:
+        """After the end: overdue ticks for a second, calls in flight for the grace, then force."""
+        if self.ticks is not None and not self.ticks.closed:
+            self.ticks.feed(self.control, now, self.cut_ns)
+            late = now > self.cut_ns + LATE_START_NS
+            if late or (not self.ticks.unread() and (self.ticks.exhausted or self.stop_ns is not None)):
+                self.ticks.close(self.control, self.cut_ns)
+        if self.kind == "rate" and (self.ticks is None or self.ticks.closed) and now > self.cut_ns + LATE_START_NS:
+            self.fleet.wanted = 0
+        if now > self.grace_ns:
+            last = self.grace_ns + self.part["teardown_timeout_ns"] + 2 * ASYNC_MERCY_NS
+            for worker, member in self.fleet.live.items():
+                in_call = not self.is_async and bool(self.arena.entries(self.gen, member.ring))
+                if in_call or now > last:
+                    self._kill(worker, "interrupted")
+        return NEVER
+
+    @property
+    def over(self) -> bool:
+        """Ended, and every worker is gone with its last records taken."""
+        return self.ended and self.fleet.empty
+
+    # -- pause
+
+    def paused(self) -> None:
+        """The schedule's clock stands still."""
+        self._place_end()
+
+    def resumed(self) -> None:
+        """The clock goes on; workers look at their next due time anew."""
+        self._place_end()
+        self.wakes.update(self.fleet.live)
+
+    # -- workers
+
+    def _state(self, ring: int) -> int:
+        return self.arena.read(self.gen, ring, Header.STATE)
+
+    def _kill(self, worker: int, as_: str) -> None:
+        member = self.fleet.live[worker]
+        if not member.kill_as:
+            member.kill_as = as_
+            self.kills.append(worker)
+
+    def scan(self, now: int) -> int:
+        """Looks at every worker: hung calls, setups and teardowns are killed. Returns how many are setting up."""
+        setting_up = 0
+        mercy = ASYNC_MERCY_NS if self.is_async else 0
+        timeout = self.part["call_timeout_ns"]
+        slab, words = self.arena.slabs[self.gen], self.arena.words
+        for worker, member in self.fleet.live.items():
+            header = slab.header_word(member.ring)
+            state, since = words[header + Header.STATE], words[header + Header.STATE_SINCE] or member.spawned_ns
+            if state in (State.EMPTY, State.SETUP):
+                setting_up += 1
+                if now - since > self.part["setup_timeout_ns"] + mercy:
+                    self.fleet.last_error = f"setup took longer than setup_timeout, {self.part['setup_timeout_ns'] / 1e9:g} s"
+                    self._kill(worker, "setup")
+            elif state == State.TEARDOWN and now - since > self.part["teardown_timeout_ns"] + mercy:
+                self._kill(worker, "teardown")
+            elif timeout is not None and slab.entries == 1:
+                at = slab.entry_word(member.ring, 0)
+                if words[at] and now - words[at + 2] > timeout + mercy and words[at]:
+                    self._kill(worker, "timeout")
+            elif timeout is not None and any(now - e[2] > timeout + mercy for e in self.arena.entries(self.gen, member.ring)):
+                self._kill(worker, "timeout")
+        return setting_up
+
+    def instructions(self, now: int, setting_up: int) -> list[Instruction]:
+        """What the fleet wants done; next ticks are put where a successor finds them."""
+        out = self.fleet.step(now, setting_up)
+        for order in out:
+            if isinstance(order, Spawn) and order.worker in self.next_ticks:
+                self.arena.write(self.gen, order.ring, Header.NEXT_TICK, self.next_ticks[order.worker])
+        return out
+
+    def exited(self, worker: int, status: int, cpu_s: float, wait_s: float, rss: int, now: int) -> list[Instruction]:
+        """Books what a dead worker's header says, then asks the fleet."""
+        member = self.fleet.live.get(worker)
+        if member is None:
+            return []
+        self.cpu_s += cpu_s
+        self.cpu_wait_s += wait_s
+        self.rss[worker] = max(self.rss.get(worker, 0), rss)
+        sums = read_sums(self.arena, self.gen, member.ring)
+        self.sums.add(sums)
+        if self.kind == "rate" and self.is_async:
+            reached = self.arena.read(self.gen, member.ring, Header.NEXT_TICK)
+            before = self.next_ticks.get(worker, 0)
+            reached = max(reached, before)
+            self.dead_hands += reached - before - sums.begun - sums.dropped
+            self.next_ticks[worker] = reached
+        in_flight = len(self.arena.entries(self.gen, member.ring))
+        gone = Gone(self._state(member.ring), status, sums.begun - in_flight > 0, now)
+        return self.fleet.exited(worker, gone)
+
+    def live_sums(self) -> Sums:
+        """Sums over living and dead workers."""
+        total = Sums()
+        total.add(self.sums)
+        for member in self.fleet.live.values():
+            total.add(read_sums(self.arena, self.gen, member.ring))
+        return total
+
+    def in_flight(self) -> int:
+        """Calls in flight now."""
+        return sum(len(self.arena.entries(self.gen, m.ring)) for m in self.fleet.live.values())
+
+    def active_users(self) -> int:
+        """Users (or rate workers) that are at work now."""
+        if self.kind == "rate":
+            return len(self.fleet.live)
+        return sum(self.arena.read(self.gen, m.ring, Header.ACTIVE_USERS) for m in self.fleet.live.values())
+
+    # -- the ledger
+
+    def scheduled(self) -> int:
+        """Ticks of this node due by the end or the stop, from the schedule alone (rate)."""
+        assert self.curve is not None
+        count = self.tick_count
+        if self.stop_ns is not None:
+            count = min(count, self.curve.count_until(self._schedule_time(self.stop_ns)))
+        return share_count(count, self.node, self.nodes)
+
+    def _schedule_time(self, at_ns: int) -> int:
+        return min(self.duration_ns, self.control.schedule_ns(at_ns))
+
+    def leftovers(self) -> dict[str, int]:
+        """Ticks no worker accounted for, by cause: in the hands of the dead, or of workers that were not replaced."""
+        out = {"worker_lost": self.dead_hands}
+        if self.ticks is not None:
+            taken = self.sums.begun + self.sums.dropped
+            out["worker_lost"] += self.ticks.written - taken
+            out["stopped" if self.stop_ns is not None else "worker_limit"] = self.ticks.dropped
+        elif self.kind == "rate":
+            count = self.scheduled()
+            for worker in range(self.workers):
+                left = share_count(count, worker, self.workers) - self.next_ticks.get(worker, 0)
+                if left > 0:
+                    cause = "stopped" if self.stop_ns is not None else "worker_lost"
+                    out[cause] = out.get(cause, 0) + left
+        return {cause: number for cause, number in out.items() if number}
+
+

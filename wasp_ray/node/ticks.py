@@ -1,0 +1,89 @@
+"""Feeds the ticks of a sync gun into the pipe its workers share. Never blocks: what does not fit waits as a number."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import termios
+from contextlib import suppress
+from typing import Any
+
+from wasp_ray.wire.control import NEVER, Control
+from wasp_ray.worker.sync_gun import TICK
+
+
+class TickPipe:
+    """This node's ticks of one Generator: `count` of them at most, due times from its curve."""
+
+    def __init__(self, curve: Any, count: int, node: int, nodes: int) -> None:
+        self.read_fd, self._write_fd = os.pipe()
+        os.set_blocking(self._write_fd, False)
+        self._count, self._step = count, nodes
+        self._tick = node
+        self._dues = curve.dues(node, nodes)
+        self._due: int = next(self._dues) if node < count else NEVER
+        self.written = 0
+        self.dropped = 0  # written or due, but no worker took them in time
+        self.closed = False
+
+    def feed(self, control: Control, now: int, stop: int) -> int:
+        """Writes all that is due; returns the monotonic instant of the next tick (NEVER: none that is known)."""
+        while self._due != NEVER:
+            due = control.absolute_ns(self._due)
+            if due > now or due > stop:
+                return NEVER if due > stop else due
+            try:
+                os.write(self._write_fd, TICK.pack(self._tick, due))
+            except BlockingIOError:
+                return now + 1_000_000
+            self.written += 1
+            self._advance()
+        return NEVER
+
+    def _advance(self) -> None:
+        self._tick += self._step
+        self._due = next(self._dues) if self._tick < self._count else NEVER
+
+    @property
+    def exhausted(self) -> bool:
+        """No tick is left in the schedule."""
+        return self._due == NEVER
+
+    def unread(self) -> int:
+        """Ticks that no worker has taken yet."""
+        size = struct.pack("i", 0)
+        return int(struct.unpack("i", fcntl.ioctl(self.read_fd, termios.FIONREAD, size))[0]) // TICK.size
+
+    def close(self, control: Control, last: int) -> None:
+        """Takes back what nobody read, counts it and what fell due up to `last` as dropped; workers see the end of the pipe."""
+        if self.closed:
+            return
+        self.closed = True
+        taken = self._take_back()
+        self.dropped += taken
+        self.written -= taken
+        os.close(self._write_fd)
+        while self._due != NEVER and control.absolute_ns(self._due) <= last:
+            self.dropped += 1
+            self._advance()
+
+    def _take_back(self) -> int:
+        """Ticks read from the pipe through a description of our own: O_NONBLOCK on the shared one would reach the workers."""
+        try:
+            fd = os.open(f"/proc/self/fd/{self.read_fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:  # no /proc: workers are threads of this process here, and a tick or two may still be theirs
+            return 0
+        taken = 0
+        with suppress(BlockingIOError):
+            while raw := os.read(fd, TICK.size * 256):
+                taken += len(raw) // TICK.size
+        os.close(fd)
+        return taken
+
+    def dispose(self) -> None:
+        """Closes the read end."""
+        if not self.closed:
+            os.close(self._write_fd)
+            self.closed = True
+        os.close(self.read_fd)
