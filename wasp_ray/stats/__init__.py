@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from wasp_ray.stats.summary import summarise
     from wasp_ray.stats.thresholds import Threshold, ThresholdError
     from wasp_ray.stats.totals import GeneratorTotals, GroupTotals, Ledger, NodeTotals, SegmentTotals, merge_nodes
-    from wasp_ray.stats.verdict import Judgement, JudgeInput, judge
+    from wasp_ray.stats.verdict import JudgeInput, Judgement, judge
 
 __all__ = [
     "GeneratorTotals",

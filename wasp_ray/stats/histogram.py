@@ -147,7 +147,7 @@ class Histogram:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Histogram:
-        """The reverse of to_data; ValueError when the buckets do not add up to the count or an index is out of range."""
+        """The reverse of to_data; ValueError when buckets do not add up to the count or an index is out of range."""
         made = cls()
         buckets = np.array(data["buckets"], dtype=np.int64).reshape(-1, 2)
         total = int(buckets[:, 1].sum())

@@ -11,191 +11,39 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from wasp_ray.stats.histogram import Histogram
+from wasp_ray.stats.tallies import (
+    MAX_STATUSES,
+    OTHER,
+    CallTotals,
+    ErrorTotals,
+    GroupTotals,
+    Ledger,
+    SegmentTotals,
+    UserTotals,
+    add_to,
+)
 
-OTHER = "__other__"
-"""Where counts go whose own entry found no room."""
+__all__ = [
+    "MAX_COUNTERS",
+    "MAX_ERRORS",
+    "MAX_GROUPS",
+    "MAX_STATUSES",
+    "OTHER",
+    "CallTotals",
+    "ErrorTotals",
+    "GeneratorTotals",
+    "GroupTotals",
+    "Ledger",
+    "NodeTotals",
+    "SegmentTotals",
+    "UserTotals",
+    "merge_nodes",
+]
+
 MAX_ERRORS = 100
-MAX_GROUPS = 500
-MAX_STATUSES = 100
-MAX_COUNTERS = 500
-
-
-def add_to(counts: dict[str, int], key: str, number: int, limit: int) -> None:
-    """counts[key] += number; a new key beyond `limit` distinct ones is counted under `__other__`."""
-    slot = key if key in counts or len(counts) < limit else OTHER
-    counts[slot] = counts.get(slot, 0) + number
-
-
-@dataclass(slots=True)
-class Ledger:
-    """Every scheduled call in exactly one column: scheduled = started + dropped, started = the sum of its six ends."""
-
-    scheduled: int = 0
-    dropped: int = 0
-    started: int = 0
-    ok: int = 0
-    failed: int = 0
-    timeout: int = 0
-    killed: int = 0
-    interrupted: int = 0
-    lost: int = 0
-
-    @property
-    def ended(self) -> int:
-        """Started calls that are accounted for in any way."""
-        return self.answered + self.killed + self.interrupted + self.lost
-
-    @property
-    def answered(self) -> int:
-        """Calls that ended by themselves or at their deadline: ok + failed + timeout."""
-        return self.ok + self.failed + self.timeout
-
-    def closes(self) -> bool:
-        """Whether both equations hold."""
-        return self.scheduled == self.started + self.dropped and self.started == self.ended
-
-    def merge(self, other: Ledger) -> None:
-        """Adds the columns of another ledger."""
-        for name in LEDGER_COLUMNS:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-    def to_data(self) -> dict[str, int]:
-        """All nine columns in order."""
-        return asdict(self)
-
-    @classmethod
-    def from_data(cls, data: Mapping[str, int]) -> Ledger:
-        """The reverse of to_data; a missing column is 0."""
-        return cls(**{name: int(data.get(name, 0)) for name in LEDGER_COLUMNS})
-
-
-LEDGER_COLUMNS = tuple(column.name for column in fields(Ledger))
-
-
-@dataclass(slots=True)
-class GroupTotals:
-    """Requests of one group. `count` = ok + failed + timeout; `failed` does not contain `timeout`."""
-
-    count: int = 0
-    failed: int = 0
-    timeout: int = 0
-    status: dict[str, int] = field(default_factory=dict)
-    bytes_in: int = 0
-    bytes_out: int = 0
-    service: Histogram = field(default_factory=Histogram)
-    response: Histogram = field(default_factory=Histogram)
-
-    def add_status(self, status: str, number: int = 1) -> None:
-        """Counts a status; at most MAX_STATUSES distinct ones."""
-        add_to(self.status, status, number, MAX_STATUSES)
-
-    def merge(self, other: GroupTotals) -> None:
-        """Adds another group's counts and histograms."""
-        self.count += other.count
-        self.failed += other.failed
-        self.timeout += other.timeout
-        self.bytes_in += other.bytes_in
-        self.bytes_out += other.bytes_out
-        for status, number in other.status.items():
-            self.add_status(status, number)
-        self.service.merge(other.service)
-        self.response.merge(other.response)
-
-    def to_data(self) -> dict[str, Any]:
-        """JSON-able, histograms as Histogram.to_data."""
-        return {
-            "count": self.count,
-            "failed": self.failed,
-            "timeout": self.timeout,
-            "status": dict(self.status),
-            "bytes_in": self.bytes_in,
-            "bytes_out": self.bytes_out,
-            "service": self.service.to_data(),
-            "response": self.response.to_data(),
-        }
-
-    @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> GroupTotals:
-        """The reverse of to_data."""
-        return cls(
-            data["count"],
-            data["failed"],
-            data.get("timeout", 0),
-            dict(data["status"]),
-            data["bytes_in"],
-            data["bytes_out"],
-            Histogram.from_data(data["service"]),
-            Histogram.from_data(data["response"]),
-        )
-
-
-@dataclass(slots=True)
-class SegmentTotals:
-    """Calls of one segment of the schedule, warm-up or not. `calls` = ok + failed + timeout."""
-
-    calls: int = 0
-    failed: int = 0
-    timeout: int = 0
-    service: Histogram = field(default_factory=Histogram)
-    response: Histogram = field(default_factory=Histogram)
-
-    def merge(self, other: SegmentTotals) -> None:
-        """Adds another node's calls of the same segment."""
-        self.calls += other.calls
-        self.failed += other.failed
-        self.timeout += other.timeout
-        self.service.merge(other.service)
-        self.response.merge(other.response)
-
-    def to_data(self) -> dict[str, Any]:
-        """JSON-able, histograms as Histogram.to_data."""
-        return {
-            "calls": self.calls,
-            "failed": self.failed,
-            "timeout": self.timeout,
-            "service": self.service.to_data(),
-            "response": self.response.to_data(),
-        }
-
-    @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> SegmentTotals:
-        """The reverse of to_data."""
-        service, response = Histogram.from_data(data["service"]), Histogram.from_data(data["response"])
-        return cls(data["calls"], data["failed"], data.get("timeout", 0), service, response)
-
-
-@dataclass(slots=True)
-class ErrorTotals:
-    """One error text of one group: how often, when first (seconds since t = 0), and an example (a traceback, a body)."""
-
-    count: int = 0
-    first_at_s: float | None = None
-    example: str = ""
-
-    def merge(self, other: ErrorTotals) -> None:
-        """Adds; the earlier one's example is kept."""
-        self.count += other.count
-        if other.first_at_s is not None and (self.first_at_s is None or other.first_at_s < self.first_at_s):
-            self.first_at_s, self.example = other.first_at_s, other.example or self.example
-        self.example = self.example or other.example
-
-
-@dataclass(slots=True)
-class CallTotals:
-    """Durations of calls: service = end - start, response = end - due."""
-
-    service: Histogram = field(default_factory=Histogram)
-    response: Histogram = field(default_factory=Histogram)
-
-
-@dataclass(slots=True)
-class UserTotals:
-    """Users of one generator; over nodes these add up. `planned_max` and `active_max` are peaks."""
-
-    planned_max: int = 0
-    active_max: int = 0
-    setup_failed: int = 0
-    replaced: int = 0
+MAX_GROUPS = 1000
+MAX_COUNTERS = 200
+_OTHER_ERRORS = (OTHER, "")
 
 
 @dataclass(slots=True)
@@ -242,9 +90,9 @@ class GeneratorTotals:
     def add_error(self, error: str, group: str, number: int, at_s: float | None, example: str = "") -> None:
         """Counts an error text; a new one beyond MAX_ERRORS is counted as `__other__`, so no count is lost."""
         found = ErrorTotals(number, at_s, example)
-        key = (error, group)
+        key = _error_key(error, group)
         if key not in self.errors and len(self.errors) >= MAX_ERRORS:
-            key, found.example = (OTHER, ""), example or error
+            key, found.example = _OTHER_ERRORS, example or error
         self.errors.setdefault(key, ErrorTotals()).merge(found)
 
     def merge(self, other: GeneratorTotals) -> None:
@@ -271,9 +119,9 @@ class GeneratorTotals:
         """Both lists together, of which the most frequent MAX_ERRORS keep their own entry."""
         for key, found in other.errors.items():
             self.errors.setdefault(key, ErrorTotals()).merge(found)
-        named = sorted((key for key in self.errors if key != (OTHER, "")), key=lambda key: -self.errors[key].count)
+        named = sorted((key for key in self.errors if key != _OTHER_ERRORS), key=lambda key: -self.errors[key].count)
         for key in named[MAX_ERRORS:]:
-            self.errors.setdefault((OTHER, ""), ErrorTotals()).merge(self.errors.pop(key))
+            self.errors.setdefault(_OTHER_ERRORS, ErrorTotals()).merge(self.errors.pop(key))
 
     def error_list(self) -> list[dict[str, Any]]:
         """The errors as JSON-able entries, most frequent first."""
@@ -317,12 +165,17 @@ class GeneratorTotals:
             call=CallTotals(Histogram.from_data(call["service"]), Histogram.from_data(call["response"])),
             groups={name: GroupTotals.from_data(group) for name, group in data["groups"].items()},
             segments=[SegmentTotals.from_data(segment) for segment in data["segments"]],
-            errors={(e["error"], e["group"]): _error(e) for e in data["errors"]},
+            errors={_error_key(e["error"], e["group"]): _error(e) for e in data["errors"]},
             users=UserTotals(**data["users"]),
             cpu_s=data["cpu_s"],
             cpu_wait_s=data["cpu_wait_s"],
             call_time_s=data["call_time_s"],
         )
+
+
+def _error_key(error: str, group: str) -> tuple[str, str]:
+    """What found no entry of its own belongs to no group."""
+    return _OTHER_ERRORS if error == OTHER else (error, group)
 
 
 def _error(data: Mapping[str, Any]) -> ErrorTotals:

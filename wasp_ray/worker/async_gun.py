@@ -64,7 +64,7 @@ class AsyncGun:
             host.enter(State.TEARDOWN)
             await tear_down(host, self._booker, self._gun)
             calls.close()
-        return State.DONE
+        return State.STOPPED_ITSELF if self._due == NEVER else State.DONE  # without ticks no successor is needed
 
     # -- ticks
 

@@ -1,0 +1,496 @@
+"""A node from plan to result: starts the engines, runs every Generator's loop, stops on order, gathers the books.
+
+One thread, one loop. It never touches a record and never waits without a deadline.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from wasp_ray.clock import now_ns, wall_s
+from wasp_ray.errors import BadInput, NodeFailed
+from wasp_ray.node.engines import Engine, start_aggregator, start_zygote
+from wasp_ray.node.generator import GeneratorRun
+from wasp_ray.node.intake import Intake
+from wasp_ray.node.options import GeneratorState, Listener, NodeOptions, NodeResult
+from wasp_ray.node.result import node_totals
+from wasp_ray.node.shape import estimate, shape_of, shortages
+from wasp_ray.runtime.fleet import Close, GiveUp, Instruction, Spawn
+from wasp_ray.wire.arena import Arena, lay_out
+from wasp_ray.wire.channel import ChannelClosed, Message
+from wasp_ray.wire.control import NEVER, Control
+from wasp_ray.worker.ticker import TimerFd
+
+LOAD_TIMEOUT_S = 300.0
+START_MARGIN_NS = 20_000_000
+SCAN_NS = 20_000_000
+LOOP_MS = 5.0
+PROGRESS_NS = 200_000_000
+FINISH_TIMEOUT_S = 60.0
+MAX_POLL_GAP_S = 1.0
+SLOW_WINDOWS = 5
+ZYGOTE, AGGREGATOR = "zygote", "aggregator"
+
+
+class Interrupted(Exception):
+    """A signal or stop came before the load began."""
+
+
+@dataclass(slots=True)
+class _Stop:
+    """What was asked for from outside."""
+
+    signal: str | None = None
+    asked: bool = False
+    again: bool = False
+
+
+class Node:
+    """One node of one run. `run` once; `stop`, `pause`, `resume` from any thread or signal handler."""
+
+    def __init__(self, options: NodeOptions, listener: Listener) -> None:
+        self.options, self._listener = options, listener
+        self.inline = options.runtime == "inline"
+        self._stop = _Stop()
+        self._commands: list[str] = []
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._zygote: Engine | None = None
+        self._aggregator: Engine | None = None
+        self._arena: Arena | None = None
+        self.plan: dict[str, Any] = {}
+        self.generators: list[GeneratorRun] = []
+        self.snapshot: dict[str, Any] = {}
+        self.errors: list[str] = []
+        self.invalid: list[str] = []
+        self.failed: list[str] = []
+        self.warnings: list[str] = []
+        self.traces: dict[tuple[int, str], str] = {}
+        self._final = False
+        self._paused_at = 0
+        self.start_ns = NEVER
+        self.started_wall_s = wall_s()
+        self._hurried = False
+        self._late: list[str] = []  # our own lateness: invalid, but the load goes on
+        self._fds_to_send: list[int] = []
+        self._next_scan = self._next_progress = 0
+        self._timer: TimerFd | None = None
+
+    # -- from outside
+
+    def stop(self, signal_name: str | None = None) -> None:
+        """Ends the load; a second time: at once. Async-signal-safe."""
+        if self._stop.asked:
+            self._stop.again = True
+        self._stop.asked = True
+        self._stop.signal = self._stop.signal or signal_name
+        self._wake()
+
+    def command(self, name: str) -> None:
+        """ "pause" or "resume"."""
+        self._commands.append(name)
+        self._wake()
+
+    def _wake(self) -> None:
+        with suppress(OSError):
+            os.write(self._wake_write, b"w")
+
+    # -- from plan to result
+
+    def run(self) -> NodeResult:
+        """Raises BadInput when nothing was started, NodeFailed when a node could not be made."""
+        try:
+            self._load()
+            self._prepare()
+            try:
+                self._set_up()
+                self._run_load()
+            except Interrupted:
+                self._end_before_start()
+            return self._finish()
+        finally:
+            self._close()
+
+    def describe(self) -> dict[str, Any]:
+        """The plan alone; nothing is started but the zygote that reads the load file."""
+        try:
+            self._load()
+            return self.plan
+        finally:
+            self._close()
+
+    def _load(self) -> None:
+        options = self.options
+        self._zygote = start_zygote(self.inline, options.profile)
+        message: Message = {
+            "op": "load", "path": [], "seed": options.seed, "nodes": options.nodes, "load": options.load,
+            "thresholds": options.thresholds, "only": options.only, "once": options.once, **options.source,
+        }  # fmt: skip
+        answer = self._ask(self._zygote, message, LOAD_TIMEOUT_S, "reading the load file")
+        if "problems" in answer:
+            raise BadInput(answer["problems"])
+        self.plan = answer["plan"]
+        self.warnings += answer["warnings"]
+
+    def _ask(self, engine: Engine, message: Message, timeout_s: float, what: str) -> Message:
+        """One answer, waited for with a deadline, interruptible."""
+        give_up = now_ns() + int(timeout_s * 1e9)
+        try:
+            engine.channel.send(message, self._fds_to_send)
+        except ChannelClosed as exc:
+            raise NodeFailed(f"{what}: the engine process ended at once ({exc})") from exc
+        while now_ns() < give_up:
+            for answer in engine.channel.wait(0.1):
+                return answer
+            if not engine.alive:
+                raise NodeFailed(f"{what}: the engine process died (its messages are above)")
+            if self._stop.asked:
+                raise Interrupted
+        raise NodeFailed(f"{what} took longer than {timeout_s:g} s")
+
+    def _prepare(self) -> None:
+        """Memory, engines, rows, the profile's setup."""
+        options, parts = self.options, self.plan["generators"]
+        shapes = [shape_of(part, options.node, options.nodes, self.inline) for part in parts]
+        slabs = lay_out([(s.rings, s.slots, s.entries) for s in shapes])
+        if not self.inline and (lacking := shortages(estimate(shapes, slabs[-1].end))):
+            raise BadInput(lacking)
+        self._listener.plan_ready(self.plan, self.warnings)
+        arena = self._arena = Arena.create(slabs, shared=not self.inline)
+        self.control = Control(arena)
+        self.control.initialise(len(parts))
+        self.generators = [
+            GeneratorRun(gen, part, shape, arena, self.control, options.node, options.nodes, self.inline)
+            for gen, (part, shape) in enumerate(zip(parts, shapes, strict=True))
+        ]
+        self.intake = Intake(self)
+        self._start_aggregator(arena)
+        self._prepare_zygote(arena)
+        self._timer = TimerFd() if not self.inline else None
+
+    def _start_aggregator(self, arena: Arena) -> None:
+        self._aggregator = start_aggregator(self.inline, arena)
+        bundle = self.options.bundle_dir
+        samples = str(bundle / "samples.jsonl.gz") if bundle is not None and self.plan.get("raw_samples") else None
+        slabs = [slab.to_data() for slab in arena.slabs]
+        message = {"op": "plan", "plan": self.plan, "slabs": slabs, "samples": samples}
+        self._aggregator.channel.send(message, [] if arena.fd is None else [arena.fd])
+
+    def _prepare_zygote(self, arena: Arena) -> None:
+        assert self._zygote is not None
+        options = self.options
+        tick_fds = [g.ticks.read_fd if g.ticks is not None else self.intake.notes_write for g in self.generators]
+        fds = [self.intake.notes_write, self.intake.output_write, *tick_fds]
+        message: Message = {
+            "op": "prepare", "slabs": [slab.to_data() for slab in arena.slabs], "run_id": options.run_id,
+            "seed": self.plan["seed"], "node": options.node, "nodes": options.nodes, "user_dir": options.user_dir,
+            "wants_raw": bool(self.plan.get("raw_samples")), "plan": self.plan,
+        }  # fmt: skip
+        if self.inline:
+            self._zygote.hand_over(arena)
+            message["fds"] = fds
+        else:
+            assert arena.fd is not None
+            self._fds_to_send = [arena.fd, *fds]
+        answer = self._ask(self._zygote, message, LOAD_TIMEOUT_S, "preparing the load")
+        if "problems" in answer:
+            raise BadInput(answer["problems"])
+        if "failed" in answer:
+            raise NodeFailed(answer["failed"])
+        self.intake.close_write_ends(keep=self.inline)
+
+    # -- setup and load
+
+    def _set_up(self) -> None:
+        """The workers of the first instant, all set up."""
+        for generator in self.generators:
+            generator.prepare()
+        while not all(g.ready for g in self.generators):
+            self._turn(now_ns())
+            self._poll(LOOP_MS)
+            if self.errors or self.invalid or self._stop.asked:
+                raise Interrupted
+
+    def _run_load(self) -> None:
+        now = now_ns()
+        workers = sum(len(g.fleet.live) for g in self.generators)
+        self.start_ns = now + START_MARGIN_NS + workers * 20_000
+        self.started_wall_s = wall_s() + (self.start_ns - now) / 1e9
+        self.control.start(self.start_ns)
+        self._tell_aggregator({"op": "begin", "start_ns": self.start_ns, "ends_ns": self._segment_ends()})
+        for generator in self.generators:
+            generator.begin(now)
+        while not all(g.over for g in self.generators):
+            now = now_ns()
+            wake_at = min((g.advance(now) for g in self.generators if not g.over), default=NEVER)
+            self._turn(now)
+            self._obey(now)
+            self._poll(LOOP_MS, wake_at)
+
+    def _obey(self, now: int) -> None:
+        """Stops and pauses asked for, and the reasons to stop that the node found itself."""
+        while self._commands:
+            self._pause_or_resume(self._commands.pop(0), now)
+        if self._stop.asked or self.errors or self.invalid:
+            for generator in self.generators:
+                if self._stop.asked or self.errors:
+                    generator.stop(now)
+        if (self._stop.again or self._lost_engine()) and not self._hurried:
+            self._hurried = True
+            for generator in self.generators:
+                generator.hurry(now)
+
+    def _pause_or_resume(self, command: str, now: int) -> None:
+        if command == "pause" and not self.control.paused:
+            self._paused_at = now
+            self.control.pause(self.control.schedule_ns(now))
+            for generator in self.generators:
+                generator.paused()
+        elif command == "resume" and self.control.paused:
+            self.control.resume(now - self._paused_at)
+            self._tell_aggregator({"op": "bounds", "ends_ns": self._segment_ends()})
+            for generator in self.generators:
+                generator.resumed()
+
+    def _segment_ends(self) -> list[list[int]]:
+        return [[self.control.absolute_ns(s["to_ns"]) for s in part["segments"]] for part in self.plan["generators"]]
+
+    def _lost_engine(self) -> bool:
+        for engine, name in ((self._zygote, ZYGOTE), (self._aggregator, AGGREGATOR)):
+            if engine is not None and not engine.alive:
+                reason = f"the {name} process died: the load was ended"
+                if reason not in self.errors:
+                    self.errors.append(reason)
+                if name == ZYGOTE:
+                    self._bury_all()
+                else:
+                    self._forget_closing()
+                return True
+        return False
+
+    def _bury_all(self) -> None:
+        """The zygote is gone and its workers died with it: book what their headers say."""
+        now = now_ns()
+        for generator in self.generators:
+            for worker in list(generator.fleet.live):
+                self._perform(generator, generator.exited(worker, 9, 0.0, 0.0, 0, now))
+
+    def _forget_closing(self) -> None:
+        """The aggregator is gone: nobody will take the last records."""
+        for generator in self.generators:
+            for ring in list(generator.fleet.closing):
+                generator.fleet.closed(ring)
+
+    # -- one turn
+
+    def _turn(self, now: int) -> None:
+        """Scans workers, performs what the fleets want, sends wakes and kills, tells progress."""
+        if now >= self._next_scan:
+            self._next_scan = now + SCAN_NS
+            for generator in self.generators:
+                setting_up = generator.scan(now)
+                self._perform(generator, generator.instructions(now, setting_up))
+        for op, name in (("kill", "kills"), ("wake", "wakes")):
+            workers = [[g.gen, w] for g in self.generators for w in getattr(g, name) if w in g.fleet.live]
+            for generator in self.generators:
+                getattr(generator, name).clear()
+            if workers:
+                self._tell_zygote({"op": op, "workers": workers})
+        if now >= self._next_progress:
+            self._next_progress = now + PROGRESS_NS
+            self._tell_progress(now)
+
+    def _perform(self, generator: GeneratorRun, orders: list[Instruction]) -> None:
+        for order in orders:
+            if isinstance(order, Spawn):
+                self._tell_zygote({
+                    "op": "spawn", "gen": generator.gen, "worker": order.worker, "ring": order.ring,
+                    "incarnation": order.incarnation, "workers": generator.workers, "users": generator.local_peak,
+                })  # fmt: skip
+            elif isinstance(order, Close):
+                rings = [[generator.gen, order.ring, order.as_, order.at_ns]]
+                abandon = not generator.fleet.reuse_rings
+                if not self._tell_aggregator({"op": "close", "rings": rings, "abandon": abandon}):
+                    generator.fleet.closed(order.ring)
+            elif isinstance(order, GiveUp):
+                reason = f"Generator {generator.name!r}: {order.reason}"
+                (self.errors if order.verdict == "error" else self.invalid).append(reason)
+                generator.stop(now_ns())
+
+    def _tell_zygote(self, message: Message) -> None:
+        with suppress(ChannelClosed):
+            assert self._zygote is not None
+            self._zygote.channel.send(message)
+
+    def _tell_aggregator(self, message: Message) -> bool:
+        try:
+            assert self._aggregator is not None
+            self._aggregator.channel.send(message)
+        except ChannelClosed:
+            return False
+        return True
+
+    def _poll(self, timeout_ms: float, wake_at: int = NEVER) -> None:
+        """Waits for messages, notes, output, a wake-up or the instant; handles what came."""
+        assert self._zygote is not None and self._aggregator is not None
+        poller = select.poll()
+        for fd in (self._wake_read, *self.intake.fds):
+            poller.register(fd, select.POLLIN)
+        for engine in (self._zygote, self._aggregator):
+            if not engine.channel.closed:
+                poller.register(engine.channel, select.POLLIN)
+        if self._timer is not None and wake_at != NEVER:
+            self._timer.arm(wake_at)
+            poller.register(self._timer.fd, select.POLLIN)
+        elif wake_at != NEVER:
+            timeout_ms = min(timeout_ms, max(0.0, (wake_at - now_ns()) / 1e6))
+        ready = {fd for fd, _ in poller.poll(timeout_ms)}
+        if self._wake_read in ready:
+            with suppress(BlockingIOError):
+                os.read(self._wake_read, 4096)
+        if self._timer is not None and self._timer.fd in ready:
+            self._timer.clear()
+        self.intake.read()
+        if not self._zygote.channel.closed:
+            for message in self._zygote.channel.receive():
+                self._from_zygote(message)
+        if not self._aggregator.channel.closed:
+            for message in self._aggregator.channel.receive():
+                self._from_aggregator(message)
+
+    def _from_zygote(self, message: Message) -> None:
+        if "exits" in message:
+            now = now_ns()
+            for gen, worker, _pid, status, cpu_s, wait_s, rss in message["exits"]:
+                generator = self.generators[gen]
+                self._perform(generator, generator.exited(worker, status, cpu_s, wait_s, rss, now))
+        elif "refused" in message:
+            gen, worker = message["refused"]
+            self.errors.append(f"a worker of Generator {self.generators[gen].name!r} could not be started: {message['error']}")
+            self._perform(self.generators[gen], self.generators[gen].exited(worker, 0, 0.0, 0.0, 0, now_ns()))
+
+    def _from_aggregator(self, message: Message) -> None:
+        if "closed" in message:
+            for gen, ring, _unfinished in message["closed"]:
+                self.generators[gen].fleet.closed(ring)
+        elif "windows" in message:
+            self._listener.windows(message["windows"])
+        elif "snapshot" in message:
+            self.snapshot = message["snapshot"]
+            self._judge_windows()
+        elif "final" in message:
+            self.snapshot, self._final = message["final"], True
+            self._judge_windows()
+
+    def _judge_windows(self) -> None:
+        """Our own lateness, judged by what it did to the measurement. The load goes on; results are kept."""
+        for name, slow in self.snapshot["most_slow_windows"].items():
+            if slow >= SLOW_WINDOWS:
+                self._note_invalid(f"Generator {name!r}: this machine started calls over 50 ms late (p99) in {SLOW_WINDOWS} windows of 1 s in a row")
+        if self.snapshot["max_gap_s"] > MAX_POLL_GAP_S:
+            self._note_invalid("the aggregator did not run for more than 1 s: this machine was too busy to measure")
+
+    def _note_invalid(self, reason: str) -> None:
+        if reason not in self._late:
+            self._late.append(reason)
+
+    def _tell_progress(self, now: int) -> None:
+        t = self.control.schedule_ns(now) if self.start_ns != NEVER else 0
+        states = []
+        for g in self.generators:
+            sums = g.live_sums()
+            planned = 0.0
+            if self.start_ns != NEVER and not g.ended:
+                planned = float(g.users.users_at(min(t, g.duration_ns - 1))) if g.users else g.curve.rate_at(min(t, g.duration_ns - 1))  # type: ignore[union-attr]
+            states.append(GeneratorState(g.name, g.kind, planned, g.active_users(), g.in_flight(), sums.begun, sums.dropped))
+        self._listener.progress(self._phase(), max(0.0, t / 1e9), states, self.snapshot.get("generators", {}))
+
+    def _phase(self) -> str:
+        if self.start_ns == NEVER:
+            return "setting up"
+        if self.control.paused:
+            return "paused"
+        if all(g.ended for g in self.generators):
+            return "draining"
+        return "stopping" if self._stop.asked else "running"
+
+    # -- the end
+
+    def _end_before_start(self) -> None:
+        """Interrupted in setup, or setup failed: nothing was called yet."""
+        now = now_ns()
+        for generator in self.generators:
+            generator.hurry(now)
+        give_up = now + 5_000_000_000
+        while not all(g.over for g in self.generators) and now_ns() < give_up:
+            self._turn(now_ns())
+            self._poll(LOOP_MS)
+
+    def _finish(self) -> NodeResult:
+        """Last records, the profile's teardown, the books."""
+        ended_ns = now_ns()
+        self._tell_aggregator({"op": "unwatch"})
+        if self._tell_aggregator({"op": "finish"}):
+            give_up = now_ns() + int(FINISH_TIMEOUT_S * 1e9)
+            while not self._final and self._aggregator is not None and self._aggregator.alive and now_ns() < give_up:
+                self._poll(20.0)
+            self._poll(0.0)
+        if not self._final and self.generators:
+            self._lost_engine()
+        self._tear_down()
+        self.intake.read()
+        return self._result(ended_ns)
+
+    def _tear_down(self) -> None:
+        if self._zygote is None or not self._zygote.alive or not self.plan.get("has_teardown"):
+            return
+        self._fds_to_send = []
+        self._stop = _Stop(self._stop.signal, False, False) if not self._stop.again else self._stop
+        with suppress(NodeFailed, Interrupted):
+            answer = self._ask(self._zygote, {"op": "teardown"}, 90.0, "teardown")
+            if "failed" in answer:
+                self.errors.append(answer["failed"])
+
+    def _result(self, ended_ns: int) -> NodeResult:
+        totals = node_totals(self, _engine_rss())
+        duration_s = 0.0
+        if self.start_ns != NEVER:
+            ends = [min(g.end_ns, g.stop_ns if g.stop_ns is not None else NEVER) for g in self.generators]
+            last = max([end for end in ends if end != NEVER] + [self.snapshot.get("last_end_ns", 0)], default=ended_ns)
+            duration_s = max(0.0, (last - self.start_ns) / 1e9)
+        self.invalid += self._late
+        self.warnings += self.snapshot.get("warnings", []) + self.snapshot.get("problems", [])
+        return NodeResult(
+            self.plan, totals, duration_s, self.started_wall_s, self._stop.signal,
+            self._was_stopped(), self.errors, self.invalid, self.failed, self.warnings,
+        )  # fmt: skip
+
+    def _was_stopped(self) -> bool:
+        return any(g.stop_ns is not None for g in self.generators)
+
+    def _close(self) -> None:
+        for engine in (self._zygote, self._aggregator):
+            if engine is not None:
+                engine.end()
+        if self.generators:
+            self.intake.close()
+            for generator in self.generators:
+                if generator.ticks is not None:
+                    generator.ticks.dispose()
+            if self._timer is not None:
+                self._timer.close()
+        if self._arena is not None:
+            self._arena.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+
+def _engine_rss() -> int:
+    """Peak memory of this process, bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,100 @@
+"""The number a threshold is about, taken from merged totals. It must not compare or judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wasp_ray.stats.grammar import Parsed
+from wasp_ray.stats.histogram import Histogram
+from wasp_ray.stats.totals import GeneratorTotals, GroupTotals, NodeTotals
+
+
+@dataclass(slots=True)
+class _Outcomes:
+    """Calls or requests outside of warm-up, with their outcome."""
+
+    count: int = 0
+    failed: int = 0
+    timeout: int = 0
+
+
+def measure(parsed: Parsed, totals: NodeTotals, duration_s: float, plan: Mapping[str, Any]) -> float | None:
+    """Seconds for a latency, 0..1 for a share, calls per second for a rate, else a count; None when nothing matches."""
+    chosen = {
+        name: generator
+        for name, generator in totals.generators.items()
+        if parsed.generator is None or name == parsed.generator
+    }
+    groups: list[GroupTotals] | None = None
+    if parsed.group is not None:
+        groups = [generator.groups[parsed.group] for generator in chosen.values() if parsed.group in generator.groups]
+    if parsed.metric == "latency":
+        return _latency(parsed, list(chosen.values()), groups)
+    if parsed.metric == "count":
+        counts = [item.counters[parsed.statistic] for item in chosen.values() if parsed.statistic in item.counters]
+        return sum(counts) if counts else None
+    if parsed.metric in ("dropped", "delivered"):
+        return _of_schedule(parsed, list(chosen.values()))
+    found = _outcomes(chosen, groups, plan)
+    if not found.count:
+        return None
+    if parsed.metric == "rate":
+        return found.count / duration_s if duration_s > 0 else None
+    part = found.failed if parsed.metric == "failed" else found.timeout
+    return part / found.count if parsed.share else part
+
+
+def _latency(parsed: Parsed, chosen: Sequence[GeneratorTotals], groups: list[GroupTotals] | None) -> float | None:
+    sources = [item.call for item in chosen] if groups is None else groups
+    merged = Histogram()
+    for source in sources:
+        merged.merge(source.response if parsed.series == "response" else source.service)
+    ns = merged.mean_ns if parsed.statistic == "mean" else merged.percentile(_quantile(parsed.statistic))
+    return None if ns is None else ns / 1e9
+
+
+def _quantile(statistic: str) -> float:
+    if statistic == "min":
+        return 0.0
+    return 100.0 if statistic in ("max", "mean") else float(statistic[1:])
+
+
+def _of_schedule(parsed: Parsed, chosen: Sequence[GeneratorTotals]) -> float | None:
+    """Of the ledger; what users start is delivered."""
+    scheduled = sum(item.ledger.scheduled for item in chosen)
+    if not scheduled:
+        return None
+    if parsed.metric == "dropped":
+        part = sum(item.ledger.dropped for item in chosen)
+    else:
+        part = sum(item.delivered if item.kind == "rate" else item.ledger.started for item in chosen)
+    return part / scheduled if parsed.share else part
+
+
+def _outcomes(
+    chosen: Mapping[str, GeneratorTotals], groups: list[GroupTotals] | None, plan: Mapping[str, Any]
+) -> _Outcomes:
+    found = _Outcomes()
+    for group in groups or ():
+        found.count += group.count
+        found.failed += group.failed
+        found.timeout += group.timeout
+    if groups is not None:
+        return found
+    warm = warmup_segments(plan)
+    for name, item in chosen.items():
+        left_out = [item.segments[index] for index in warm.get(name, ()) if index < len(item.segments)]
+        found.count += item.ledger.answered - sum(segment.calls for segment in left_out)
+        found.failed += item.ledger.failed - sum(segment.failed for segment in left_out)
+        found.timeout += item.ledger.timeout - sum(segment.timeout for segment in left_out)
+    return found
+
+
+def warmup_segments(plan: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Indices of the warm-up segments of each generator of the plan."""
+    return {
+        spec["name"]: [segment["index"] for segment in spec.get("segments", ()) if segment.get("warmup")]
+        for spec in plan.get("generators", ())
+    }

@@ -1,0 +1,139 @@
+"""summary.json as a value: every key is always there, in seconds and per second. It must not judge or measure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from wasp_ray.stats.totals import GeneratorTotals, GroupTotals, NodeTotals, SegmentTotals, merge_nodes
+from wasp_ray.stats.verdict import Judgement
+
+SCHEMA = "wasp-ray/summary/1"
+_RUN_KEYS = ("run_id", "started_at", "ended_at", "duration_s")
+_VERSION_KEYS = ("wasp_ray", "python", "image")
+
+
+def summarise(
+    plan: Mapping[str, Any],
+    nodes: Sequence[NodeTotals],
+    run: Mapping[str, Any],
+    judged: Judgement,
+    thresholds: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """The summary of a run, JSON-able.
+
+    `run`: run_id, started_at, ended_at (ISO texts), duration_s (t = 0 to the last end), versions {wasp_ray, python,
+    image}; optional `load_s`, the seconds of schedule that were run when a stop cut it short. `thresholds`: results of
+    thresholds.evaluate. A generator of the plan that no node reported is there with zeros.
+    """
+    total = merge_nodes(nodes)
+    load_s = float(run["duration_s"] if run.get("load_s") is None else run["load_s"])
+    versions = run.get("versions") or {}
+    skews = [node.start_skew_s for node in nodes if node.start_skew_s is not None]
+    specs = {spec["name"]: spec for spec in plan["generators"]}
+    for name, spec in specs.items():
+        total.generator(name, spec["kind"])
+    names = [*specs, *(name for name in total.generators if name not in specs)]
+    times = int(plan.get("nodes", 1)) if plan.get("load") == "per-node" else 1
+    return {
+        "schema": SCHEMA,
+        "run_id": run["run_id"],
+        "profile": plan.get("profile"),
+        "labels": dict(plan.get("labels") or {}),
+        "verdict": judged.verdict,
+        "reasons": list(judged.reasons),
+        "warnings": list(judged.warnings),
+        "started_at": run["started_at"],
+        "ended_at": run["ended_at"],
+        "duration_s": float(run["duration_s"]),
+        "load": plan.get("load", "total"),
+        "versions": {key: versions.get(key) for key in _VERSION_KEYS},
+        "seed": plan.get("seed"),
+        "ledger": total.ledger.to_data(),
+        "thresholds": [dict(result) for result in thresholds],
+        "generators": {name: _generator(specs.get(name, {}), total.generators[name], load_s, times) for name in names},
+        "nodes": [_node(node) for node in nodes],
+        "start_skew_s": {"max": max(skews, default=None)},
+    }
+
+
+def _node(node: NodeTotals) -> dict[str, Any]:
+    return {
+        "node": node.node,
+        "host": node.host,
+        "start_skew_s": node.start_skew_s,
+        "cpu_s": node.cpu_s,
+        "peak_rss_bytes": node.peak_rss_bytes,
+        "ledger": node.ledger.to_data(),
+    }
+
+
+def _generator(spec: Mapping[str, Any], item: GeneratorTotals, load_s: float, times: int) -> dict[str, Any]:
+    """Rates are means over the generator's schedule, or as much of it as was run; users have no planned rate."""
+    is_rate = item.kind == "rate"
+    lasted_s = min(load_s, spec["duration_ns"] / 1e9) if spec.get("duration_ns") else load_s
+    got = item.delivered if is_rate else item.ledger.started
+    delay = item.start_delay.summary_s()
+    return {
+        "kind": item.kind,
+        "ledger": item.ledger.to_data(),
+        "planned_rate": _per_s(item.ledger.scheduled, lasted_s) if is_rate else None,
+        "delivered_rate": _per_s(got, lasted_s),
+        "dropped_by": dict(item.dropped_by),
+        "start_delay_s": {key: delay[key] for key in ("p50", "p99", "max")},
+        "late": item.late,
+        "users": {
+            "planned_max": item.users.planned_max,
+            "active_max": item.users.active_max,
+            "setup_failed": item.users.setup_failed,
+            "replaced": item.users.replaced,
+        },
+        "cpu_s": item.cpu_s,
+        "cpu_wait_s": item.cpu_wait_s,
+        "counters": dict(item.counters),
+        "call": {"service_s": item.call.service.summary_s(), "response_s": item.call.response.summary_s()},
+        "groups": {name: _group(group) for name, group in sorted(item.groups.items())},
+        "segments": _segments(spec, item, times),
+        "errors": item.error_list(),
+    }
+
+
+def _per_s(number: float, seconds: float) -> float | None:
+    return number / seconds if seconds > 0 else None
+
+
+def _group(group: GroupTotals) -> dict[str, Any]:
+    return {
+        "count": group.count,
+        "failed": group.failed,
+        "status": dict(sorted(group.status.items())),
+        "service_s": group.service.summary_s(),
+        "response_s": group.response.summary_s(),
+        "bytes_in": group.bytes_in,
+        "bytes_out": group.bytes_out,
+    }
+
+
+def _segments(spec: Mapping[str, Any], item: GeneratorTotals, times: int) -> list[dict[str, Any]]:
+    """Every segment of the plan, also one that was not reached; `times`: nodes that each do all of the plan's load."""
+    planned: Sequence[Mapping[str, Any]] = spec.get("segments", ())
+    entries = []
+    for at, segment in enumerate(planned):
+        index = segment.get("index", at)
+        found = item.segments[index] if index < len(item.segments) else SegmentTotals()
+        seconds = (segment["to_ns"] - segment["from_ns"]) / 1e9
+        calls = segment.get("planned_calls")
+        entries.append(
+            {
+                "index": index,
+                "name": segment.get("name", ""),
+                "from_s": segment["from_ns"] / 1e9,
+                "to_s": segment["to_ns"] / 1e9,
+                "planned_rate": None if calls is None else _per_s(calls * times, seconds),
+                "delivered_rate": _per_s(found.calls, seconds),
+                "failed": found.failed,
+                "service_s": found.service.summary_s(),
+                "response_s": found.response.summary_s(),
+            }
+        )
+    return entries

@@ -1,0 +1,220 @@
+"""The verdict on a run: pure rules from totals, plan and what was noticed at run time. It must not import numpy.
+
+Order when several apply: error, invalid, failed, interrupted, passed; the reasons of all of them are listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from wasp_ray.stats.totals import GeneratorTotals, Ledger, NodeTotals
+
+PASSED, FAILED, INVALID, ERROR, INTERRUPTED = "passed", "failed", "invalid", "error", "interrupted"
+EXIT_CODES: Mapping[str, int] = {PASSED: 0, FAILED: 1, INVALID: 3, ERROR: 4}
+EXIT_BAD_INPUT = 2
+EXIT_INTERNAL = 5
+SIGNAL_EXIT_CODES: Mapping[str, int] = {"SIGINT": 130, "SIGTERM": 143}
+
+TARGET_CAUSES = ("in_flight_limit", "worker_limit")
+"""Every slot waited for the target."""
+MIN_CALLS = 10
+"""min_delivered says nothing about fewer scheduled calls."""
+CPU_WAIT_SHARE = 0.1
+"""Above this share of the users' call time a warning says that they waited for the CPU."""
+OTHER = "__other__"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeInput:
+    """What a run is judged by. `errors`, `invalid`, `failed` and `warnings` are sentences found at run time."""
+
+    totals: NodeTotals
+    """the sum of all nodes"""
+    plan: Mapping[str, Any]
+    thresholds: Sequence[Mapping[str, Any]] = ()
+    """results of thresholds.evaluate"""
+    interrupted: str | None = None
+    """SIGINT or SIGTERM"""
+    stopped: bool = False
+    """the whole run was ended before its schedules by a stop"""
+    stopped_generators: frozenset[str] = field(default_factory=frozenset)
+    """those that ended themselves: context.stop(), rows used up, max_calls"""
+    errors: Sequence[str] = ()
+    invalid: Sequence[str] = ()
+    failed: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+
+
+class Judgement(NamedTuple):
+    """The verdict, every reason for it and for those it outranks, warnings, and the exit code of the program."""
+
+    verdict: str
+    reasons: list[str]
+    warnings: list[str]
+    exit_code: int
+
+
+def judge(found: JudgeInput) -> Judgement:
+    """Applies every rule; an exit code 2 or 5 is not for a run to have and never returned."""
+    invalid, failed = list(found.invalid), list(found.failed)
+    for spec, item in _generators(found):
+        invalid += _ledger_reasons(spec["name"], item.ledger if item else None)
+        if not _succeeded(spec, item, found):
+            failed.append(f"{spec['name']}: no call succeeded")
+        if item is not None and not _ended_early(spec["name"], found):
+            blame, reason = _shortfall(spec, item)
+            (failed if blame == FAILED else invalid).extend(reason)
+    failed += [_threshold_reason(result) for result in found.thresholds if _broken(result, found)]
+    interrupted = [f"interrupted by {found.interrupted}"] if found.interrupted else []
+    ranked = [(ERROR, list(found.errors)), (INVALID, invalid), (FAILED, failed), (INTERRUPTED, interrupted)]
+    verdict = next((name for name, reasons in ranked if reasons), PASSED)
+    reasons = list(dict.fromkeys(reason for _, group in ranked for reason in group))
+    warnings = list(dict.fromkeys([*found.warnings, *_warnings(found)]))
+    return Judgement(verdict, reasons, warnings, exit_code(verdict, found.interrupted))
+
+
+def exit_code(verdict: str, interrupted: str | None = None) -> int:
+    """The program's exit code for a verdict; `interrupted` names the signal."""
+    if verdict == INTERRUPTED:
+        return SIGNAL_EXIT_CODES.get(interrupted or "SIGINT", 130)
+    return EXIT_CODES[verdict]
+
+
+def _generators(found: JudgeInput) -> Iterator[tuple[Mapping[str, Any], GeneratorTotals | None]]:
+    """Those of the plan, with or without totals, and any that only the totals know."""
+    specs = {spec["name"]: spec for spec in found.plan.get("generators", ())}
+    for name, spec in specs.items():
+        yield spec, found.totals.generators.get(name)
+    for name, item in found.totals.generators.items():
+        if name not in specs:
+            yield {"name": name, "kind": item.kind}, item
+
+
+def _ledger_reasons(name: str, ledger: Ledger | None) -> list[str]:
+    if ledger is None:
+        return []
+    reasons = []
+    if ledger.lost:
+        reasons.append(f"{name}: the records of {ledger.lost:,} calls found no room and were lost")
+    if not ledger.closes():
+        reasons.append(
+            f"{name}: the ledger does not close: scheduled {ledger.scheduled:,}, "
+            f"started {ledger.started:,} + dropped {ledger.dropped:,}, accounted for {ledger.ended:,} of the started"
+        )
+    return reasons
+
+
+def _ended_early(name: str, found: JudgeInput) -> bool:
+    return found.stopped or found.interrupted is not None or name in found.stopped_generators
+
+
+def _succeeded(spec: Mapping[str, Any], item: GeneratorTotals | None, found: JudgeInput) -> bool:
+    """Whether there was a successful call, or none was to be expected: nothing due, or cut off before any ended."""
+    if item is not None and item.ledger.ok:
+        return True
+    due = 0 if item is None else item.ledger.scheduled
+    planned = spec.get("calls") if spec["kind"] == "rate" else spec.get("peak")
+    if not due and planned is not None and not planned:
+        return True
+    answered = 0 if item is None else item.ledger.answered
+    if found.interrupted is not None and not answered:
+        return True
+    return spec["kind"] == "rate" and not due and _ended_early(spec["name"], found)
+
+
+def _shortfall(spec: Mapping[str, Any], item: GeneratorTotals) -> tuple[str, list[str]]:
+    """The min_delivered rule: whose fault, and the reason if too little was delivered.
+
+    When both sides took part, the side that alone breaks the limit is to blame; both or neither: the larger one.
+    """
+    scheduled, least = item.ledger.scheduled, spec.get("min_delivered")
+    if item.kind != "rate" or least is None or scheduled < MIN_CALLS or item.delivered >= least * scheduled:
+        return FAILED, []
+    target = sum(item.dropped_by.get(cause, 0) for cause in TARGET_CAUSES)
+    ours = scheduled - item.delivered - target - item.dropped_by.get("stopped", 0)
+    head = (
+        f"{item.delivered:,} of {scheduled:,} calls delivered "
+        f"({100 * item.delivered / scheduled:.1f} %, min_delivered {100 * least:g} %)"
+    )
+    if target >= ours:
+        return FAILED, [f"{spec['name']}: {head}: {_littles_law(spec, item)}"]
+    causes = ", ".join(f"{cause} {number:,}" for cause, number in sorted(item.dropped_by.items()) if number)
+    return INVALID, [
+        f"{spec['name']}: {head} while slots were free: this machine did not keep up"
+        f"{f' (dropped by {causes})' if causes else ''}; use a lower rate, more nodes or fewer processes per core"
+    ]
+
+
+def _littles_law(spec: Mapping[str, Any], item: GeneratorTotals) -> str:
+    """Why the slots did not suffice: a slot is taken for as long as a call lasts, so slots = rate x duration."""
+    option = "max_in_flight" if item.dropped_by.get("in_flight_limit", 0) else "max_workers"
+    slots = spec.get(option)
+    rate = _rate_per_s(spec)
+    mean_ns = item.call.service.mean_ns
+    slots_text = f"all {slots:,} slots" if isinstance(slots, int) else "all slots"
+    text = f"{slots_text} ({option}) waited for the target at {rate:,.4g}/s"
+    if mean_ns is None or not rate:
+        return text
+    needed = rate * mean_ns / 1e9
+    return (
+        f"{text}; by Little's law calls that last {mean_ns / 1e9:,.3g} s at this rate need {needed:,.0f} slots: "
+        f"make the target faster, the rate lower or {option} larger"
+    )
+
+
+def _rate_per_s(spec: Mapping[str, Any]) -> float:
+    """The peak of the schedule, else its mean; 0 when the plan does not tell."""
+    if spec.get("peak"):
+        return float(spec["peak"])
+    calls, duration_ns = spec.get("calls"), spec.get("duration_ns")
+    return calls / (duration_ns / 1e9) if calls and duration_ns else 0.0
+
+
+def _broken(result: Mapping[str, Any], found: JudgeInput) -> bool:
+    """A signal that came before any call had ended leaves a threshold without a sample unjudged."""
+    cut_off = found.interrupted is not None and not found.totals.ledger.answered
+    return not result["passed"] and not (cut_off and result["value"] is None)
+
+
+def _threshold_reason(result: Mapping[str, Any]) -> str:
+    if result["value"] is None:
+        return f"{result['expression']}: no sample matches it, so it is broken"
+    return f"{result['expression']}: found {_value_text(str(result['expression']).strip(), result['value'])}"
+
+
+def _value_text(expression: str, value: float) -> str:
+    if expression.endswith("%"):
+        return f"{100 * value:.3g} %"
+    if expression.startswith(("p", "mean", "min", "max")):
+        return f"{value:.3g} s" if value >= 1 else f"{value * 1e3:.3g} ms"
+    return f"{value:,.4g}/s" if expression.startswith("rate") else f"{value:,}"
+
+
+def _warnings(found: JudgeInput) -> list[str]:
+    lines: list[str] = []
+    for spec, item in _generators(found):
+        if item is None:
+            continue
+        name, ledger = spec["name"], item.ledger
+        if item.call_time_s > 0 and item.cpu_wait_s > CPU_WAIT_SHARE * item.call_time_s:
+            each = f" ({1e3 * item.cpu_s / ledger.started:,.3g} ms CPU/call)" if ledger.started else ""
+            share = 100 * item.cpu_wait_s / item.call_time_s
+            lines.append(f"{name} waited {share:.0f} % of its call time for this machine's CPU{each}")
+        if ledger.killed:
+            lines.append(f"{name}: {ledger.killed:,} calls were killed with their process")
+        if item.users.setup_failed:
+            lines.append(f"{name}: the setup of {item.users.setup_failed:,} users failed")
+        crowded = [what for what, names in _named(item) if OTHER in names]
+        if crowded:
+            lines.append(f"{name}: too many different {', '.join(crowded)}: the rest is counted as {OTHER}")
+    return lines
+
+
+def _named(item: GeneratorTotals) -> Iterator[tuple[str, Sequence[str]]]:
+    yield "groups", list(item.groups)
+    yield "statuses", [status for group in item.groups.values() for status in group.status]
+    yield "counters", list(item.counters)
+    yield "errors", [error for error, _ in item.errors]
