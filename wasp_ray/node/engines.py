@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +26,7 @@ class Engine:
 
     def __init__(self, channel: Channel, process: subprocess.Popen[bytes] | None, thread: threading.Thread | None) -> None:
         self.channel, self._process, self._thread = channel, process, thread
+        self.hand_over: Callable[[Arena], None] = lambda arena: None  # inline: gives the zygote its memory
 
     @property
     def alive(self) -> bool:
@@ -72,15 +74,17 @@ def _interpreter_flags() -> list[str]:
     return list(subprocess._args_from_interpreter_flags())  # type: ignore[attr-defined]
 
 
-def start_zygote(inline: bool, profile: Any, arena: Arena | None = None) -> Engine:
+def start_zygote(inline: bool, profile: Any) -> Engine:
     """The zygote; inline it is a thread that is given the profile itself."""
     if not inline:
         return start_process("wasp_ray.runtime.zygote")
     from wasp_ray.runtime.zygote import Zygote
 
     channel, theirs = channel_pair()
-    zygote = Zygote(Channel(theirs), inline=True, profile=profile, arena=arena)
-    return Engine(channel, None, _thread(zygote.serve, "wasp-zygote"))
+    zygote = Zygote(Channel(theirs), inline=True, profile=profile)
+    engine = Engine(channel, None, _thread(zygote.serve, "wasp-zygote"))
+    engine.hand_over = zygote.take
+    return engine
 
 
 def start_aggregator(inline: bool, arena: Arena) -> Engine:

@@ -101,6 +101,11 @@ class Node:
         with suppress(OSError):
             os.write(self._wake_write, b"w")
 
+    @property
+    def start_ns_known(self) -> bool:
+        """Whether the load began."""
+        return self.start_ns != NEVER
+
     # -- from plan to result
 
     def run(self) -> NodeResult:

@@ -33,15 +33,20 @@ INLINE_POLL_MS = 5.0
 
 
 class Zygote:
-    """Answers the generator's messages. `arena` and `profile` are given by the inline runtime only."""
+    """Answers the generator's messages. `profile` is given by the inline runtime only."""
 
-    def __init__(self, channel: Channel, *, inline: bool, profile: Any = None, arena: Arena | None = None) -> None:
-        self._channel, self._inline, self._profile, self._arena = channel, inline, profile, arena
+    def __init__(self, channel: Channel, *, inline: bool, profile: Any = None) -> None:
+        self._channel, self._inline, self._profile = channel, inline, profile
+        self._arena: Arena | None = None
         self._nursery: Nursery | None = None
         self._parts: list[GeneratorPart] = []
         self._run: Message = {}
         self._setup_data: Any = None
         self._signals = -1
+
+    def take(self, arena: Arena) -> None:
+        """Inline: the memory itself, where a process is sent a descriptor."""
+        self._arena = arena
 
     def serve(self) -> None:
         """Until the channel ends."""

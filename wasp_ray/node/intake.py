@@ -1,0 +1,95 @@
+"""What workers send as text: notes (tracebacks, reasons) and the output of user code. Read without blocking, bounded a turn."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wasp_ray.node.run import Node
+
+MAX_READ = 1 << 20
+"""Bytes a turn: what users print beyond that waits in the pipe, and so do they."""
+MAX_TOLD = 20
+"""First exceptions told of a Generator."""
+
+
+class Intake:
+    """The read ends of the notes pipe and the output pipe."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._notes_read, self.notes_write = os.pipe()
+        self._output_read, self.output_write = os.pipe()
+        for fd in (self._notes_read, self.notes_write, self._output_read):
+            os.set_blocking(fd, False)
+        self.fds = [self._notes_read, self._output_read]
+        self._rest = {self._notes_read: b"", self._output_read: b""}
+        self._told: dict[tuple[int, str, str], None] = {}
+        self._open_writes = [self.notes_write, self.output_write]
+
+    def close_write_ends(self, *, keep: bool) -> None:
+        """The workers have their own by now; threads of the inline runtime go on using these."""
+        if not keep:
+            for fd in self._open_writes:
+                os.close(fd)
+            self._open_writes = []
+
+    def read(self) -> None:
+        """Handles every whole line that is there."""
+        for line in self._lines(self._notes_read):
+            with suppress(ValueError):
+                self._note(json.loads(line))
+        for line in self._lines(self._output_read):
+            self._node._listener.output(line.decode("utf-8", "replace"))
+
+    def _lines(self, fd: int) -> list[bytes]:
+        if fd not in self.fds:
+            return []
+        data = self._rest[fd]
+        total = 0
+        while total < MAX_READ:
+            try:
+                chunk = os.read(fd, 1 << 16)
+            except BlockingIOError:
+                break
+            if not chunk:  # the zygote and all workers are gone
+                self.fds.remove(fd)
+                data += b"\n" if data else b""
+                break
+            data += chunk
+            total += len(chunk)
+        *lines, rest = data.split(b"\n")
+        if len(rest) > MAX_READ:  # a line that never ends
+            lines.append(rest)
+            rest = b""
+        self._rest[fd] = rest
+        return lines
+
+    def _note(self, note: dict[str, Any]) -> None:
+        node = self._node
+        generator = node.generators[note["gen"]]
+        kind, error = note["note"], note.get("error", "")
+        if kind == "stop":
+            if note["why"]:
+                node.warnings.append(f"Generator {generator.name!r} was ended by its own code: {note['why']}")
+            return
+        generator.fleet.last_error = f"{error}\n{note['text']}"
+        where = note.get("group") or kind.replace("_", " ")
+        key = (note["gen"], where, error.split(":")[0])
+        if kind == "trace":
+            node.traces.setdefault((note["gen"], error), note["text"])
+        if key in self._told or sum(k[0] == note["gen"] for k in self._told) >= MAX_TOLD:
+            return
+        self._told[key] = None
+        node._listener.note(f"{generator.name}/{note['user']} {where}: {error}\n{note['text']}")
+
+    def close(self) -> None:
+        """Closes what is still open."""
+        for fd in (*self._open_writes, self._notes_read, self._output_read):
+            with suppress(OSError):
+                os.close(fd)
+
+

@@ -1,0 +1,86 @@
+"""Puts a node's books together: outcomes from the aggregator, started and dropped from the headers, scheduled from the schedule."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+from wasp_ray.node.generator import GeneratorRun
+from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
+
+if TYPE_CHECKING:
+    from wasp_ray.node.run import Node
+
+OUTCOMES = ("ok", "failed", "timeout", "killed", "interrupted")
+RING_WAIT_WARN_S = 0.1
+EMPTY_HISTOGRAM = {"count": 0, "sum_ns": 0, "min_ns": None, "max_ns": None, "buckets": []}
+
+
+def node_totals(node: Node, own_rss: int) -> NodeTotals:
+    """The totals of a node that has ended. Adds what it finds wrong to the node's lists."""
+    totals = NodeTotals(node=node.options.node + 1, host=socket.gethostname())
+    snapshot = node.snapshot.get("generators", {})
+    for generator in node.generators:
+        data = snapshot.get(generator.name) or _empty(generator)
+        totals.generators[generator.name] = _generator(node, generator, data)
+        totals.cpu_s += generator.cpu_s
+    totals.cpu_s += node.snapshot.get("cpu_s", 0.0)
+    totals.peak_rss_bytes = own_rss + node.snapshot.get("rss_bytes", 0) + sum(sum(g.rss.values()) for g in node.generators)
+    if node.snapshot.get("torn"):
+        node.invalid.append(f"{node.snapshot['torn']:,} records were torn: the measurement cannot be trusted")
+    return totals
+
+
+def _generator(node: Node, run: GeneratorRun, data: dict[str, Any]) -> GeneratorTotals:
+    sums, columns = run.sums, dict(data["ledger"])
+    ended = sum(columns[name] for name in OUTCOMES)
+    lost = sums.lost
+    if not node._final:  # the aggregator died: what it had not told is lost
+        lost = max(0, sums.begun - ended)
+    dropped_by = {
+        "in_flight_limit" if run.is_async else "worker_limit": sums.dropped_limit,
+        "generator": sums.dropped_generator + (sums.skipped_paces if run.kind == "users" else 0),
+        "stopped": sums.dropped_stopped,
+    }
+    if run.kind == "rate":
+        for cause, number in (run.leftovers() if node.start_ns_known else {}).items():
+            dropped_by[cause] = dropped_by.get(cause, 0) + number
+    dropped_by = {cause: number for cause, number in dropped_by.items() if number}
+    scheduled = sums.begun + sums.skipped_paces
+    if run.kind == "rate":
+        scheduled = run.scheduled() if node.start_ns_known else 0
+    ledger = {"scheduled": scheduled, "dropped": sum(dropped_by.values()), "started": sums.begun, "lost": lost, **columns}
+    _warn(node, run)
+    for error in data["errors"]:
+        trace = node.traces.get((run.gen, error["error"]))
+        if trace:
+            error["example"] = trace
+    return GeneratorTotals.from_data({
+        **data, "kind": run.kind, "ledger": ledger, "dropped_by": dropped_by, "delivered": sums.begun,
+        "users": {
+            "planned_max": run.local_peak, "active_max": run.active_max if run.kind == "users" else 0,
+            "setup_failed": run.fleet.setup_failed, "replaced": run.fleet.replaced,
+        },
+        "cpu_s": run.cpu_s, "cpu_wait_s": run.cpu_wait_s,
+    })  # fmt: skip
+
+
+def _warn(node: Node, run: GeneratorRun) -> None:
+    sums, name = run.sums, run.name
+    if sums.ring_wait_ns > RING_WAIT_WARN_S * 1e9:
+        node.warnings.append(f"Generator {name!r}: workers waited {sums.ring_wait_ns / 1e9:.1f} s in all for room in their rings")
+    if sums.lost_requests:
+        node.invalid.append(f"Generator {name!r}: {sums.lost_requests:,} requests found no room in a ring and are not counted")
+    if sums.overflowed_strings:
+        node.warnings.append(f"Generator {name!r}: a worker used more than 4,096 distinct strings; the later ones are counted as __other__")
+    if run.fleet.deaths:
+        node.warnings.append(f"Generator {name!r}: {run.fleet.deaths} worker deaths, {run.fleet.replaced} replaced")
+
+
+def _empty(run: GeneratorRun) -> dict[str, Any]:
+    """A Generator of which no snapshot came."""
+    return {
+        "ledger": dict.fromkeys(OUTCOMES, 0), "counters": {}, "late": 0, "start_delay": EMPTY_HISTOGRAM,
+        "call": {"service": EMPTY_HISTOGRAM, "response": EMPTY_HISTOGRAM}, "groups": {}, "segments": [], "errors": [],
+        "call_time_s": 0.0, "kind": run.kind,
+    }  # fmt: skip
