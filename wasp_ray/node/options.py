@@ -71,6 +71,7 @@ class NodeResult:
     started_wall_s: float
     interrupted: str | None = None
     stopped: bool = False
+    stopped_generators: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     invalid: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)

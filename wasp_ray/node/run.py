@@ -92,6 +92,11 @@ class Node:
         self._stop.signal = self._stop.signal or signal_name
         self._wake()
 
+    @property
+    def stop_signal(self) -> str | None:
+        """The signal that asked for the end."""
+        return self._stop.signal
+
     def command(self, name: str) -> None:
         """ "pause" or "resume"."""
         self._commands.append(name)
@@ -472,12 +477,10 @@ class Node:
         self.invalid += self._late
         self.warnings += self.snapshot.get("warnings", []) + self.snapshot.get("problems", [])
         return NodeResult(
-            self.plan, totals, duration_s, self.started_wall_s, self._stop.signal,
-            self._was_stopped(), self.errors, self.invalid, self.failed, self.warnings,
+            self.plan, totals, duration_s, self.started_wall_s, self._stop.signal, self._stop.asked,
+            [g.name for g in self.generators if g.stop_ns is not None or g.fleet.gone],
+            self.errors, self.invalid, self.failed, self.warnings,
         )  # fmt: skip
-
-    def _was_stopped(self) -> bool:
-        return any(g.stop_ns is not None for g in self.generators)
 
     def _close(self) -> None:
         for engine in (self._zygote, self._aggregator):
