@@ -1,9 +1,9 @@
 """The log-linear histogram of durations in ns: fixed buckets, mergeable by addition. It must not know what it measures.
 
 A value v is counted in the bucket of w = v + 128, which has 128 equal buckets per octave of w. So every value below
-256 ns but the odd ones from 129 on has a bucket of its own, and the midpoint of any bucket is within 1/256 (0.39 %)
-of each integer in it: the bucket of w in [128 * 2^k, 256 * 2^k) is 2^k wide, and v is at least 128 * (2^k - 1).
-The layout is the one of HdrHistogram with a different seam; the index is taken from the bits of a float64.
+128 ns has a bucket of its own, and the midpoint of any other bucket is within 1/256 (0.39 %) of each integer in it:
+the bucket of w in [128 * 2^k, 256 * 2^k) is 2^k wide, and v is at least 128 * (2^k - 1).
+The layout is the one of HdrHistogram with another seam; the index is taken from the bits of a float64.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ _OTHER_ERRORS = (OTHER, "")
 
 @dataclass(slots=True)
 class GeneratorTotals:
-    """What one generator did. `late`: calls that started over 10 ms after due; `delivered`: started by the end + 1 s."""
+    """What one generator did. `late`: calls started over 10 ms after due; `delivered`: started by the end + 1 s."""
 
     kind: str
     ledger: Ledger = field(default_factory=Ledger)

@@ -1,0 +1,199 @@
+"""The Profile and what a run of it gives back. It starts runs; how they go is execution.py's and the node's affair."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import os
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from wasp_ray.errors import BadInput, WaspError
+from wasp_ray.load.generator import Generator
+from wasp_ray.load.locate import dumps_profile
+from wasp_ray.load.validate import problems_of
+
+MAIN_GUARD = (
+    "Profile.run() was called while the load file was being imported by wasp_ray's own process: expected it to run only"
+    ' in the script itself; put it below `if __name__ == "__main__":`'
+)
+
+
+class RunFailed(WaspError):
+    """Raised by RunResult.raise_for_verdict; `result` is the RunResult."""
+
+    def __init__(self, result: RunResult) -> None:
+        self.result = result
+        super().__init__(f"{result.verdict}: {'; '.join(result.reasons) or 'no reason given'}")
+
+
+class RunResult:
+    """How a run ended. `summary` has the shape of summary.json, `path` is the bundle's folder or None."""
+
+    def __init__(self, summary: dict[str, Any], exit_code: int, path: Path | None, totals: Any = None, plan: Any = None) -> None:
+        self.summary, self.exit_code, self.path = summary, exit_code, path
+        self.verdict: str = summary["verdict"]
+        self.reasons: list[str] = summary["reasons"]
+        self.warnings: list[str] = summary["warnings"]
+        self.totals, self.plan = totals, plan
+        self.generators: dict[str, GeneratorResult] = {
+            name: GeneratorResult(name, data) for name, data in summary["generators"].items()
+        }
+
+    @property
+    def ledger(self) -> SimpleNamespace:
+        """scheduled, dropped, started, ok, failed, timeout, killed, interrupted, lost."""
+        return SimpleNamespace(**self.summary["ledger"])
+
+    def raise_for_verdict(self) -> RunResult:
+        """Returns itself when passed. Raises RunFailed otherwise."""
+        if self.verdict != "passed":
+            raise RunFailed(self)
+        return self
+
+    def __repr__(self) -> str:
+        return f"RunResult({self.verdict!r}, exit_code={self.exit_code}, ledger={self.summary['ledger']})"
+
+
+class GeneratorResult:
+    """One Generator's part of a summary: `ledger`, `groups`, `data` (the raw dict)."""
+
+    def __init__(self, name: str, data: dict[str, Any]) -> None:
+        self.name, self.data = name, data
+        self.ledger = SimpleNamespace(**data["ledger"])
+        self.groups = {group: GroupResult(group, part) for group, part in data["groups"].items()}
+        self.service = Durations(data["call"]["service_s"])
+        self.response = Durations(data["call"]["response_s"])
+
+
+class GroupResult:
+    """One group: `count`, `failed`, `status`, `service` and `response` in seconds."""
+
+    def __init__(self, name: str, data: dict[str, Any]) -> None:
+        self.name, self.data = name, data
+        self.count: int = data["count"]
+        self.failed: int = data["failed"]
+        self.status: dict[str, int] = data["status"]
+        self.service = Durations(data["service_s"])
+        self.response = Durations(data["response_s"])
+
+
+class Durations(SimpleNamespace):
+    """min, mean, p50, p90, p95, p99, p999, max in seconds; None without a sample."""
+
+    def __init__(self, data: Mapping[str, float | None] | None) -> None:
+        super().__init__(**(data or {}))
+
+
+class Run:
+    """A run that goes on in a thread of its own."""
+
+    def __init__(self, execution: Any, convert: Callable[[Any], RunResult]) -> None:
+        self._execution, self._convert = execution, convert
+        self._answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._result: RunResult | None = None
+        self._thread = threading.Thread(target=self._live, name="wasp-run", daemon=True)
+        self._thread.start()
+
+    def _live(self) -> None:
+        try:
+            self._answer.put(self._convert(self._execution.run()))
+        except BaseException as exc:
+            self._answer.put(exc)
+
+    def pause(self) -> None:
+        """Stops the schedule's clock; calls in flight go on."""
+        self._execution.node.command("pause")
+
+    def resume(self) -> None:
+        """Goes on; what would have been due meanwhile is not made up for."""
+        self._execution.node.command("resume")
+
+    def stop(self) -> None:
+        """Ends the load with its grace; a second time: at once."""
+        self._execution.node.stop()
+
+    def wait(self, timeout_s: float | None = None) -> RunResult:
+        """The result. Raises TimeoutError when it is not there in time, BadInput when nothing was started."""
+        if self._result is not None:
+            return self._result
+        try:
+            answer = self._answer.get(timeout=timeout_s)
+        except queue.Empty:
+            raise TimeoutError(f"the run was not over within {timeout_s} s") from None
+        if isinstance(answer, BaseException):
+            self._answer.put(answer)
+            raise answer
+        self._result = answer
+        return self._result
+
+
+class Profile:
+    """One load test: Generators that run together. Never raises on bad values: `validate()` lists all problems."""
+
+    __wasp_profile__ = True
+
+    def __init__(
+        self, *generators: Generator, name: str | None = None, labels: Mapping[str, str] = {}, thresholds: Sequence[Any] = (),
+        sinks: Sequence[Any] = (), setup: Callable[[], Any] | None = None, teardown: Callable[[], Any] | None = None,
+    ) -> None:  # fmt: skip
+        self.generators = generators
+        self.name, self.labels, self.thresholds, self.sinks = name, labels, thresholds, sinks
+        self.setup, self.teardown = setup, teardown
+
+    def validate(self) -> list[str]:
+        """Every problem, one sentence each; empty when the profile can run."""
+        return problems_of(self)
+
+    def run(self, *, nodes: int = 1, load: str = "total", out: str | Path | None = None, runtime: str = "process", seed: int | None = None) -> RunResult:
+        """Runs to the verdict, in any thread. Prints nothing; writes a bundle only with `out`.
+
+        `runtime="inline"` stays in this process, for pdb and tests. Raises BadInput when nothing was started.
+        """
+        execution = self._execution(nodes, load, out, runtime, seed, _caller_dir())
+        return _to_result(execution.run())
+
+    def start(self, *, nodes: int = 1, load: str = "total", out: str | Path | None = None, runtime: str = "process", seed: int | None = None) -> Run:
+        """The same, in the background: a Run with pause, resume, stop and wait."""
+        return Run(self._execution(nodes, load, out, runtime, seed, _caller_dir()), _to_result)
+
+    def _execution(self, nodes: int, load: str, out: str | Path | None, runtime: str, seed: int | None, user_dir: str) -> Any:
+        from wasp_ray.execution import Execution, NoView, Settings
+        from wasp_ray.wire.arena import has_memfd
+
+        if os.environ.get("WASP_ZYGOTE") == "1":
+            raise BadInput(MAIN_GUARD)
+        if runtime not in ("process", "inline"):
+            raise BadInput(f"runtime={runtime!r}: expected 'process' or 'inline'")
+        if nodes != 1:
+            raise BadInput(f"nodes={nodes!r}: this version runs one node; leave it at 1")
+        problems = self.validate()
+        if problems:
+            raise BadInput(problems)
+        warnings = []
+        if runtime == "process" and not has_memfd():
+            runtime = "inline"
+            warnings.append("this system has no memfd: the run was made by the inline runtime, in one process")
+        source = {} if runtime == "inline" else {"pickle": base64.b64encode(dumps_profile(self)).decode()}
+        settings = Settings(
+            source=source, profile=self, seed=seed, runtime=runtime, load=load, out=Path(out) if out is not None else None,
+            user_dir=user_dir, warnings=warnings,
+        )  # fmt: skip
+        return Execution(settings, NoView())
+
+
+def _caller_dir() -> str:
+    """The folder of the user's file that called run or start."""
+    frame = inspect.currentframe()
+    for _ in range(2):
+        frame = frame.f_back if frame is not None else None
+    name = frame.f_code.co_filename if frame is not None else ""
+    return str(Path(name).resolve().parent) if os.path.exists(name) else os.getcwd()
+
+
+def _to_result(outcome: Any) -> RunResult:
+    return RunResult(outcome.summary, outcome.judged.exit_code, outcome.path, outcome.totals, outcome.plan)
