@@ -88,13 +88,12 @@ class Parser:
         if len(self.text) > _LONGEST:
             raise self.fail(f"expected at most {_LONGEST} characters, found {len(self.text)}", _LONGEST)
         self.skip()
-        start = self.at
         metric, statistic = self.metric()
         series, statistic = self.argument(metric, statistic)
         generator, group = self.target()
         if group is not None and metric in _CALL_WORDS:
             raise self.fail(f"{metric} is counted for a whole generator: leave out the group", self.at - len(group))
-        op = self.operator(start)
+        op = self.operator()
         limit, share = self.value(metric)
         return Parsed(metric, statistic, series, generator, group, op, limit, share)
 
@@ -156,13 +155,11 @@ class Parser:
         self.at += len(name)
         return generator.strip(), group.strip() if slash else None
 
-    def operator(self, start: int) -> str:
+    def operator(self) -> str:
         self.skip()
         found = _OPERATOR.match(self.text, self.at)
         if found is None or found[0] not in OPERATORS:
-            words = "one of < <= > >= == !="
-            glued = self.at > start and self.text[self.at - 1 : self.at].isalnum()
-            raise self.fail(f"expected {words}" if found or glued else f"expected of, or {words}")
+            raise self.fail(f"expected {'' if found else 'of, or '}one of {' '.join(OPERATORS)}")
         self.at = found.end()
         return found[0]
 

@@ -27,7 +27,7 @@ CPU_WAIT_SHARE = 0.1
 OTHER = "__other__"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class JudgeInput:
     """What a run is judged by. `errors`, `invalid`, `failed` and `warnings` are sentences found at run time."""
 

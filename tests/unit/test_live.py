@@ -1,0 +1,163 @@
+"""The live view: a table on a terminal, plain lines elsewhere, never a reason for a run to fail."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from wasp_ray.report.live import LiveView, live_lines, plain_line
+from wasp_ray.report.snapshot import GeneratorView, Snapshot
+from wasp_ray.report.text import columns
+
+PLAN = {"profile": "shop"}
+SEARCH = GeneratorView("search", "rate", 500.0, 499.9, 0, 12, 2512, 2500, 3, 1, 4, 0.012, 0.096)
+CHECKOUT = GeneratorView("checkout", "users", 50, 0.0, 49, 49, 4100, 4100)
+NOW = Snapshot(5.0, 130.0, "running", [SEARCH, CHECKOUT])
+
+
+class Clock:
+    """Time that the test moves."""
+
+    def __init__(self) -> None:
+        self.ns = 0
+
+    def __call__(self) -> int:
+        return self.ns
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Broken(io.StringIO):
+    """A pipe whose reader has gone."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+
+@pytest.fixture(autouse=True)
+def _usual_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+def _seconds(view: LiveView, clock: Clock, seconds: int) -> None:
+    for _ in range(seconds * 10):
+        clock.ns += 100_000_000
+        view.update(replace(NOW, elapsed_s=clock.ns / 1e9))
+
+
+def test_plain_lines() -> None:
+    """Without a terminal there is one line every 5 s and a last one, with no escapes."""
+    out, clock = io.StringIO(), Clock()
+    view = LiveView(out, PLAN, now_ns=clock)
+    _seconds(view, clock, 12)
+    view.close()
+    view.close()
+    lines = out.getvalue().splitlines()
+    assert [line.split("/")[0] for line in lines] == ["00:05", "00:10", "00:12"]
+    assert "\x1b" not in out.getvalue()
+
+
+def test_last_plain_line_is_not_said_twice() -> None:
+    """A run that ends on a line does not repeat it."""
+    out, clock = io.StringIO(), Clock()
+    view = LiveView(out, PLAN, now_ns=clock)
+    _seconds(view, clock, 5)
+    view.close()
+    assert len(out.getvalue().splitlines()) == 1
+
+
+def test_what_a_plain_line_says() -> None:
+    """Rate and users each in their own words; failures only when there are any."""
+    assert plain_line(NOW) == (
+        "00:05/02:10 running · search 499.9/s of 500/s, 12 in flight, 2,512 calls, 4 failed, 4 dropped, p99 96 ms"
+        " · checkout 49 of 50 users, 49 in flight, 4,100 calls"
+    )
+    assert plain_line(replace(NOW, generators=[SEARCH] * 16)).endswith(" · … and 12 more")
+
+
+def test_live_table_fits() -> None:
+    """Long names and many generators stay within 80 columns and a screen."""
+    views = [replace(SEARCH, name="n" * 100, calls=10**10, planned=123_456.7, delivered_per_s=123_456.7)] * 30
+    lines = [text for text, _ in live_lines(replace(NOW, generators=views), "t" * 100)]
+    assert max(map(columns, lines)) <= 80 and lines[-1] == " … and 18 more generators"
+    assert len(lines) == 15
+
+
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_terminal(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], coloured: bool) -> None:
+    """A terminal gets the table, redrawn at most 5 times a second, in colours unless NO_COLOR is set."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    out, clock = Terminal(), Clock()
+    view = LiveView(out, PLAN, now_ns=clock)
+    _seconds(view, clock, 2)
+    text = out.getvalue()
+    assert text.count("GENERATOR") == 10 and "499.9/s" in text
+    assert ("\x1b[33m" in text) is coloured
+    view.note("[bold]user[/bold] \x1b[2J", limit=False)
+    assert "[bold]user[/bold] \\x1b[2J" in out.getvalue()
+    view.close()
+    assert "\x1b[?25h" in out.getvalue()[len(text) :], "the cursor is shown again"
+
+
+def test_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that cannot move its cursor is treated as none."""
+    monkeypatch.setenv("TERM", "dumb")
+    out, clock = Terminal(), Clock()
+    view = LiveView(out, PLAN, now_ns=clock)
+    _seconds(view, clock, 5)
+    view.close()
+    assert out.getvalue().startswith("00:05/02:10 running")
+
+
+def test_user_output_is_limited() -> None:
+    """Of what users print 20 lines a second are shown, the rest is counted; the engine's own notes all come."""
+    out, clock = io.StringIO(), Clock()
+    view = LiveView(out, PLAN, now_ns=clock)
+    for number in range(50):
+        view.note(f"line {number}")
+    view.note("first exception", limit=False)
+    clock.ns = 1_000_000_000
+    view.note("later")
+    lines = out.getvalue().splitlines()
+    assert lines[19:] == ["line 19", "first exception", "… 30 more lines", "later"]
+
+
+def test_quiet() -> None:
+    """--quiet leaves the engine's notes only."""
+    out, clock = io.StringIO(), Clock()
+    view = LiveView(out, PLAN, True, now_ns=clock)
+    _seconds(view, clock, 12)
+    view.note("from a user")
+    view.note("from the engine", limit=False)
+    view.close()
+    assert out.getvalue() == "from the engine\n"
+
+
+def test_reader_gone() -> None:
+    """A closed pipe ends the view, not the run."""
+    out, clock = Broken(), Clock()
+    view = LiveView(out, PLAN, now_ns=clock)
+    _seconds(view, clock, 12)
+    view.note("x")
+    view.close()
+
+
+def test_snapshot_and_bundle_do_not_load_rich() -> None:
+    """Processes that only report or write files stay light."""
+    code = "import sys, wasp_ray.report.snapshot, wasp_ray.report.bundle; print('rich' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

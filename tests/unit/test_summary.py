@@ -1,0 +1,149 @@
+"""summary.json: every key of the interface is there, with seconds, rates and nodes as documented."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wasp_ray.stats.summary import summarise
+from wasp_ray.stats.totals import GeneratorTotals, Ledger, NodeTotals
+from wasp_ray.stats.verdict import Judgement
+
+RUN: dict[str, Any] = {
+    "run_id": "r1", "started_at": "2026-01-01T00:00:00Z", "ended_at": "2026-01-01T00:00:06Z", "duration_s": 6.0,
+    "versions": {"wasp_ray": "0.1", "python": "3.11.7"},
+}  # fmt: skip
+TIMES = ["min", "mean", "p50", "p90", "p95", "p99", "p999", "max"]
+COLUMNS = ["scheduled", "dropped", "started", "ok", "failed", "timeout", "killed", "interrupted", "lost"]
+
+
+def plan_of(**change: Any) -> dict[str, Any]:
+    segments = [
+        {"index": 0, "name": "warm", "warmup": True, "from_ns": 0, "to_ns": 10**9, "planned_calls": 10},
+        {"index": 1, "name": "", "warmup": False, "from_ns": 10**9, "to_ns": 5 * 10**9, "planned_calls": 90},
+    ]
+    rate = {"name": "shop", "kind": "rate", "duration_ns": 5 * 10**9, "segments": segments}
+    users = {"name": "vu", "kind": "users", "duration_ns": 5 * 10**9, "segments": []}
+    return {"profile": "demo", "labels": {"branch": "main"}, "seed": 7, "nodes": 1, "load": "total",
+            "generators": [rate, users]} | change  # fmt: skip
+
+
+def node_of(number: int) -> NodeTotals:
+    shop = GeneratorTotals("rate", Ledger(scheduled=50, dropped=1, started=49, ok=48, failed=1))
+    shop.delivered = 49
+    shop.dropped_by = {"generator": 1}
+    shop.start_delay.add(np.array([1000, 2000], dtype=np.int64))
+    shop.call.service.add(np.array([10**9, 3 * 10**9], dtype=np.int64))
+    shop.group("pay").count = 49
+    shop.group("pay").add_status("200", 49)
+    shop.segment(1).calls = 45
+    shop.segment(1).failed = 1
+    shop.add_error("HTTP 500", "pay", 1, 0.25 * number, "body")
+    return NodeTotals(number, f"host{number}", 0.002 * number, 1.0, 100, {"shop": shop})
+
+
+def summary_of(plan: dict[str, Any] | None = None, **run: Any) -> dict[str, Any]:
+    judged = Judgement("failed", ["why"], ["mind"], 1)
+    made = summarise(
+        plan or plan_of(), [node_of(1), node_of(2)], RUN | run, judged, [{"expression": "x", "passed": False}]
+    )
+    return dict(json.loads(json.dumps(made)))
+
+
+def test_every_key_is_there_in_order() -> None:
+    """The top level has the keys of the interface, also those that are empty."""
+    found = summary_of()
+    assert list(found) == [
+        "schema", "run_id", "profile", "labels", "verdict", "reasons", "warnings", "started_at", "ended_at",
+        "duration_s", "load", "versions", "seed", "ledger", "thresholds", "generators", "nodes", "start_skew_s",
+    ]  # fmt: skip
+    assert found["schema"] == "wasp-ray/summary/1"
+    assert found["versions"] == {"wasp_ray": "0.1", "python": "3.11.7", "image": None}
+    assert (found["verdict"], found["reasons"], found["warnings"]) == ("failed", ["why"], ["mind"])
+    assert found["thresholds"] == [{"expression": "x", "passed": False}]
+
+
+@pytest.mark.parametrize("name", ["shop", "vu"])
+def test_every_generator_has_every_key(name: str) -> None:
+    """Also one that no node reported: its numbers are 0, its times null."""
+    found = summary_of()["generators"][name]
+    assert list(found) == [
+        "kind", "ledger", "planned_rate", "delivered_rate", "dropped_by", "start_delay_s", "late", "users", "cpu_s",
+        "cpu_wait_s", "counters", "call", "groups", "segments", "errors",
+    ]  # fmt: skip
+    assert list(found["ledger"]) == COLUMNS
+    assert list(found["start_delay_s"]) == ["p50", "p99", "max"]
+    assert list(found["users"]) == ["planned_max", "active_max", "setup_failed", "replaced"]
+    assert list(found["call"]) == ["service_s", "response_s"]
+    assert list(found["call"]["service_s"]) == TIMES
+
+
+def test_numbers_are_those_of_all_nodes() -> None:
+    """Ledgers, groups and errors are summed, times are in seconds, rates are over the schedule."""
+    found = summary_of()
+    shop = found["generators"]["shop"]
+    assert found["ledger"]["scheduled"] == shop["ledger"]["scheduled"] == 100
+    assert (shop["planned_rate"], shop["delivered_rate"]) == (20.0, pytest.approx(19.6))
+    assert shop["call"]["service_s"]["max"] == 3.0 and shop["call"]["service_s"]["mean"] == 2.0
+    assert shop["start_delay_s"]["max"] == 2e-6
+    assert shop["groups"]["pay"] == {
+        "count": 98, "failed": 0, "status": {"200": 98}, "service_s": dict.fromkeys(TIMES),
+        "response_s": dict.fromkeys(TIMES), "bytes_in": 0, "bytes_out": 0,
+    }  # fmt: skip
+    assert shop["errors"] == [{"error": "HTTP 500", "group": "pay", "count": 2, "first_at_s": 0.25, "example": "body"}]
+
+
+def test_nodes_are_listed_one_by_one() -> None:
+    """Each with its host, skew, CPU, memory and ledger; the largest skew stands for the run."""
+    found = summary_of()
+    assert [node["host"] for node in found["nodes"]] == ["host1", "host2"]
+    assert list(found["nodes"][0]) == ["node", "host", "start_skew_s", "cpu_s", "peak_rss_bytes", "ledger"]
+    assert found["nodes"][1]["ledger"]["scheduled"] == 50
+    assert found["start_skew_s"] == {"max": 0.004}
+
+
+def test_segments_are_those_of_the_plan() -> None:
+    """Every segment is there with its bounds and rates, also one that no call was booked in."""
+    warm, rest = summary_of()["generators"]["shop"]["segments"]
+    assert list(rest) == [
+        "index",
+        "name",
+        "from_s",
+        "to_s",
+        "planned_rate",
+        "delivered_rate",
+        "failed",
+        "service_s",
+        "response_s",
+    ]
+    assert (warm["name"], warm["planned_rate"], warm["delivered_rate"]) == ("warm", 10.0, 0.0)
+    assert (rest["from_s"], rest["to_s"], rest["planned_rate"]) == (1.0, 5.0, 22.5)
+    assert (rest["delivered_rate"], rest["failed"]) == (22.5, 2)
+
+
+def test_load_per_node_multiplies_the_plan() -> None:
+    """With the load per node, a segment's planned rate is that of all nodes together."""
+    found = summary_of(plan_of(nodes=2, load="per-node"))
+    assert found["generators"]["shop"]["segments"][0]["planned_rate"] == 20.0
+
+
+def test_a_stopped_run_has_the_rates_of_what_was_run() -> None:
+    """Rates are over the seconds of schedule until the stop, not over the whole plan."""
+    found = summary_of(load_s=2.5)["generators"]["shop"]
+    assert (found["planned_rate"], found["delivered_rate"]) == (40.0, pytest.approx(39.2))
+
+
+def test_users_have_no_planned_rate() -> None:
+    """What users do per second follows from the target; only the number of users is planned."""
+    found = summary_of()["generators"]["vu"]
+    assert found["planned_rate"] is None and found["delivered_rate"] == 0.0
+
+
+def test_a_run_without_time_or_nodes_is_still_a_summary() -> None:
+    """A run that ended before it began has all keys and no division by zero."""
+    found = summarise(plan_of(), [], RUN | {"duration_s": 0}, Judgement("error", ["no node"], [], 4))
+    assert found["nodes"] == [] and found["start_skew_s"] == {"max": None}
+    assert found["generators"]["shop"]["planned_rate"] is None

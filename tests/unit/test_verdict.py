@@ -1,0 +1,214 @@
+"""The verdict: which rule gives which one, in which order, with which exit code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from wasp_ray.stats.totals import OTHER, GeneratorTotals, Ledger, NodeTotals
+from wasp_ray.stats.verdict import JudgeInput, Judgement, exit_code, judge
+
+BROKEN = {"expression": "p99 < 300ms", "value": 0.412, "limit": 0.3, "passed": False}
+NO_SAMPLE = {"expression": "p99 of x < 300ms", "value": None, "limit": 0.3, "passed": False}
+KEPT = {"expression": "failed < 1%", "value": 0.0, "limit": 0.01, "passed": True}
+
+
+def plan_of(**change: Any) -> dict[str, Any]:
+    spec = {
+        "name": "shop", "kind": "rate", "min_delivered": 0.99, "max_in_flight": 1000, "max_workers": 200,
+        "calls": 1000, "peak": 500.0, "duration_ns": 2_000_000_000,
+    }  # fmt: skip
+    return {"generators": [spec | change]}
+
+
+def shop_of(delivered: int | None = None, dropped_by: dict[str, int] | None = None, **columns: int) -> GeneratorTotals:
+    made = GeneratorTotals("rate", Ledger(**(columns or {"scheduled": 1000, "started": 1000, "ok": 1000})))
+    made.dropped_by = dict(dropped_by or {})
+    made.delivered = made.ledger.started if delivered is None else delivered
+    return made
+
+
+def judged(item: GeneratorTotals | None = None, plan: dict[str, Any] | None = None, **found: Any) -> Judgement:
+    totals = NodeTotals(generators={"shop": item or shop_of()})
+    return judge(JudgeInput(totals=totals, plan=plan or plan_of(), **found))
+
+
+def short_of(**dropped_by: int) -> GeneratorTotals:
+    dropped = sum(dropped_by.values())
+    return shop_of(scheduled=1000, dropped=dropped, started=1000 - dropped, ok=1000 - dropped, dropped_by=dropped_by)
+
+
+def test_a_clean_run_passes() -> None:
+    """Nothing wrong: passed, no reasons, exit code 0."""
+    assert judged(thresholds=[KEPT]) == ("passed", [], [], 0)
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict", "code", "reason"),
+    [
+        ({"errors": ["the aggregator ended"]}, "error", 4, "the aggregator ended"),
+        ({"invalid": ["ticks were late"]}, "invalid", 3, "ticks were late"),
+        ({"failed": ["fail_on_error"]}, "failed", 1, "fail_on_error"),
+        ({"thresholds": [KEPT, BROKEN]}, "failed", 1, "p99 < 300ms: found 412 ms"),
+        ({"thresholds": [NO_SAMPLE]}, "failed", 1, "p99 of x < 300ms: no sample matches it, so it is broken"),
+        ({"interrupted": "SIGINT"}, "interrupted", 130, "interrupted by SIGINT"),
+        ({"interrupted": "SIGTERM"}, "interrupted", 143, "interrupted by SIGTERM"),
+    ],
+)
+def test_each_reason_has_its_verdict(found: dict[str, Any], verdict: str, code: int, reason: str) -> None:
+    """One thing went wrong: its verdict, its exit code, its reason."""
+    assert judged(**found) == (verdict, [reason], [], code)
+
+
+@pytest.mark.parametrize(
+    ("names", "verdict", "code"),
+    [
+        (["errors", "invalid", "failed", "interrupted"], "error", 4),
+        (["invalid", "failed", "interrupted"], "invalid", 3),
+        (["failed", "interrupted"], "failed", 1),
+    ],
+)
+def test_the_gravest_verdict_wins_and_all_reasons_are_listed(names: list[str], verdict: str, code: int) -> None:
+    """error, invalid, failed, interrupted, in this order."""
+    every: dict[str, Any] = {"errors": ["e"], "invalid": ["i"], "failed": ["f"], "interrupted": "SIGINT"}
+    result = judged(**{name: every[name] for name in names})
+    assert (result.verdict, result.exit_code) == (verdict, code)
+    assert result.reasons == [every[name][0] if name != "interrupted" else "interrupted by SIGINT" for name in names]
+
+
+def test_a_ledger_that_does_not_close_is_invalid() -> None:
+    """Calls that are nowhere are our fault; the reason gives the numbers."""
+    result = judged(shop_of(scheduled=1000, started=1000, ok=990))
+    assert (result.verdict, result.exit_code) == ("invalid", 3)
+    assert "does not close" in result.reasons[0] and "accounted for 990" in result.reasons[0]
+
+
+def test_lost_records_are_invalid() -> None:
+    """The ledger closes with them, but the measurement has a hole."""
+    result = judged(shop_of(scheduled=1000, started=1000, ok=998, lost=2))
+    assert result.verdict == "invalid"
+    assert "2 calls found no room" in result.reasons[0]
+
+
+def test_killed_calls_alone_change_nothing_but_a_warning() -> None:
+    """A crashed user is in the ledger, and the run passes."""
+    result = judged(shop_of(scheduled=1000, started=1000, ok=999, killed=1))
+    assert result.verdict == "passed"
+    assert "1 calls were killed" in result.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("dropped_by", "verdict"),
+    [
+        ({"in_flight_limit": 11}, "failed"),
+        ({"worker_limit": 11}, "failed"),
+        ({"generator": 11}, "invalid"),
+        ({"worker_lost": 11}, "invalid"),
+        ({"in_flight_limit": 10}, "passed"),
+        ({"in_flight_limit": 300, "generator": 5}, "failed"),
+        ({"in_flight_limit": 5, "generator": 300}, "invalid"),
+    ],
+)
+def test_too_little_delivered_is_judged_by_its_cause(dropped_by: dict[str, int], verdict: str) -> None:
+    """The target's causes fail the run, ours make it invalid, and min_delivered itself is enough."""
+    assert judged(short_of(**dropped_by)).verdict == verdict
+
+
+def test_calls_started_too_late_are_not_delivered() -> None:
+    """Started over a second after the schedule's end, with slots free: our fault, though none was dropped."""
+    assert judged(shop_of(delivered=900)).verdict == "invalid"
+
+
+def test_a_full_target_is_explained_by_littles_law() -> None:
+    """Rate, slots and the time a call takes tell how many slots the rate needs."""
+    item = short_of(in_flight_limit=400)
+    item.call.service.add(np.full(600, 3_200_000_000, dtype=np.int64))
+    (reason,) = judged(item).reasons
+    for part in (
+        "600 of 1,000 calls",
+        "60.0 %",
+        "all 1,000 slots (max_in_flight)",
+        "500/s",
+        "Little's law",
+        "3.2 s",
+        "1,600 slots",
+    ):
+        assert part in reason
+
+
+@pytest.mark.parametrize(
+    ("item", "found"),
+    [
+        (shop_of(scheduled=9, dropped=8, started=1, ok=1, dropped_by={"generator": 8}), {}),
+        (short_of(generator=500), {"stopped": True}),
+        (short_of(generator=500), {"stopped_generators": frozenset({"shop"})}),
+    ],
+)
+def test_min_delivered_is_not_for_few_calls_or_after_a_stop(item: GeneratorTotals, found: dict[str, Any]) -> None:
+    """Below 10 calls a share says nothing, and a stopped schedule was not meant to be delivered."""
+    assert judged(item, **found).verdict == "passed"
+
+
+def test_without_one_success_a_run_failed() -> None:
+    """A target that answers nothing but errors is no passed run, with or without thresholds."""
+    result = judged(shop_of(scheduled=20, started=20, failed=20))
+    assert (result.verdict, result.reasons) == ("failed", ["shop: no call succeeded"])
+
+
+@pytest.mark.parametrize(
+    ("item", "change", "found", "verdict"),
+    [
+        (shop_of(scheduled=0), {"calls": 0}, {}, "passed"),
+        (shop_of(scheduled=0), {}, {}, "failed"),
+        (shop_of(scheduled=0), {}, {"stopped": True}, "passed"),
+        (shop_of(scheduled=1, started=1, interrupted=1), {}, {"interrupted": "SIGINT"}, "interrupted"),
+        (shop_of(scheduled=1, started=1, failed=1), {}, {"interrupted": "SIGINT"}, "failed"),
+        (
+            shop_of(scheduled=1, started=1, interrupted=1),
+            {},
+            {"interrupted": "SIGINT", "thresholds": [NO_SAMPLE]},
+            "interrupted",
+        ),
+        (GeneratorTotals("users"), {"kind": "users", "peak": 5}, {}, "failed"),
+        (GeneratorTotals("users"), {"kind": "users", "peak": 0}, {}, "passed"),
+    ],
+)
+def test_no_success_matters_only_where_one_was_due(
+    item: GeneratorTotals, change: dict[str, Any], found: dict[str, Any], verdict: str
+) -> None:
+    """An empty schedule, an early stop and a signal before the first answer are no failure of the target."""
+    assert judged(item, plan_of(**change), **found).verdict == verdict
+
+
+def test_a_generator_nobody_reported_has_no_success() -> None:
+    """A generator of the plan that is missing in the totals counts as one without calls."""
+    result = judge(JudgeInput(totals=NodeTotals(), plan=plan_of()))
+    assert result.reasons == ["shop: no call succeeded"]
+
+
+@pytest.mark.parametrize(("wait_s", "warns"), [(3.0, False), (9.3, True)])
+def test_waiting_for_the_cpu_warns(wait_s: float, warns: bool) -> None:
+    """Above 10 % of the call time the service times contain this machine's queue; the verdict stays."""
+    item = shop_of()
+    item.cpu_wait_s, item.call_time_s, item.cpu_s = wait_s, 30.0, 60.0
+    result = judged(item)
+    assert result.verdict == "passed"
+    line = "shop waited 31 % of its call time for this machine's CPU (60 ms CPU/call)"
+    assert result.warnings == ([line] if warns else [])
+
+
+def test_names_that_found_no_room_warn() -> None:
+    """When counts were put under `__other__`, a warning says of what."""
+    item = shop_of()
+    item.group(OTHER).count = 3
+    item.add_counter(OTHER)
+    (warning,) = judged(item, warnings=[]).warnings
+    assert "groups, counters" in warning
+
+
+def test_exit_codes_are_those_of_the_interface() -> None:
+    """0, 1, 3, 4, 130 and 143."""
+    found = [exit_code(name) for name in ("passed", "failed", "invalid", "error", "interrupted")]
+    assert [*found, exit_code("interrupted", "SIGTERM")] == [0, 1, 3, 4, 130, 143]

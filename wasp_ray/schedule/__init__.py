@@ -1,0 +1,27 @@
+"""Load over time: segments, due times, exact shares. Pure; a clock is always given, never read."""
+
+from __future__ import annotations
+
+from wasp_ray.schedule.duration import format_duration, parse_duration
+from wasp_ray.schedule.pacing import PoissonCurve, RateCurve, UserCurve, make_curve
+from wasp_ray.schedule.segments import Schedule, Segment, combine, combine_and_repeat, pause, plain, ramp, steps
+from wasp_ray.schedule.share import share_count, share_id
+
+__all__ = [
+    "PoissonCurve",
+    "RateCurve",
+    "Schedule",
+    "Segment",
+    "UserCurve",
+    "combine",
+    "combine_and_repeat",
+    "format_duration",
+    "make_curve",
+    "parse_duration",
+    "pause",
+    "plain",
+    "ramp",
+    "share_count",
+    "share_id",
+    "steps",
+]
