@@ -135,6 +135,12 @@ class Node:
         finally:
             self._close()
 
+    def needs(self) -> dict[str, int]:
+        """Processes and memory of this node at the peak of its load, estimated."""
+        shapes = [shape_of(part, self.options.node, self.options.nodes, self.inline) for part in self.plan["generators"]]
+        need = estimate(shapes, lay_out([(s.rings, s.slots, s.entries) for s in shapes])[-1].end)
+        return {"processes": need.processes, "memory_bytes": need.memory_bytes}
+
     def _load(self) -> None:
         options = self.options
         self._zygote = start_zygote(self.inline, options.profile)

@@ -1,0 +1,287 @@
+"""The command `wasp`: reads options, prints, exits with the verdict's code. It decides nothing about load or results."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from wasp_ray.report.live import LiveView
+    from wasp_ray.report.snapshot import Snapshot
+
+BAD_INPUT, INTERNAL = 2, 5
+EPILOG_RUN = """\b
+Examples:
+  wasp run load.py                      run it, live, with a bundle in wasp-runs/latest
+  wasp run load.py:nightly -p users=50  a function `nightly(users: int)` returns the Profile
+  wasp run load.py --once               one call of each Generator, every request printed
+  wasp run load.py --threshold "p99(response) of search < 300ms" --json result.json
+
+\b
+Exit codes: 0 passed, 1 failed, 2 bad input, 3 invalid, 4 error, 5 internal error, 130 / 143 interrupted.
+"""
+
+
+class Cli(click.Group):
+    """Unknown trouble is exit 5, bad input exit 2."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Runs a command; never exits with 1 but for a failed verdict."""
+        from wasp_ray.errors import BadInput
+
+        try:
+            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+            sys.exit(code if isinstance(code, int) else 0)
+        except BadInput as exc:
+            print_problems(exc.problems)
+            sys.exit(BAD_INPUT)
+        except click.exceptions.Abort:
+            sys.exit(130)
+        except click.exceptions.Exit as exc:
+            sys.exit(exc.exit_code)
+        except click.ClickException as exc:
+            exc.show()
+            sys.exit(BAD_INPUT)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        except Exception:
+            traceback.print_exc()
+            click.echo("wasp: internal error: this is a fault of wasp_ray itself; the lines above say where", err=True)
+            sys.exit(INTERNAL)
+
+
+@click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]}, epilog="""\b
+A first load test:
+  wasp init            writes load.py
+  wasp run load.py     runs it
+Shell completion: eval "$(_WASP_COMPLETE=bash_source wasp)" (zsh_source, fish_source).
+""")  # fmt: skip
+def cli() -> None:
+    """Load tests in Python: one process per virtual user, every call accounted for, one verdict."""
+
+
+def shared_options(command: Any) -> Any:
+    """Options of `run` and `plan`."""
+    for option in reversed((
+        click.argument("file", metavar="FILE[:NAME]", type=click.Path()),
+        click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="An argument of the profile function."),
+        click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="An environment variable for the load; without =VALUE it is taken from here."),
+        click.option("--only", metavar="GENERATOR", help="Run this Generator alone."),
+        click.option("--threshold", "thresholds", multiple=True, metavar="EXPRESSION", help='A threshold more, for example "p99 of search < 300ms".'),
+        click.option("--seed", type=int, help="Seed of all random streams; drawn when not given."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@cli.command(epilog=EPILOG_RUN)
+@shared_options
+@click.option("--once", is_flag=True, help="One user, one call of each Generator, in this process; every request is printed.")
+@click.option("--runtime", type=click.Choice(["process", "inline"]), default="process", show_default=True, help="inline: everything in one process, for pdb.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The bundle's folder; it must be new or empty.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), metavar="PATH", help="A copy of summary.json.")
+@click.option("--quiet", is_flag=True, help="No live view and no output of user code; the final table stays.")
+def run(file: str, params: tuple[str, ...], env: tuple[str, ...], only: str | None, thresholds: tuple[str, ...], seed: int | None,
+        once: bool, runtime: str, out: Path | None, json_path: Path | None, quiet: bool) -> int:  # fmt: skip
+    """Run a load file on this machine."""
+    from wasp_ray.execution import Execution, Settings
+    from wasp_ray.report.table import print_table
+
+    settings = Settings(
+        source={"file": file, "params": pairs(params, "-p")}, seed=seed, thresholds=list(thresholds), only=only, once=once,
+        runtime="inline" if once else runtime, out=out, wants_bundle=not once or out is not None, json_path=json_path,
+        user_dir=load_dir(file),
+    )  # fmt: skip
+    set_environment(env)
+    check_runtime(settings)
+    view = TerminalView(quiet, once)
+    execution = Execution(settings, view)
+    outcome = execution.run()
+    print_table(outcome.summary, outcome.plan, sys.stdout, exit_code=outcome.judged.exit_code, path=shown_path(outcome.path, settings.out))
+    return outcome.judged.exit_code
+
+
+def check_runtime(settings: Any) -> None:
+    """Falls back to the inline runtime where there is no memfd, and says so."""
+    from wasp_ray.wire.arena import has_memfd
+
+    if settings.runtime == "process" and not has_memfd():
+        settings.runtime = "inline"
+        text = "this system has no memfd: the run is made by the inline runtime, in one process"
+        settings.warnings.append(text)
+        click.echo(text, err=True)
+
+
+@cli.command(epilog="""\b
+Examples:
+  wasp plan load.py
+  wasp plan load.py -p users=50 --only checkout
+""")  # fmt: skip
+@shared_options
+def plan(file: str, params: tuple[str, ...], env: tuple[str, ...], only: str | None, thresholds: tuple[str, ...], seed: int | None) -> int:
+    """Check a load file and say what it would do; starts nothing."""
+    from wasp_ray.node.options import NodeOptions
+    from wasp_ray.node.run import Node
+    from wasp_ray.report.describe import describe_plan
+
+    set_environment(env)
+    source = {"file": file, "params": pairs(params, "-p")}
+    options = NodeOptions(source=source, run_id="plan", seed=seed, thresholds=list(thresholds), only=only, user_dir=load_dir(file))
+    node = Node(options, SilentListener())
+    described = node.describe()
+    for line in describe_plan(described, node.needs()):
+        click.echo(line)
+    for warning in node.warnings:
+        click.echo(f" ! {warning}")
+    return 0
+
+
+@cli.command(epilog="""\b
+Examples:
+  wasp init              writes load.py
+  wasp init tests/api.py
+""")  # fmt: skip
+@click.argument("file", type=click.Path(path_type=Path), default="load.py")
+def init(file: Path) -> int:
+    """Write a first load file that runs as it is."""
+    from importlib.resources import files
+
+    from wasp_ray.errors import BadInput
+
+    if file.exists():
+        raise BadInput(f"{file} is there already: name another file, as `wasp init other.py`")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(files("wasp_ray").joinpath("templates/load.py").read_text())
+    except OSError as exc:
+        raise BadInput(f"{file} cannot be written ({exc.strerror or exc}): name another file") from exc
+    click.echo(f"{file} is written. Run it with: wasp run {file}")
+    return 0
+
+
+@cli.command()
+def version() -> int:
+    """Print the versions of wasp_ray and Python."""
+    import platform
+
+    from wasp_ray._version import __version__
+
+    click.echo(f"wasp_ray {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    return 0
+
+
+class SilentListener:
+    """For what only describes."""
+
+    def plan_ready(self, plan: dict[str, Any], warnings: list[str]) -> None:
+        """Nothing."""
+
+    def progress(self, phase: str, elapsed_s: float, states: Any, totals: Any) -> None:
+        """Nothing."""
+
+    def windows(self, closed: Any) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def output(self, line: str) -> None:
+        """Nothing."""
+
+
+class TerminalView:
+    """The live view of a terminal, plain lines elsewhere."""
+
+    def __init__(self, quiet: bool, once: bool) -> None:
+        self._quiet, self._once = quiet, once
+        self._live: LiveView | None = None
+
+    def begin(self, plan: dict[str, Any], warnings: list[str]) -> None:
+        """Says what is about to start."""
+        from wasp_ray.report.describe import headline
+        from wasp_ray.report.live import LiveView
+
+        if not self._quiet:
+            click.echo(headline(plan))
+        for warning in warnings:
+            click.echo(f" ! {warning}")
+        self._live = LiveView(sys.stdout, plan, self._quiet or self._once)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """A new state."""
+        if self._live is not None:
+            self._live.update(snapshot)
+
+    def note(self, text: str, *, limit: bool) -> None:
+        """A line above the live view."""
+        if self._live is not None:
+            self._live.note(text, limit=limit and not self._once)
+
+    def close(self) -> None:
+        """Takes the live view away."""
+        if self._live is not None:
+            self._live.close()
+
+
+def pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
+    """NAME=VALUE texts as a dict. Raises BadInput for one without `=`."""
+    from wasp_ray.errors import BadInput
+
+    out = {}
+    for text in texts:
+        name, found, value = text.partition("=")
+        if not found or not name:
+            raise BadInput(f"{option} {text!r}: expected NAME=VALUE, for example {option} users=50")
+        out[name] = value
+    return out
+
+
+def set_environment(texts: tuple[str, ...]) -> None:
+    """Variables of the load: this process' children inherit them; values never appear on a command line of ours."""
+    from wasp_ray.errors import BadInput
+
+    for text in texts:
+        name, found, value = text.partition("=")
+        if found and name:
+            os.environ[name] = value
+        elif name not in os.environ:
+            raise BadInput(f"-e {text}: the variable is not set here: give it a value, as -e {text}=VALUE")
+    if sys.stdout.isatty():
+        os.environ["WASP_TTY"] = "1"
+
+
+def load_dir(file: str) -> str:
+    """The load file's folder."""
+    return str(Path(file.rpartition(":")[0] if ":" in file else file).resolve().parent)
+
+
+def shown_path(path: Path | None, out: Path | None) -> str | None:
+    """How the end of a run names its bundle: `wasp-runs/latest` for the default place."""
+    if path is None:
+        return None
+    return str(out) if out is not None else str(path)
+
+
+def print_problems(problems: list[str]) -> None:
+    """One bullet each, to stderr."""
+    click.echo(f"wasp: {len(problems)} problem{'s' if len(problems) != 1 else ''}, nothing was started", err=True)
+    for problem in problems:
+        first, *rest = problem.splitlines() or [""]
+        click.echo(f" - {first}", err=True)
+        for line in rest:
+            click.echo(f"   {line}", err=True)
+
+
+def main() -> None:
+    """The console script."""
+    cli.main(prog_name="wasp")
+
+
+if __name__ == "__main__":
+    main()

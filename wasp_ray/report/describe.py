@@ -1,0 +1,42 @@
+"""What a plan would do, in words: the line before a run, and `wasp plan`. It must not start or measure anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wasp_ray.report.numbers import count, length, rate
+
+
+def headline(plan: Mapping[str, Any]) -> str:
+    """`demo: 150/s + 6 users peak, 5,250 calls at due times, 25s, seed 7`."""
+    rates = sum(part["peak"] for part in plan["generators"] if part["kind"] == "rate")
+    users = sum(part["peak"] for part in plan["generators"] if part["kind"] == "users")
+    calls = sum(part["calls"] or 0 for part in plan["generators"])
+    peak = " + ".join(([rate(rates)] if rates else []) + ([f"{users:,.0f} users"] if users else []))
+    due = f", {count(calls)} calls at due times" if rates else ""
+    return f"{plan['profile']}: {peak} peak{due}, {length(plan['duration_ns'] / 1e9)}, seed {plan['seed']}"
+
+
+def describe_plan(plan: Mapping[str, Any], needs: Mapping[str, Any]) -> list[str]:
+    """Load by Generator and segment, thresholds, and what this machine needs for it."""
+    lines = [headline(plan)]
+    for part in plan["generators"]:
+        if part["kind"] == "rate":
+            what = f"{rate(part['peak'])} peak, {count(part['calls'])} calls, {part['arrivals']} arrivals"
+        else:
+            what = f"{part['peak']:,.0f} users peak, {part['users_per_process']} a process"
+        way = "async" if part["is_async"] else "sync"
+        lines.append(f" {part['name']} ({part['kind']}, {way} {part['actor']}): {what}")
+        for segment in part["segments"]:
+            calls = "" if segment["planned_calls"] is None else f", {count(segment['planned_calls'])} calls"
+            unit = "" if part["kind"] == "users" else f" per {length(part['rate_unit_ns'] / 1e9)}"
+            name = f" {segment['name']}" if segment["name"] else ""
+            warm = ", warm-up" if segment["warmup"] else ""
+            span = f"{length(segment['from_ns'] / 1e9)} to {length(segment['to_ns'] / 1e9)}"
+            lines.append(f"   {span}{name}: up to {segment['planned_peak']:g}{unit}{calls}{warm}")
+    lines += [f" threshold {text}" for text in plan["thresholds"]]
+    lines.append(
+        f" 1 node, {needs['processes']:,} processes, about {needs['memory_bytes'] / 2**20:,.0f} MiB at the peak"
+    )
+    return lines
