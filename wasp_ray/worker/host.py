@@ -25,7 +25,6 @@ class GeneratorPart:
     is_async: bool
     params: Mapping[str, Any]
     labels: Mapping[str, str]
-    schedule: Any
     curve: Callable[[], Any]  # rate: makes the curve of due times
     think: Any  # draws ns from a random.Random; None = no wait
     pacing: Any
@@ -35,7 +34,6 @@ class GeneratorPart:
     graceful_stop_ns: int
     fail_on_error: bool
     on_late_drop: bool
-    max_in_flight: int
     sample: float
     users_per_process: int
     feeds: Mapping[str, RowSource]

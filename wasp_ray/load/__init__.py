@@ -1,0 +1,1 @@
+"""What users write and how it is found, described and checked. Inherited by every worker: nothing heavy is imported here."""

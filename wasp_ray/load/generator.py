@@ -1,0 +1,108 @@
+"""The Generator: one load shape. The constructor keeps what it is given and never raises; validate.py tells what is wrong."""
+
+from __future__ import annotations
+
+import enum
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from wasp_ray.load.actors import tasks_of
+from wasp_ray.load.waits import Drawn, as_wait
+from wasp_ray.schedule import parse_duration
+
+
+class Auto(enum.Enum):
+    """A value that the engine chooses."""
+
+    AUTO = "AUTO"
+
+    def __repr__(self) -> str:
+        return "AUTO"
+
+
+AUTO = Auto.AUTO
+
+
+class Generator:
+    """A gun at a rate, or users in a number, over a schedule. Options and defaults: docs/signatures.md.
+
+    Properties ending in _ns need valid values: they raise ValueError on bad durations.
+    """
+
+    def __init__(
+        self, name: str, *, gun: Any = None, user: Any = None, schedule: Any, params: Mapping[str, Any] = {},
+        labels: Mapping[str, str] = {}, feeders: Mapping[str, Any] = {}, shared_data: Any = None, seed: int | None = None,
+        rate_unit: Any = "1s", arrivals: str = "constant", call_timeout: Any = "60s", setup_timeout: Any = "60s",
+        teardown_timeout: Any = "10s", graceful_stop: Any = "30s", fail_on_error: bool = False, max_calls: int | None = None,
+        sample: float = 1.0, on_late: str = "fire", max_in_flight: Any = AUTO, max_workers: int = 200,
+        min_delivered: float = 0.99, users_per_process: int = 1, think_time: Any = 0, pacing: Any = None,
+        setup_concurrency: Any = AUTO,
+    ) -> None:  # fmt: skip
+        self.name, self.gun, self.user, self.schedule = name, gun, user, schedule
+        self.params, self.labels, self.feeders, self.shared_data, self.seed = params, labels, feeders, shared_data, seed
+        self.rate_unit, self.arrivals = rate_unit, arrivals
+        self.call_timeout, self.setup_timeout, self.teardown_timeout = call_timeout, setup_timeout, teardown_timeout
+        self.graceful_stop, self.fail_on_error, self.max_calls = graceful_stop, fail_on_error, max_calls
+        self.sample, self.on_late, self.max_in_flight, self.max_workers = sample, on_late, max_in_flight, max_workers
+        self.min_delivered, self.users_per_process = min_delivered, users_per_process
+        self.think_time, self.pacing, self.setup_concurrency = think_time, pacing, setup_concurrency
+
+    def __repr__(self) -> str:
+        return f"Generator({self.name!r})"
+
+    @property
+    def kind(self) -> str:
+        """ "rate" or "users"."""
+        return "rate" if self.gun is not None else "users"
+
+    @property
+    def actor(self) -> Any:
+        """The Gun or VirtualUser class."""
+        return self.gun if self.gun is not None else self.user
+
+    @property
+    def is_async(self) -> bool:
+        """Whether its calls are coroutines."""
+        return any(inspect.iscoroutinefunction(method) for method in self.call_methods())
+
+    def call_methods(self) -> list[Any]:
+        """`call`, or the @task methods of a user."""
+        tasks = tasks_of(self.actor) if self.gun is None else []
+        return [getattr(self.actor, name) for name, _ in tasks] or [self.actor.call]
+
+    @property
+    def rate_unit_ns(self) -> int:
+        """What a rate of 1 means: one call in so many ns."""
+        return parse_duration(self.rate_unit)
+
+    @property
+    def call_timeout_ns(self) -> int | None:
+        """None: no limit."""
+        return None if self.call_timeout is None else parse_duration(self.call_timeout)
+
+    @property
+    def setup_timeout_ns(self) -> int:
+        """For one setup."""
+        return parse_duration(self.setup_timeout)
+
+    @property
+    def teardown_timeout_ns(self) -> int:
+        """For one teardown."""
+        return parse_duration(self.teardown_timeout)
+
+    @property
+    def graceful_stop_ns(self) -> int:
+        """What calls in flight have at an end."""
+        return parse_duration(self.graceful_stop)
+
+    @property
+    def think(self) -> Drawn | None:
+        """Think time after each call; None: none."""
+        drawn = as_wait(self.think_time).resolved()
+        return drawn if drawn.first_ns or drawn.second_ns else None
+
+    @property
+    def pace(self) -> Drawn | None:
+        """Time from one due call to the next; None: no pacing."""
+        return None if self.pacing is None else as_wait(self.pacing).resolved()

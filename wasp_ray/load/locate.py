@@ -1,0 +1,200 @@
+"""Finds a Profile: in a file by path and name, or in the bytes another process of this run sent. Owns the trimming of tracebacks."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import io
+import os
+import pickle
+import sys
+import threading
+import traceback
+import types
+from pathlib import Path
+from typing import Any
+
+from wasp_ray.errors import LoadFileError
+
+ENGINE_DIR = str(Path(__file__).resolve().parents[1])
+MAIN_ALIAS = "__wasp_main__"
+_CONVERT = {int: int, float: float, str: str, "int": int, "float": float, "str": str}
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+def load_file(spec: str, params: dict[str, str]) -> Any:
+    """The Profile of `path[:NAME]`; a function is called with the params, converted by its annotations.
+
+    Raises LoadFileError; the message of a file that raises ends with the traceback of the user's own frames.
+    """
+    path, name = split_spec(spec)
+    module = _import(path, path.stem)
+    found = getattr(module, name, None)
+    if found is None:
+        names = [n for n, v in vars(module).items() if getattr(v, "__wasp_profile__", False)]
+        cure = f"it has {', '.join(names)}: name one, as {path}:{names[0]}" if names else "make one: profile = Profile(...)"
+        raise LoadFileError(f"{path} has no `{name}`; {cure}")
+    if inspect.isfunction(found):
+        found = _call(found, params, path)
+    elif params:
+        raise LoadFileError(f"-p {next(iter(params))}: `{name}` in {path} is no function: make it one to take parameters")
+    if not getattr(found, "__wasp_profile__", False) or isinstance(found, type):
+        raise LoadFileError(f"`{name}` in {path} is a {type(found).__name__}: expected a Profile or a function that returns one")
+    return found
+
+
+def split_spec(spec: str) -> tuple[Path, str]:
+    """`load.py:nightly` -> (path, name); the name is `profile` when none is given."""
+    head, found, name = spec.rpartition(":")
+    if found and name.isidentifier() and not Path(spec).exists():
+        return Path(head), name
+    return Path(spec), "profile"
+
+
+def _import(path: Path, name: str) -> types.ModuleType:
+    """Imports a file with its folder first on sys.path, registered under `name`."""
+    if not path.is_file():
+        raise LoadFileError(f"{path}: there is no such file; `wasp init` writes a first one")
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise LoadFileError(f"{path}: expected a Python file, ending in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as exc:
+        sys.modules.pop(name, None)
+        problems = getattr(exc, "problems", None)
+        told = "\n".join(problems) if problems else f"{type(exc).__name__}: {exc}"
+        raise LoadFileError(f"{path} raised when it was imported: {told}\n{trim_traceback(exc, folder)}") from exc
+    return module
+
+
+def _call(function: Any, params: dict[str, str], path: Path) -> Any:
+    known = inspect.signature(function).parameters
+    arguments = {}
+    for name, text in params.items():
+        if name not in known:
+            raise LoadFileError(f"-p {name}: `{function.__name__}` in {path} has no such parameter (it has {', '.join(known) or 'none'})")
+        arguments[name] = _converted(name, text, known[name])
+    missing = [n for n, p in known.items() if p.default is p.empty and n not in arguments and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    if missing:
+        raise LoadFileError(f"`{function.__name__}` in {path} needs {', '.join(missing)}: give it as -p {missing[0]}=VALUE")
+    try:
+        return function(**arguments)
+    except (Exception, SystemExit) as exc:
+        folder = str(path.resolve().parent)
+        raise LoadFileError(f"`{function.__name__}` in {path} raised: {type(exc).__name__}: {exc}\n{trim_traceback(exc, folder)}") from exc
+
+
+def _converted(name: str, text: str, parameter: inspect.Parameter) -> Any:
+    wanted = parameter.annotation
+    if wanted is parameter.empty and parameter.default is not parameter.empty and parameter.default is not None:
+        wanted = type(parameter.default)
+    if wanted in (bool, "bool"):
+        if text.lower() in _TRUE + _FALSE:
+            return text.lower() in _TRUE
+        raise LoadFileError(f"-p {name}={text}: expected true or false")
+    convert = _CONVERT.get(wanted, str)
+    try:
+        return convert(text)
+    except ValueError:
+        raise LoadFileError(f"-p {name}={text}: expected {convert.__name__}") from None
+
+
+# -- profiles that travel between processes of one run
+
+
+def dumps_profile(profile: Any) -> bytes:
+    """A Profile for a fresh process: classes and functions of a script travel as (file, name), those of a notebook by value.
+
+    Only ever read by this run's own zygote, which got it through a private socket.
+    """
+    import cloudpickle
+
+    main = sys.modules.get("__main__")
+    main_file = getattr(main, "__file__", None)
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def persistent_id(self, obj: Any) -> Any:
+            if main_file is None or not isinstance(obj, (type, types.FunctionType)):
+                return None
+            if getattr(obj, "__module__", None) != "__main__" or "<locals>" in obj.__qualname__ or "<lambda>" in obj.__qualname__:
+                return None
+            return (str(Path(main_file).resolve()), obj.__qualname__)
+
+    buffer = io.BytesIO()
+    try:
+        Pickler(buffer).dump(profile)
+    except (pickle.PicklingError, TypeError, AttributeError) as exc:
+        raise LoadFileError(
+            f"the profile cannot be sent to a fresh process ({exc}): keep open files, connections and locks out of params=,"
+            " rows= and the classes' own attributes; make them in setup()"
+        ) from exc
+    return buffer.getvalue()
+
+
+def loads_profile(raw: bytes) -> Any:
+    """The reverse, in the zygote. The script is imported once, as `__wasp_main__`, so its main guard holds."""
+
+    class Unpickler(pickle.Unpickler):
+        def persistent_load(self, pid: Any) -> Any:
+            file, qualname = pid
+            module = sys.modules.get(MAIN_ALIAS)
+            if module is None:
+                module = _import(Path(file), MAIN_ALIAS)
+            found: Any = module
+            for part in qualname.split("."):
+                found = getattr(found, part, None)
+            if found is None:
+                raise LoadFileError(f"{file} has no {qualname} when it is imported: define it at the top level, not below the main guard")
+            return found
+
+    try:
+        return Unpickler(io.BytesIO(raw)).load()
+    except (ImportError, AttributeError) as exc:
+        raise LoadFileError(f"a fresh process cannot find what the profile refers to: {exc}") from exc
+
+
+# -- what the import left behind
+
+
+def live_threads() -> list[str]:
+    """Names of the Python threads that are alive beside the main one."""
+    return [t.name for t in threading.enumerate() if t is not threading.main_thread()]
+
+
+def import_warnings() -> list[str]:
+    """Native threads and open sockets after the import: forked workers would share or miss them."""
+    out = []
+    try:
+        native = len(os.listdir("/proc/self/task")) - len(threading.enumerate())
+        if native > 0:
+            out.append(f"the load file's import started {native} native threads; they do not exist in the workers, which are forked")
+        sockets = sum(1 for fd in os.listdir("/proc/self/fd") if _is_foreign_socket(fd))
+        if sockets > 1:  # one is the generator's
+            out.append(f"the load file's import left {sockets - 1} sockets open; workers would share them: connect in setup()")
+    except OSError:
+        pass
+    return out
+
+
+def _is_foreign_socket(fd: str) -> bool:
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}").startswith("socket:")
+    except OSError:
+        return False
+
+
+def trim_traceback(exc: BaseException, user_dir: str) -> str:
+    """The traceback without the frames of the engine and of the import machinery; all of it if nothing would be left."""
+    frames = traceback.extract_tb(exc.__traceback__)
+    mine = [f for f in frames if not f.filename.startswith((ENGINE_DIR, "<frozen importlib"))]
+    if user_dir and any(f.filename.startswith(user_dir) for f in mine):
+        while not mine[0].filename.startswith(user_dir):
+            mine.pop(0)
+    lines = traceback.format_list(mine or frames)
+    return "".join([*lines[:30], *traceback.format_exception_only(type(exc), exc)]).rstrip()
