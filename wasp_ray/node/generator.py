@@ -10,6 +10,7 @@ from wasp_ray.runtime.fleet import Fleet, Gone, Instruction, Spawn
 from wasp_ray.schedule import Schedule, UserCurve, make_curve, share_count
 from wasp_ray.wire.arena import Arena, Header, State
 from wasp_ray.wire.control import NEVER, Control, Word
+from wasp_ray.worker.booking import ASK_FAIL
 
 SECOND = 1_000_000_000
 LEAD_NS = SECOND
@@ -44,6 +45,9 @@ class GeneratorRun:
         self.wakes: set[int] = set()
         self.stop_ns: int | None = None  # an explicit stop, monotonic
         self.end_ns = NEVER  # nothing becomes due after it, monotonic
+        self.failed_on_error = False
+        self.cut_ns = NEVER  # where it ended
+        self.grace_ns = NEVER
         self.ended = False  # past end or stop: calls in flight have their grace
         self.active_max = 0
         self.cpu_s = self.cpu_wait_s = 0.0
@@ -102,6 +106,7 @@ class GeneratorRun:
             return self._drain(now)
         asked = self.control.get(self.gen, Word.ASK_STOP)
         if asked and self.stop_ns is None:
+            self.failed_on_error = asked == ASK_FAIL
             self.stop(now)
         if now >= min(self.end_ns, self.stop_ns if self.stop_ns is not None else NEVER):
             self._end(now)
@@ -143,6 +148,8 @@ class GeneratorRun:
             self.fleet.wanted = -(-keep // self.per_process)
         if run != was_run:
             control.set(gen, Word.RUN_LIMIT, run)
+            if control.get(gen, Word.ASK_STOP):  # a worker has closed the gate: it stays closed
+                control.set(gen, Word.RUN_LIMIT, 0)
         for low, high in ((min(was_run, run), max(was_run, run)), (min(was_keep, keep), max(was_keep, keep))):
             if low != high:
                 self.wakes.update(range(low // self.per_process, -(-high // self.per_process)))

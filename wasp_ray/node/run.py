@@ -253,10 +253,11 @@ class Node:
         """Stops and pauses asked for, and the reasons to stop that the node found itself."""
         while self._commands:
             self._pause_or_resume(self._commands.pop(0), now)
-        if self._stop.asked or self.errors or self.invalid:
-            for generator in self.generators:
-                if self._stop.asked or self.errors:
-                    generator.stop(now)
+        for generator in self.generators:
+            if self._stop.asked or self.errors:
+                generator.stop(now)
+            if generator.failed_on_error and not any(generator.name in reason for reason in self.failed):
+                self.failed.append(f"Generator {generator.name!r}: fail_on_error stopped it at its first failed call")
         if (self._stop.again or self._lost_engine()) and not self._hurried:
             self._hurried = True
             for generator in self.generators:
@@ -477,8 +478,8 @@ class Node:
         totals = node_totals(self, _engine_rss())
         duration_s = 0.0
         if self.start_ns != NEVER:
-            ends = [min(g.end_ns, g.stop_ns if g.stop_ns is not None else NEVER) for g in self.generators]
-            last = max([end for end in ends if end != NEVER] + [self.snapshot.get("last_end_ns", 0)], default=ended_ns)
+            ends = [g.cut_ns if g.ended else ended_ns for g in self.generators]
+            last = max([*ends, self.snapshot.get("last_end_ns", 0)])
             duration_s = max(0.0, (last - self.start_ns) / 1e9)
         self.invalid += self._late
         self.warnings += self.snapshot.get("warnings", []) + self.snapshot.get("problems", [])

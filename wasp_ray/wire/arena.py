@@ -177,16 +177,14 @@ class Arena:
         ]
 
     def close(self) -> None:
-        """Unmaps and closes; what still refers to the memory keeps it until then."""
+        """Unmaps and closes. Memory of one process is left to its last user: a thread that was given up may hold its ring."""
+        if self.fd is None:
+            return
         self.words.release()
         self.bytes.release()
-        try:
-            self.memory.close()
-        except BufferError:  # an abandoned thread of the inline runtime still holds its ring
-            pass
-        if self.fd is not None:
-            os.close(self.fd)
-            self.fd = None
+        self.memory.close()
+        os.close(self.fd)
+        self.fd = None
 
 
 def has_memfd() -> bool:

@@ -1,6 +1,6 @@
 """The control block: what the generator tells all workers without a message. One writer (the generator), many readers.
 
-The exceptions are ASK_STOP, which workers raise, and the shared call counter. Times are monotonic ns.
+The exception: a worker that asks for the end raises ASK_STOP and closes RUN_LIMIT. Times are monotonic ns.
 """
 
 from __future__ import annotations

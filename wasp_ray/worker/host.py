@@ -84,7 +84,8 @@ class Host:
         return self.node + self.nodes * local
 
     def ask_stop(self, why: int) -> None:
-        """Asks the generator process to end this Generator; the stronger reason stays."""
+        """Asks the generator process to end this Generator; the stronger reason stays. No user begins another call."""
         at = Control.at(self.part.index, Word.ASK_STOP)
         words = self.arena.words
         words[at] = max(words[at], why)
+        words[Control.at(self.part.index, Word.RUN_LIMIT)] = 0

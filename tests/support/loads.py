@@ -1,0 +1,314 @@
+"""Guns and users for tests: importable by fresh processes, so not inside test functions."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import threading
+import time
+from typing import Any
+
+from wasp_ray import Gun, Response, RestartUser, StopUser, VirtualUser, task
+
+
+class Quick(Gun):
+    """Returns at once."""
+
+    async def call(self) -> None:
+        return None
+
+
+class Sleepy(Gun):
+    """Sleeps for params["s"], async."""
+
+    async def call(self) -> None:
+        await asyncio.sleep(self.context.params.get("s", 0.01))
+
+
+class Blocking(Gun):
+    """Sleeps for params["s"], blocking."""
+
+    def call(self) -> None:
+        time.sleep(self.context.params.get("s", 0.01))
+
+
+class Looper(VirtualUser):
+    """Sleeps for params["s"], blocking."""
+
+    def call(self) -> None:
+        time.sleep(self.context.params.get("s", 0.01))
+
+
+class AsyncLooper(VirtualUser):
+    """Sleeps for params["s"], async."""
+
+    async def call(self) -> None:
+        await asyncio.sleep(self.context.params.get("s", 0.01))
+
+
+class Failing(VirtualUser):
+    """Every third call raises."""
+
+    calls = 0
+
+    def call(self) -> None:
+        self.calls += 1
+        time.sleep(0.005)
+        if self.calls % 3 == 0:
+            raise ValueError("third")
+
+
+class Grouped(VirtualUser):
+    """Two groups, one nested, a record, a counter and a hand-made Response."""
+
+    def call(self) -> Response:
+        with self.group("outer"), self.group("inner"):
+            time.sleep(0.01)
+        self.record("timed", 0.25, status=201, bytes_in=10)
+        self.count("things", 2)
+        return Response(group="own", status=200, bytes_out=5)
+
+
+class FailingGroup(VirtualUser):
+    """A group that is failed by hand; the call returns None."""
+
+    def call(self) -> None:
+        with self.group("step") as step:
+            time.sleep(0.01)
+            step.status = 503
+            step.fail("too slow")
+
+
+class Tasks(VirtualUser):
+    """Two weighted tasks."""
+
+    @task(3)
+    def browse(self) -> None:
+        time.sleep(0.001)
+
+    @task
+    def buy(self) -> None:
+        time.sleep(0.001)
+
+
+class HungSync(VirtualUser):
+    """The first call of each incarnation hangs in C code."""
+
+    def call(self) -> None:
+        ctypes.CDLL(None).sleep(30)
+
+
+class HungNow(VirtualUser):
+    """User 0 hangs in every call, others do not."""
+
+    def call(self) -> None:
+        time.sleep(30 if self.context.user_id == 0 else 0.01)
+
+
+class SwallowsCancel(Gun):
+    """Swallows its cancellation."""
+
+    async def call(self) -> None:
+        while True:
+            try:
+                await asyncio.sleep(30)
+            except asyncio.CancelledError:
+                pass
+
+
+class BlocksLoop(Gun):
+    """Blocks the event loop of its worker."""
+
+    async def call(self) -> None:
+        time.sleep(30)  # noqa: ASYNC251 - this is the fault under test
+
+
+class BadSetup(VirtualUser):
+    """Its setup raises."""
+
+    def setup(self) -> None:
+        raise RuntimeError("no login for you")
+
+    def call(self) -> None:
+        return None
+
+
+class HungSetup(VirtualUser):
+    """Its setup hangs."""
+
+    def setup(self) -> None:
+        time.sleep(30)
+
+    def call(self) -> None:
+        return None
+
+
+class Crashing(VirtualUser):
+    """Dies in each call, as params["how"] says."""
+
+    def call(self) -> None:
+        how = self.context.params["how"]
+        if how == "exit":
+            os._exit(3)
+        if how == "segfault":
+            ctypes.string_at(0)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Stopping(VirtualUser):
+    """Ends the Generator in its third call."""
+
+    calls = 0
+
+    def call(self) -> None:
+        self.calls += 1
+        time.sleep(0.01)
+        if self.calls == 3:
+            self.context.stop("seen enough")
+
+
+class StopsItself(VirtualUser):
+    """Each user makes two calls and leaves."""
+
+    calls = 0
+
+    def call(self) -> None:
+        self.calls += 1
+        if self.calls == 2:
+            raise StopUser
+
+
+class Restarting(VirtualUser):
+    """Asks to be set up again in its second call; tells how often it was torn down."""
+
+    def setup(self) -> None:
+        self.calls = 0
+
+    def call(self) -> None:
+        self.calls += 1
+        time.sleep(0.02)
+        if self.calls == 2:
+            raise RestartUser("session is gone")
+
+    def teardown(self) -> None:
+        print("torn down", flush=True)
+
+
+class Feeds(VirtualUser):
+    """Takes a row a call and tells it as the path."""
+
+    def call(self) -> Response:
+        row = self.context.feed("people")
+        time.sleep(0.002)
+        return Response(path=str(row["name"]))
+
+
+class FeedsGun(Gun):
+    """Takes a row a call and tells it as the path."""
+
+    async def call(self) -> Response:
+        row = self.context.feed("people")
+        await asyncio.sleep(0.001)
+        return Response(path=str(row["name"]))
+
+
+class Shared(VirtualUser):
+    """Reads the shared data, and fails to write it."""
+
+    def call(self) -> Response:
+        data = self.context.shared_data
+        assert data is not None
+        time.sleep(0.01)
+        try:
+            data[0] = 1
+        except TypeError:
+            return Response(path=bytes(data).decode())
+        return Response(error="shared data is writable")
+
+
+class Prints(VirtualUser):
+    """Prints 10 KB a call and writes to descriptor 1."""
+
+    def call(self) -> None:
+        print("x" * 10_000)
+        os.write(1, b"raw line\n")
+
+
+class Modules(VirtualUser):
+    """Tells which heavy modules its process has."""
+
+    def call(self) -> Response:
+        import sys
+
+        time.sleep(0.05)
+        heavy = {"ray", "aiohttp", "kubernetes", "pykube", "numpy", "rich"} & set(sys.modules)
+        return Response(path=",".join(sorted(heavy)) or "none")
+
+
+class Threaded(VirtualUser):
+    """Uses threads inside a call; groups in them count for the call."""
+
+    def call(self) -> None:
+        def work() -> None:
+            with self.group("thread"):
+                time.sleep(0.005)
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+class Random(VirtualUser):
+    """Tells its random stream and the process-wide one."""
+
+    def call(self) -> Response:
+        import random
+
+        time.sleep(0.02)
+        return Response(path=f"{self.context.user_id}:{self.context.random.random():.12f}:{random.random():.12f}")
+
+
+class LongStrings(Gun):
+    """Errors of 1 MB with any character, and a new path every call."""
+
+    count_ = 0
+
+    async def call(self) -> Response:
+        LongStrings.count_ += 1
+        return Response(path=f"/item/{LongStrings.count_}", error="\ud800é\x00" + "e" * 1_000_000)
+
+
+class Echo(Gun):
+    """Returns what params["response"] says."""
+
+    async def call(self) -> Any:
+        await asyncio.sleep(0)
+        return Response(**self.context.params["response"])
+
+
+class SlowTeardown(VirtualUser):
+    """Its teardown hangs."""
+
+    def call(self) -> None:
+        time.sleep(0.01)
+
+    def teardown(self) -> None:
+        time.sleep(30)
+
+
+class SlowCall(VirtualUser):
+    """One long call."""
+
+    def call(self) -> None:
+        time.sleep(self.context.params.get("s", 20))
+
+
+class SlowAsync(VirtualUser):
+    """One long async call."""
+
+    async def call(self) -> None:
+        await asyncio.sleep(self.context.params.get("s", 20))
