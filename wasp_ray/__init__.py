@@ -1,4 +1,7 @@
-"""Load testing from Python code: one real process per virtual user, one trustworthy verdict. Names are imported on demand."""
+"""Load testing from Python code: one real process per virtual user, one trustworthy verdict.
+
+Names are imported on demand.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,17 @@ if TYPE_CHECKING:
 _HOME = {
     "__version__": "_version",
     **dict.fromkeys(
-        ("BadInput", "CallFailed", "LoadFileError", "NodeFailed", "RestartUser", "SetupFailed", "StopUser", "WaspError"), "errors"
+        (
+            "BadInput",
+            "CallFailed",
+            "LoadFileError",
+            "NodeFailed",
+            "RestartUser",
+            "SetupFailed",
+            "StopUser",
+            "WaspError",
+        ),
+        "errors",
     ),
     **dict.fromkeys(("Gun", "Response", "VirtualUser", "task"), "load.actors"),
     **dict.fromkeys(("csv", "jsonl", "rows"), "load.feeders"),

@@ -1,4 +1,7 @@
-"""The command `wasp`: reads options, prints, exits with the verdict's code. It decides nothing about load or results."""
+"""The command `wasp`: reads options, prints, exits with the verdict's code.
+
+It decides nothing about load or results.
+"""
 
 from __future__ import annotations
 
@@ -71,9 +74,9 @@ def shared_options(command: Any) -> Any:
     for option in reversed((
         click.argument("file", metavar="FILE[:NAME]", type=click.Path()),
         click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="An argument of the profile function."),
-        click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="An environment variable for the load; without =VALUE it is taken from here."),
+        click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="A variable for the load; without =VALUE as it is here."),
         click.option("--only", metavar="GENERATOR", help="Run this Generator alone."),
-        click.option("--threshold", "thresholds", multiple=True, metavar="EXPRESSION", help='A threshold more, for example "p99 of search < 300ms".'),
+        click.option("--threshold", "thresholds", multiple=True, metavar="EXPRESSION", help='One more: "p99 of search < 300ms".'),
         click.option("--seed", type=int, help="Seed of all random streams; drawn when not given."),
     )):  # fmt: skip
         command = option(command)
@@ -82,10 +85,26 @@ def shared_options(command: Any) -> Any:
 
 @cli.command(epilog=EPILOG_RUN)
 @shared_options
-@click.option("--once", is_flag=True, help="One user, one call of each Generator, in this process; every request is printed.")
-@click.option("--runtime", type=click.Choice(["process", "inline"]), default="process", show_default=True, help="inline: everything in one process, for pdb.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The bundle's folder; it must be new or empty.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), metavar="PATH", help="A copy of summary.json.")
+@click.option(
+    "--once", is_flag=True, help="One user, one call of each Generator, in this process; every request is printed."
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["process", "inline"]),
+    default="process",
+    show_default=True,
+    help="inline: everything in one process, for pdb.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="The bundle's folder; it must be new or empty."
+)
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PATH",
+    help="A copy of summary.json.",
+)
 @click.option("--quiet", is_flag=True, help="No live view and no output of user code; the final table stays.")
 def run(file: str, params: tuple[str, ...], env: tuple[str, ...], only: str | None, thresholds: tuple[str, ...], seed: int | None,
         once: bool, runtime: str, out: Path | None, json_path: Path | None, quiet: bool) -> int:  # fmt: skip
@@ -103,7 +122,13 @@ def run(file: str, params: tuple[str, ...], env: tuple[str, ...], only: str | No
     view = TerminalView(quiet, once)
     execution = Execution(settings, view)
     outcome = execution.run()
-    print_table(outcome.summary, outcome.plan, sys.stdout, exit_code=outcome.judged.exit_code, path=shown_path(outcome.path, settings.out))
+    print_table(
+        outcome.summary,
+        outcome.plan,
+        sys.stdout,
+        exit_code=outcome.judged.exit_code,
+        path=shown_path(outcome.path, settings.out),
+    )
     return outcome.judged.exit_code
 
 
@@ -124,7 +149,14 @@ Examples:
   wasp plan load.py -p users=50 --only checkout
 """)  # fmt: skip
 @shared_options
-def plan(file: str, params: tuple[str, ...], env: tuple[str, ...], only: str | None, thresholds: tuple[str, ...], seed: int | None) -> int:
+def plan(
+    file: str,
+    params: tuple[str, ...],
+    env: tuple[str, ...],
+    only: str | None,
+    thresholds: tuple[str, ...],
+    seed: int | None,
+) -> int:
     """Check a load file and say what it would do; starts nothing."""
     from wasp_ray.node.options import NodeOptions
     from wasp_ray.node.run import Node
@@ -132,7 +164,9 @@ def plan(file: str, params: tuple[str, ...], env: tuple[str, ...], only: str | N
 
     set_environment(env)
     source = {"file": file, "params": pairs(params, "-p")}
-    options = NodeOptions(source=source, run_id="plan", seed=seed, thresholds=list(thresholds), only=only, user_dir=load_dir(file))
+    options = NodeOptions(
+        source=source, run_id="plan", seed=seed, thresholds=list(thresholds), only=only, user_dir=load_dir(file)
+    )
     node = Node(options, SilentListener())
     described = node.describe()
     for line in describe_plan(described, node.needs()):

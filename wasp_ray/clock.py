@@ -1,4 +1,7 @@
-"""The only module that imports `time`: monotonic ns inside a node, wall time at its edge. It must not decide anything."""
+"""The only module that imports `time`: monotonic ns inside a node, wall time at its edge.
+
+It must not decide anything.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""One run on this machine from source to verdict: node, view, bundle, judgement. Used by Profile.run and by the command line alike."""
+"""One run on this machine from source to verdict: node, view, bundle, judgement.
+
+Used by Profile.run and by the command line alike.
+"""
 
 from __future__ import annotations
 
@@ -135,7 +138,9 @@ class Execution:
             interrupted = node.stop_signal
             if not errors and interrupted is None:
                 errors = ["stopped before the load began"]
-            return NodeResult(node.plan, NodeTotals(node=1, host=platform.node()), 0.0, began, interrupted, True, errors=errors)
+            return NodeResult(
+                node.plan, NodeTotals(node=1, host=platform.node()), 0.0, began, interrupted, True, errors=errors
+            )
 
     def _take_signals(self) -> Callable[[], None]:
         """SIGINT and SIGTERM stop the run, a second one at once; in the main thread only, restored afterwards."""
@@ -169,7 +174,9 @@ class Execution:
         total_s = self._plan["duration_ns"] / 1e9
         self._view.update(Snapshot(elapsed_s, total_s, phase, views))  # type: ignore[arg-type]
 
-    def _generator_view(self, state: GeneratorState, totals: Mapping[str, Any] | None, elapsed_s: float) -> GeneratorView:
+    def _generator_view(
+        self, state: GeneratorState, totals: Mapping[str, Any] | None, elapsed_s: float
+    ) -> GeneratorView:
         ledger = totals["ledger"] if totals else {}
         at_s, count, rate = self._rates.get(state.name, (0.0, 0, 0.0))
         if elapsed_s - at_s >= 1.0:

@@ -34,7 +34,9 @@ class RunFailed(WaspError):
 class RunResult:
     """How a run ended. `summary` has the shape of summary.json, `path` is the bundle's folder or None."""
 
-    def __init__(self, summary: dict[str, Any], exit_code: int, path: Path | None, totals: Any = None, plan: Any = None) -> None:
+    def __init__(
+        self, summary: dict[str, Any], exit_code: int, path: Path | None, totals: Any = None, plan: Any = None
+    ) -> None:
         self.summary, self.exit_code, self.path = summary, exit_code, path
         self.verdict: str = summary["verdict"]
         self.reasons: list[str] = summary["reasons"]
@@ -149,7 +151,15 @@ class Profile:
         """Every problem, one sentence each; empty when the profile can run."""
         return problems_of(self)
 
-    def run(self, *, nodes: int = 1, load: str = "total", out: str | Path | None = None, runtime: str = "process", seed: int | None = None) -> RunResult:
+    def run(
+        self,
+        *,
+        nodes: int = 1,
+        load: str = "total",
+        out: str | Path | None = None,
+        runtime: str = "process",
+        seed: int | None = None,
+    ) -> RunResult:
         """Runs to the verdict, in any thread. Prints nothing; writes a bundle only with `out`.
 
         `runtime="inline"` stays in this process, for pdb and tests. Raises BadInput when nothing was started.
@@ -157,11 +167,21 @@ class Profile:
         execution = self._execution(nodes, load, out, runtime, seed, _caller_dir())
         return _to_result(execution.run())
 
-    def start(self, *, nodes: int = 1, load: str = "total", out: str | Path | None = None, runtime: str = "process", seed: int | None = None) -> Run:
+    def start(
+        self,
+        *,
+        nodes: int = 1,
+        load: str = "total",
+        out: str | Path | None = None,
+        runtime: str = "process",
+        seed: int | None = None,
+    ) -> Run:
         """The same, in the background: a Run with pause, resume, stop and wait."""
         return Run(self._execution(nodes, load, out, runtime, seed, _caller_dir()), _to_result)
 
-    def _execution(self, nodes: int, load: str, out: str | Path | None, runtime: str, seed: int | None, user_dir: str) -> Any:
+    def _execution(
+        self, nodes: int, load: str, out: str | Path | None, runtime: str, seed: int | None, user_dir: str
+    ) -> Any:
         from wasp_ray.execution import Execution, NoView, Settings
         from wasp_ray.wire.arena import has_memfd
 

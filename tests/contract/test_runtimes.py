@@ -151,7 +151,10 @@ def test_restart_user_books_a_failure_and_sets_up_again(runtime: str) -> None:
     result = run(runtime, Generator("u", user=loads.Restarting, schedule=plain(1, "1s")))
     generator = result.generators["u"]
     assert generator.ledger.failed >= 2
-    assert generator.groups["setup"].count == generator.ledger.failed + 1 or generator.groups["setup"].count == generator.ledger.failed
+    assert (
+        generator.groups["setup"].count == generator.ledger.failed + 1
+        or generator.groups["setup"].count == generator.ledger.failed
+    )
     assert generator.data["errors"][0]["error"] == "session is gone"
 
 
@@ -185,7 +188,9 @@ def test_an_async_call_is_a_timeout_at_its_deadline(runtime: str) -> None:
 
 def test_a_blocking_call_that_hangs_is_a_timeout_and_its_user_is_replaced(runtime: str) -> None:
     """Others are not touched; the replaced user hangs again."""
-    generator = Generator("u", user=loads.HungNow, schedule=plain(2, "1500ms"), call_timeout="300ms", graceful_stop="1s")
+    generator = Generator(
+        "u", user=loads.HungNow, schedule=plain(2, "1500ms"), call_timeout="300ms", graceful_stop="1s"
+    )
     result = run(runtime, generator)
     ledger = result.generators["u"].ledger
     assert ledger.timeout >= 2 and ledger.ok > 20, ledger
@@ -204,7 +209,7 @@ def test_users_idle_in_a_pause_segment(runtime: str) -> None:
     """About half the calls of the same time without the pause."""
     schedule = plain(1, "400ms") + pause("800ms") + plain(1, "400ms")
     result = run(runtime, Generator("u", user=loads.Looper, schedule=schedule))
-    first, idle, last = result.summary["generators"]["u"]["segments"]
+    first, _, last = result.summary["generators"]["u"]["segments"]
     assert result.generators["u"].ledger.ok < 90
     assert first["delivered_rate"] and last["delivered_rate"]
     assert result.generators["u"].groups["setup"].count == 1
@@ -269,7 +274,8 @@ def test_stop_ends_a_run_early_with_exact_books(runtime: str) -> None:
     import time
 
     going = Profile(
-        Generator("g", gun=loads.Quick, schedule=plain(500, "30s")), Generator("u", user=loads.Looper, schedule=plain(2, "30s"))
+        Generator("g", gun=loads.Quick, schedule=plain(500, "30s")),
+        Generator("u", user=loads.Looper, schedule=plain(2, "30s")),
     ).start(runtime=runtime)
     time.sleep(1.5)
     going.stop()

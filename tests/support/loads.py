@@ -122,7 +122,7 @@ class BlocksLoop(Gun):
     """Blocks the event loop of its worker."""
 
     async def call(self) -> None:
-        time.sleep(30)  # noqa: ASYNC251 - this is the fault under test
+        time.sleep(30)
 
 
 class BadSetup(VirtualUser):

@@ -1,4 +1,7 @@
-"""The books of one Generator: ledger columns, groups, segments, errors, windows. Fed with batches, bounded in memory."""
+"""The books of one Generator: ledger columns, groups, segments, errors, windows.
+
+Fed with batches, bounded in memory.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,10 @@ class GeneratorBook:
         self._calls = HistogramBank(3)  # service, response, start delay
         segments = plan["segments"]
         self._warmup = np.array([s["warmup"] for s in segments] or [False], bool)
-        self._segment_service, self._segment_response = HistogramBank(len(self._warmup)), HistogramBank(len(self._warmup))
+        self._segment_service, self._segment_response = (
+            HistogramBank(len(self._warmup)),
+            HistogramBank(len(self._warmup)),
+        )
         self._segment_calls = np.zeros(len(self._warmup), np.int64)
         self._segment_failed = np.zeros(len(self._warmup), np.int64)
         self._segment_timeout = np.zeros(len(self._warmup), np.int64)
@@ -100,7 +106,8 @@ class GeneratorBook:
 
     def _add_calls(
         self, batch: Batch, ends: Mask, counted: Mask, measured: Mask, segment: NDArray[np.intp],
-        service: NDArray[np.int64], response: NDArray[np.int64], service_at: NDArray[np.intp], response_at: NDArray[np.intp],
+        service: NDArray[np.int64], response: NDArray[np.int64], service_at: NDArray[np.intp], response_at:
+        NDArray[np.intp],
     ) -> None:  # fmt: skip
         if not ends.any():
             return
@@ -207,7 +214,9 @@ class GeneratorBook:
 
     # -- what never ended by itself
 
-    def end_unfinished(self, ring: int, in_flight: list[tuple[int, int, int, int]], unfinished: int, as_: str, at_ns: int) -> None:
+    def end_unfinished(
+        self, ring: int, in_flight: list[tuple[int, int, int, int]], unfinished: int, as_: str, at_ns: int
+    ) -> None:
         """Books the calls a dead worker left: `timeout` past their deadline (with the time until it), else `as_`.
 
         The headers' count is the truth; entries beyond it are calls that were booked already, the oldest ones.

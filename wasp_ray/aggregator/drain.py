@@ -1,4 +1,6 @@
-"""Takes what is new from all rings of one slab as one numpy array. Owns tails and string tables; it must not interpret records."""
+"""Takes what is new from all rings of one slab as one numpy array. Owns tails and string tables; it must not interpret
+records.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from wasp_ray.stats.batch import Batch
 from wasp_ray.wire.arena import HEADER_WORDS, Arena, Header
 from wasp_ray.wire.record import OTHER, OTHER_ID, SEQ_MASK, SLOT_BYTES, SLOT_FIELDS, TEXT_BYTES, Kind
 
-SLOT = np.dtype(SLOT_FIELDS)  # type: ignore[call-overload]
+SLOT = np.dtype(SLOT_FIELDS)
 TOTAL_ORDER = platform.machine().lower() in ("x86_64", "amd64", "i686")
 """Stores become visible in order; elsewhere a record is taken one poll (and 100 us) after it was seen."""
 SETTLE_NS = 100_000
@@ -165,7 +167,13 @@ class SlabReader:
             self._ids[ring, number] = self._strings.number(text)
 
     def _attach(
-        self, rows: NDArray[np.void], rings: NDArray[np.intp], after: int, ring: int, text: bytes, data: dict[int, bytes]
+        self,
+        rows: NDArray[np.void],
+        rings: NDArray[np.intp],
+        after: int,
+        ring: int,
+        text: bytes,
+        data: dict[int, bytes],
     ) -> None:
         if after < len(rows) and rings[after] == ring and rows["kind"][after] == Kind.RECORD:
             data[after] = text

@@ -1,6 +1,8 @@
-"""The aggregator's loop: polls the slabs, answers the generator. A process of its own by exec, or a thread of the inline runtime.
+"""The aggregator's loop: polls the slabs, answers the generator. A process of its own by exec, or a thread of the
+inline runtime.
 
-Messages in: plan, begin, bounds, close, finish. Out: closed, snapshot, windows, final. It ends when the generator is gone.
+Messages in: plan, begin, bounds, close, finish. Out: closed, snapshot, windows, final. It ends when the generator is
+gone.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ class Aggregator:
         self._channel, self._arena = channel, arena
         self._strings = Strings()
         self.books = [
-            GeneratorBook(part, slab.rings, self._strings) for part, slab in zip(plan["generators"], arena.slabs, strict=True)
+            GeneratorBook(part, slab.rings, self._strings)
+            for part, slab in zip(plan["generators"], arena.slabs, strict=True)
         ]
         self.readers = [SlabReader(arena, gen, self._strings) for gen in range(len(arena.slabs))]
         self._samples = SampleFile(Path(samples)) if samples else None

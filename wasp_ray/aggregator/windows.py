@@ -1,4 +1,6 @@
-"""Windows of one second of one Generator. A call belongs to the window of its end; one that comes too late, to the next open one."""
+"""Windows of one second of one Generator. A call belongs to the window of its end; one that comes too late, to the next
+open one.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,10 @@ class Windows:
     def close(self, now_ns: int | None) -> list[dict[str, Any]]:
         """The windows that have settled by now (None: all that hold anything), oldest first."""
         if now_ns is None:
-            last = max((at for at in range(self._next, self._next + OPEN) if self._outcomes[at % OPEN].any()), default=self._next - 1)
+            last = max(
+                (at for at in range(self._next, self._next + OPEN) if self._outcomes[at % OPEN].any()),
+                default=self._next - 1,
+            )
             while self._next <= last:
                 self._close_one()
         else:

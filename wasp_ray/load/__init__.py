@@ -1,1 +1,3 @@
-"""What users write and how it is found, described and checked. Inherited by every worker: nothing heavy is imported here."""
+"""What users write and how it is found, described and checked. Inherited by every worker: nothing heavy is imported
+here.
+"""

@@ -1,11 +1,14 @@
-"""What users write: Gun, VirtualUser, Response, @task. It owns the shape of user code and must not know how it is run."""
+"""What users write: Gun, VirtualUser, Response, @task.
+
+It owns the shape of user code and must not know how it is run.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from wasp_ray.load.context import Context, Group
 
@@ -43,7 +46,14 @@ class _Actor:
         return self.context.group(name)
 
     def record(
-        self, group: str, service_s: float, *, status: str | int = "", error: str = "", bytes_in: int = 0, bytes_out: int = 0
+        self,
+        group: str,
+        service_s: float,
+        *,
+        status: str | int = "",
+        error: str = "",
+        bytes_in: int = 0,
+        bytes_out: int = 0,
     ) -> None:
         """Books a request timed by other means: it ended now after `service_s` seconds; `error` makes it failed."""
         self.context.record(group, service_s, status=status, error=error, bytes_in=bytes_in, bytes_out=bytes_out)
@@ -75,7 +85,11 @@ class VirtualUser(_Actor):
         raise NotImplementedError
 
 
-def task(weight: int | Callable[..., Any] = 1) -> Any:
+@overload
+def task(weight: int = 1) -> Callable[[F], F]: ...
+@overload
+def task(weight: F) -> F: ...
+def task(weight: Any = 1) -> Any:
     """Marks a VirtualUser's method as one of its calls, drawn with `weight`; its name is the call's group.
 
     `@task` alone weighs 1. Raises TypeError for a weight that is no positive int.

@@ -1,4 +1,6 @@
-"""What an actor sees of the run: the Context contract. The implementation lives in worker/; this module must not import it."""
+"""What an actor sees of the run: the Context contract. The implementation lives in worker/; this module must not import
+it.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,14 @@ class Context(Protocol):
         """Times a block as a request of the running call."""
 
     def record(
-        self, group: str, service_s: float, *, status: str | int = "", error: str = "", bytes_in: int = 0, bytes_out: int = 0
+        self,
+        group: str,
+        service_s: float,
+        *,
+        status: str | int = "",
+        error: str = "",
+        bytes_in: int = 0,
+        bytes_out: int = 0,
     ) -> None:
         """Books a request that user code timed itself: it ended now and took `service_s` seconds."""
 

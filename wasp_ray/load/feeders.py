@@ -1,4 +1,7 @@
-"""Rows of test data: where they come from, in which order, whose they are. Rows live as JSON bytes with an offset array."""
+"""Rows of test data: where they come from, in which order, whose they are.
+
+Rows live as JSON bytes with an offset array.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,9 @@ def load_rows(feeder: Feeder, base_dir: str, name: str) -> Iterator[dict[str, An
                 if line.strip():
                     yield _checked(json.loads(line), f"feeder {name!r}: {path}, line {number + 1}")
     except OSError as exc:
-        raise BadInput(f"feeder {name!r}: {path} cannot be read ({exc.strerror or exc}): paths start at the load file's folder") from exc
+        raise BadInput(
+            f"feeder {name!r}: {path} cannot be read ({exc.strerror or exc}): paths start at the load file's folder"
+        ) from exc
     except (ValueError, csv_module.Error) as exc:
         raise BadInput(f"feeder {name!r}: {path} is no good {feeder.kind} file: {exc}") from exc
 
@@ -127,7 +132,8 @@ class RowOrder:
 
 
 class SharedCounter:
-    """Numbers 0, 1, ... handed out once each over all processes of a node: 8 bytes of a memfd under an fcntl record lock.
+    """Numbers 0, 1, ... handed out once each over all processes of a node: 8 bytes of a memfd under an fcntl record
+    lock.
 
     The kernel frees the lock of a process that is killed. Threads need a `guard` beside it.
     """

@@ -1,4 +1,6 @@
-"""The Generator: one load shape. The constructor keeps what it is given and never raises; validate.py tells what is wrong."""
+"""The Generator: one load shape. The constructor keeps what it is given and never raises; validate.py tells what is
+wrong.
+"""
 
 from __future__ import annotations
 

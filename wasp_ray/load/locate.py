@@ -1,4 +1,7 @@
-"""Finds a Profile: in a file by path and name, or in the bytes another process of this run sent. Owns the trimming of tracebacks."""
+"""Finds a Profile: in a file by path and name, or in the bytes another process of this run sent.
+
+Owns the trimming of tracebacks.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +35,22 @@ def load_file(spec: str, params: dict[str, str]) -> Any:
     found = getattr(module, name, None)
     if found is None:
         names = [n for n, v in vars(module).items() if getattr(v, "__wasp_profile__", False)]
-        cure = f"it has {', '.join(names)}: name one, as {path}:{names[0]}" if names else "make one: profile = Profile(...)"
+        cure = (
+            f"it has {', '.join(names)}: name one, as {path}:{names[0]}"
+            if names
+            else "make one: profile = Profile(...)"
+        )
         raise LoadFileError(f"{path} has no `{name}`; {cure}")
     if inspect.isfunction(found):
         found = _call(found, params, path)
     elif params:
-        raise LoadFileError(f"-p {next(iter(params))}: `{name}` in {path} is no function: make it one to take parameters")
+        raise LoadFileError(
+            f"-p {next(iter(params))}: `{name}` in {path} is no function: make it one to take parameters"
+        )
     if not getattr(found, "__wasp_profile__", False) or isinstance(found, type):
-        raise LoadFileError(f"`{name}` in {path} is a {type(found).__name__}: expected a Profile or a function that returns one")
+        raise LoadFileError(
+            f"`{name}` in {path} is a {type(found).__name__}: expected a Profile or a function that returns one"
+        )
     return found
 
 
@@ -78,16 +89,26 @@ def _call(function: Any, params: dict[str, str], path: Path) -> Any:
     arguments = {}
     for name, text in params.items():
         if name not in known:
-            raise LoadFileError(f"-p {name}: `{function.__name__}` in {path} has no such parameter (it has {', '.join(known) or 'none'})")
+            raise LoadFileError(
+                f"-p {name}: `{function.__name__}` in {path} has no such parameter (it has {', '.join(known) or 'none'})"
+            )
         arguments[name] = _converted(name, text, known[name])
-    missing = [n for n, p in known.items() if p.default is p.empty and n not in arguments and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    missing = [
+        n
+        for n, p in known.items()
+        if p.default is p.empty and n not in arguments and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    ]
     if missing:
-        raise LoadFileError(f"`{function.__name__}` in {path} needs {', '.join(missing)}: give it as -p {missing[0]}=VALUE")
+        raise LoadFileError(
+            f"`{function.__name__}` in {path} needs {', '.join(missing)}: give it as -p {missing[0]}=VALUE"
+        )
     try:
         return function(**arguments)
     except (Exception, SystemExit) as exc:
         folder = str(path.resolve().parent)
-        raise LoadFileError(f"`{function.__name__}` in {path} raised: {type(exc).__name__}: {exc}\n{trim_traceback(exc, folder)}") from exc
+        raise LoadFileError(
+            f"`{function.__name__}` in {path} raised: {type(exc).__name__}: {exc}\n{trim_traceback(exc, folder)}"
+        ) from exc
 
 
 def _converted(name: str, text: str, parameter: inspect.Parameter) -> Any:
@@ -109,7 +130,8 @@ def _converted(name: str, text: str, parameter: inspect.Parameter) -> Any:
 
 
 def dumps_profile(profile: Any) -> bytes:
-    """A Profile for a fresh process: classes and functions of a script travel as (file, name), those of a notebook by value.
+    """A Profile for a fresh process: classes and functions of a script travel as (file, name), those of a notebook by
+    value.
 
     Only ever read by this run's own zygote, which got it through a private socket.
     """
@@ -122,7 +144,11 @@ def dumps_profile(profile: Any) -> bytes:
         def persistent_id(self, obj: Any) -> Any:
             if main_file is None or not isinstance(obj, (type, types.FunctionType)):
                 return None
-            if getattr(obj, "__module__", None) != "__main__" or "<locals>" in obj.__qualname__ or "<lambda>" in obj.__qualname__:
+            if (
+                getattr(obj, "__module__", None) != "__main__"
+                or "<locals>" in obj.__qualname__
+                or "<lambda>" in obj.__qualname__
+            ):
                 return None
             return (str(Path(main_file).resolve()), obj.__qualname__)
 
@@ -150,7 +176,9 @@ def loads_profile(raw: bytes) -> Any:
             for part in qualname.split("."):
                 found = getattr(found, part, None)
             if found is None:
-                raise LoadFileError(f"{file} has no {qualname} when it is imported: define it at the top level, not below the main guard")
+                raise LoadFileError(
+                    f"{file} has no {qualname} when it is imported: define it at the top level, not below the main guard"
+                )
             return found
 
     try:
@@ -173,10 +201,14 @@ def import_warnings() -> list[str]:
     try:
         native = len(os.listdir("/proc/self/task")) - len(threading.enumerate())
         if native > 0:
-            out.append(f"the load file's import started {native} native threads; they do not exist in the workers, which are forked")
+            out.append(
+                f"the load file's import started {native} native threads; they do not exist in the workers, which are forked"
+            )
         sockets = sum(1 for fd in os.listdir("/proc/self/fd") if _is_foreign_socket(fd))
         if sockets > 1:  # one is the generator's
-            out.append(f"the load file's import left {sockets - 1} sockets open; workers would share them: connect in setup()")
+            out.append(
+                f"the load file's import left {sockets - 1} sockets open; workers would share them: connect in setup()"
+            )
     except OSError:
         pass
     return out

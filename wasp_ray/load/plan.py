@@ -64,7 +64,9 @@ def _part(generator: Generator, run_seed: int) -> dict[str, Any]:
     curve = make_curve(schedule, generator.rate_unit_ns, generator.arrivals, seed) if kind == "rate" else None
     users = UserCurve(schedule) if kind == "users" else None
     peak = curve.peak_per_s if curve is not None else float(users.peak if users is not None else 0)
-    calls = None if curve is None else curve.count if generator.max_calls is None else min(curve.count, generator.max_calls)
+    calls = (
+        None if curve is None else curve.count if generator.max_calls is None else min(curve.count, generator.max_calls)
+    )
     auto_concurrency = generator.setup_concurrency is AUTO
     return {
         "name": generator.name, "kind": kind, "actor": generator.actor.__qualname__, "is_async": generator.is_async,

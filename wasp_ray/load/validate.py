@@ -1,4 +1,7 @@
-"""Every problem of a Profile at once: one sentence each, with the Generator's name, what was found and the cure. Starts nothing."""
+"""Every problem of a Profile at once: one sentence each, with the Generator's name, what was found and the cure.
+
+Starts nothing.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,13 @@ from wasp_ray.stats.thresholds import Threshold
 
 MAX_NAME = 100
 _DURATIONS = ("setup_timeout", "teardown_timeout", "graceful_stop", "rate_unit")
-_RATE_ONLY = {"rate_unit": "1s", "arrivals": "constant", "max_in_flight": AUTO, "max_workers": 200, "min_delivered": 0.99}
+_RATE_ONLY = {
+    "rate_unit": "1s",
+    "arrivals": "constant",
+    "max_in_flight": AUTO,
+    "max_workers": 200,
+    "min_delivered": 0.99,
+}
 _USERS_ONLY = {"users_per_process": 1, "think_time": 0, "pacing": None, "setup_concurrency": AUTO}
 
 
@@ -105,7 +114,9 @@ def _actor_problems(g: Generator) -> list[str]:
     if not issubclass(actor, base):
         return [f"{option}={actor.__name__}: expected a subclass of {base.__name__}"]
     if "<locals>" in actor.__qualname__:
-        return [f"{option}={actor.__qualname__}: a class made inside a function cannot be found by a fresh process: define it at the top level of the file"]
+        return [
+            f"{option}={actor.__qualname__}: a class made inside a function cannot be found by a fresh process: define it at the top level"
+        ]
     methods = g.call_methods()
     if methods == [base.call]:
         also = " or methods marked @task" if base is VirtualUser else ""
@@ -119,7 +130,9 @@ def _actor_problems(g: Generator) -> list[str]:
             if inspect.iscoroutinefunction(getattr(actor, hook)):
                 out.append(f"{actor.__name__}.{hook}() is async but call() is not: make both async or both sync")
         if g.gun is None and isinstance(g.users_per_process, int) and g.users_per_process > 1:
-            out.append(f"users_per_process={g.users_per_process} with a sync user: only async users can share a process; make call() async or leave it at 1")
+            out.append(
+                f"users_per_process={g.users_per_process} with a sync user: only async users can share a process"
+            )
     return out
 
 
@@ -129,7 +142,13 @@ def _number_problems(g: Generator) -> list[str]:
         value = getattr(g, name)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
             out.append(f"{name}={value!r}: expected a number from 0 to 1")
-    for name, optional in (("max_calls", None), ("max_in_flight", AUTO), ("max_workers", 0), ("users_per_process", 0), ("setup_concurrency", AUTO)):
+    for name, optional in (
+        ("max_calls", None),
+        ("max_in_flight", AUTO),
+        ("max_workers", 0),
+        ("users_per_process", 0),
+        ("setup_concurrency", AUTO),
+    ):
         value = getattr(g, name)
         if value is optional:
             continue
@@ -156,7 +175,9 @@ def _duration(name: str, value: Any, *, zero: bool = False) -> list[str]:
 
 
 def _text_map(name: str, value: Any) -> list[str]:
-    if not isinstance(value, Mapping) or any(not isinstance(k, str) or not isinstance(v, str) for k, v in value.items()):
+    if not isinstance(value, Mapping) or any(
+        not isinstance(k, str) or not isinstance(v, str) for k, v in value.items()
+    ):
         return [f"{name}={value!r}: expected texts by name, as {{'branch': 'main'}}"]
     return []
 
@@ -174,7 +195,9 @@ def _feeder_problems(g: Generator) -> list[str]:
         try:
             json.dumps(g.shared_data)
         except (TypeError, ValueError):
-            out.append(f"shared_data is a {type(g.shared_data).__name__}: expected bytes, a text, or what JSON can hold")
+            out.append(
+                f"shared_data is a {type(g.shared_data).__name__}: expected bytes, a text, or what JSON can hold"
+            )
     return out
 
 

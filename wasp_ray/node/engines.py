@@ -24,7 +24,9 @@ _END_NS = 5_000_000_000
 class Engine:
     """One engine process or thread, and the channel to it."""
 
-    def __init__(self, channel: Channel, process: subprocess.Popen[bytes] | None, thread: threading.Thread | None) -> None:
+    def __init__(
+        self, channel: Channel, process: subprocess.Popen[bytes] | None, thread: threading.Thread | None
+    ) -> None:
         self.channel, self._process, self._thread = channel, process, thread
         self.hand_over: Callable[[Arena], None] = lambda arena: None  # inline: gives the zygote its memory
 
@@ -61,9 +63,19 @@ class Engine:
 def start_process(module: str) -> Engine:
     """A fresh interpreter with this one's flags and sys.path, in its own session, running `module.main()`."""
     channel, theirs = channel_pair()
-    command = [sys.executable, *_interpreter_flags(), "-P", "-c", _CODE.format(module=module), str(theirs.fileno()), json.dumps(sys.path)]
+    command = [
+        sys.executable,
+        *_interpreter_flags(),
+        "-P",
+        "-c",
+        _CODE.format(module=module),
+        str(theirs.fileno()),
+        json.dumps(sys.path),
+    ]
     try:
-        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, pass_fds=[theirs.fileno()], start_new_session=True, stdin=subprocess.DEVNULL
+        )
     finally:
         theirs.close()
     return Engine(channel, process, None)

@@ -1,4 +1,7 @@
-"""One Generator on one node while it runs: its fleet, its limits, its deadlines, its sums. Driven by the node's loop."""
+"""One Generator on one node while it runs: its fleet, its limits, its deadlines, its sums.
+
+Driven by the node's loop.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,17 @@ FIRST_GUN_WORKERS_S = 0.05
 class GeneratorRun:
     """State of one Generator between plan and last record."""
 
-    def __init__(self, gen: int, part: dict[str, Any], shape: Any, arena: Arena, control: Control, node: int, nodes: int, inline: bool) -> None:
+    def __init__(
+        self,
+        gen: int,
+        part: dict[str, Any],
+        shape: Any,
+        arena: Arena,
+        control: Control,
+        node: int,
+        nodes: int,
+        inline: bool,
+    ) -> None:
         self.gen, self.part, self.name, self.kind = gen, part, part["name"], part["kind"]
         self.arena, self.control = arena, control
         self.is_async: bool = part["is_async"]
@@ -59,8 +72,12 @@ class GeneratorRun:
         self.curve = None if self.users else make_curve(schedule, part["rate_unit_ns"], part["arrivals"], part["seed"])
         self.tick_count = 0
         if self.curve is not None:
-            self.tick_count = self.curve.count if part["max_calls"] is None else min(self.curve.count, part["max_calls"])
-        self.ticks = TickPipe(self.curve, self.tick_count, node, nodes) if self.curve is not None and not self.is_async else None
+            self.tick_count = (
+                self.curve.count if part["max_calls"] is None else min(self.curve.count, part["max_calls"])
+            )
+        self.ticks = (
+            TickPipe(self.curve, self.tick_count, node, nodes) if self.curve is not None and not self.is_async else None
+        )
         self.local_peak = share_count(self.users.peak, node, nodes) if self.users else 0
 
     # -- before the start
@@ -258,7 +275,9 @@ class GeneratorRun:
             if state in (State.EMPTY, State.SETUP):
                 setting_up += 1
                 if now - since > self.part["setup_timeout_ns"] + mercy:
-                    self.fleet.last_error = f"setup took longer than setup_timeout, {self.part['setup_timeout_ns'] / 1e9:g} s"
+                    self.fleet.last_error = (
+                        f"setup took longer than setup_timeout, {self.part['setup_timeout_ns'] / 1e9:g} s"
+                    )
                     self._kill(worker, "setup")
             elif state == State.TEARDOWN and now - since > self.part["teardown_timeout_ns"] + mercy:
                 self._kill(worker, "teardown")
@@ -266,7 +285,9 @@ class GeneratorRun:
                 at = slab.entry_word(member.ring, 0)
                 if words[at] and now - words[at + 2] > timeout + mercy and words[at]:
                     self._kill(worker, "timeout")
-            elif timeout is not None and any(now - e[2] > timeout + mercy for e in self.arena.entries(self.gen, member.ring)):
+            elif timeout is not None and any(
+                now - e[2] > timeout + mercy for e in self.arena.entries(self.gen, member.ring)
+            ):
                 self._kill(worker, "timeout")
         return setting_up
 
@@ -306,6 +327,14 @@ class GeneratorRun:
             total.add(read_sums(self.arena, self.gen, member.ring))
         return total
 
+    def planned_at(self, t_ns: int) -> float:
+        """Calls per second, or users, that the schedule wants at an instant."""
+        at = min(t_ns, self.duration_ns - 1)
+        if self.users is not None:
+            return float(self.users.users_at(at))
+        assert self.curve is not None
+        return self.curve.rate_at(at)
+
     def in_flight(self) -> int:
         """Calls in flight now."""
         return sum(len(self.arena.entries(self.gen, m.ring)) for m in self.fleet.live.values())
@@ -344,5 +373,3 @@ class GeneratorRun:
                     cause = "stopped" if self.stop_ns is not None else "worker_lost"
                     out[cause] = out.get(cause, 0) + left
         return {cause: number for cause, number in out.items() if number}
-
-

@@ -1,4 +1,7 @@
-"""What workers send as text: notes (tracebacks, reasons) and the output of user code. Read without blocking, bounded a turn."""
+"""What workers send as text: notes (tracebacks, reasons) and the output of user code.
+
+Read without blocking, bounded a turn.
+"""
 
 from __future__ import annotations
 
@@ -91,5 +94,3 @@ class Intake:
         for fd in (*self._open_writes, self._notes_read, self._output_read):
             with suppress(OSError):
                 os.close(fd)
-
-

@@ -1,4 +1,6 @@
-"""Puts a node's books together: outcomes from the aggregator, started and dropped from the headers, scheduled from the schedule."""
+"""Puts a node's books together: outcomes from the aggregator, started and dropped from the headers, scheduled from the
+schedule.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
 OUTCOMES = ("ok", "failed", "timeout", "killed", "interrupted")
 RING_WAIT_WARN_S = 0.1
-EMPTY_HISTOGRAM = {"count": 0, "sum_ns": 0, "min_ns": None, "max_ns": None, "buckets": []}
+EMPTY_HISTOGRAM: dict[str, Any] = {"count": 0, "sum_ns": 0, "min_ns": None, "max_ns": None, "buckets": []}
 
 
 def node_totals(node: Node, own_rss: int) -> NodeTotals:
@@ -25,7 +27,9 @@ def node_totals(node: Node, own_rss: int) -> NodeTotals:
         totals.generators[generator.name] = _generator(node, generator, data)
         totals.cpu_s += generator.cpu_s
     totals.cpu_s += node.snapshot.get("cpu_s", 0.0)
-    totals.peak_rss_bytes = own_rss + node.snapshot.get("rss_bytes", 0) + sum(sum(g.rss.values()) for g in node.generators)
+    totals.peak_rss_bytes = (
+        own_rss + node.snapshot.get("rss_bytes", 0) + sum(sum(g.rss.values()) for g in node.generators)
+    )
     if node.snapshot.get("torn"):
         node.invalid.append(f"{node.snapshot['torn']:,} records were torn: the measurement cannot be trusted")
     return totals
@@ -49,7 +53,13 @@ def _generator(node: Node, run: GeneratorRun, data: dict[str, Any]) -> Generator
     scheduled = sums.begun + sums.skipped_paces
     if run.kind == "rate":
         scheduled = run.scheduled() if node.start_ns_known else 0
-    ledger = {"scheduled": scheduled, "dropped": sum(dropped_by.values()), "started": sums.begun, "lost": lost, **columns}
+    ledger = {
+        "scheduled": scheduled,
+        "dropped": sum(dropped_by.values()),
+        "started": sums.begun,
+        "lost": lost,
+        **columns,
+    }
     _warn(node, run)
     for error in data["errors"]:
         trace = node.traces.get((run.gen, error["error"]))
@@ -68,11 +78,17 @@ def _generator(node: Node, run: GeneratorRun, data: dict[str, Any]) -> Generator
 def _warn(node: Node, run: GeneratorRun) -> None:
     sums, name = run.sums, run.name
     if sums.ring_wait_ns > RING_WAIT_WARN_S * 1e9:
-        node.warnings.append(f"Generator {name!r}: workers waited {sums.ring_wait_ns / 1e9:.1f} s in all for room in their rings")
+        node.warnings.append(
+            f"Generator {name!r}: workers waited {sums.ring_wait_ns / 1e9:.1f} s in all for room in their rings"
+        )
     if sums.lost_requests:
-        node.invalid.append(f"Generator {name!r}: {sums.lost_requests:,} requests found no room in a ring and are not counted")
+        node.invalid.append(
+            f"Generator {name!r}: {sums.lost_requests:,} requests found no room in a ring and are not counted"
+        )
     if sums.overflowed_strings:
-        node.warnings.append(f"Generator {name!r}: a worker used more than 4,096 distinct strings; the later ones are counted as __other__")
+        node.warnings.append(
+            f"Generator {name!r}: a worker used more than 4,096 distinct strings; the later ones are counted as __other__"
+        )
     if run.fleet.deaths:
         node.warnings.append(f"Generator {name!r}: {run.fleet.deaths} worker deaths, {run.fleet.replaced} replaced")
 

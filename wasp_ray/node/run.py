@@ -137,7 +137,9 @@ class Node:
 
     def needs(self) -> dict[str, int]:
         """Processes and memory of this node at the peak of its load, estimated."""
-        shapes = [shape_of(part, self.options.node, self.options.nodes, self.inline) for part in self.plan["generators"]]
+        shapes = [
+            shape_of(part, self.options.node, self.options.nodes, self.inline) for part in self.plan["generators"]
+        ]
         need = estimate(shapes, lay_out([(s.rings, s.slots, s.entries) for s in shapes])[-1].end)
         return {"processes": need.processes, "memory_bytes": need.memory_bytes}
 
@@ -389,7 +391,9 @@ class Node:
                 self._perform(generator, generator.exited(worker, status, cpu_s, wait_s, rss, now))
         elif "refused" in message:
             gen, worker = message["refused"]
-            self.errors.append(f"a worker of Generator {self.generators[gen].name!r} could not be started: {message['error']}")
+            self.errors.append(
+                f"a worker of Generator {self.generators[gen].name!r} could not be started: {message['error']}"
+            )
             self._perform(self.generators[gen], self.generators[gen].exited(worker, 0, 0.0, 0.0, 0, now_ns()))
 
     def _from_aggregator(self, message: Message) -> None:
@@ -409,7 +413,9 @@ class Node:
         """Our own lateness, judged by what it did to the measurement. The load goes on; results are kept."""
         for name, slow in self.snapshot["most_slow_windows"].items():
             if slow >= SLOW_WINDOWS:
-                self._note_invalid(f"Generator {name!r}: this machine started calls over 50 ms late (p99) in {SLOW_WINDOWS} windows of 1 s in a row")
+                self._note_invalid(
+                    f"Generator {name!r}: calls started over 50 ms late (p99) for {SLOW_WINDOWS} s, through this machine's own fault"
+                )
         if self.snapshot["max_gap_s"] > MAX_POLL_GAP_S:
             self._note_invalid("the aggregator did not run for more than 1 s: this machine was too busy to measure")
 
@@ -422,10 +428,10 @@ class Node:
         states = []
         for g in self.generators:
             sums = g.live_sums()
-            planned = 0.0
-            if self.start_ns != NEVER and not g.ended:
-                planned = float(g.users.users_at(min(t, g.duration_ns - 1))) if g.users else g.curve.rate_at(min(t, g.duration_ns - 1))  # type: ignore[union-attr]
-            states.append(GeneratorState(g.name, g.kind, planned, g.active_users(), g.in_flight(), sums.begun, sums.dropped))
+            planned = g.planned_at(t) if self.start_ns != NEVER and not g.ended else 0.0
+            states.append(
+                GeneratorState(g.name, g.kind, planned, g.active_users(), g.in_flight(), sums.begun, sums.dropped)
+            )
         self._listener.progress(self._phase(), max(0.0, t / 1e9), states, self.snapshot.get("generators", {}))
 
     def _phase(self) -> str:

@@ -1,4 +1,7 @@
-"""How many workers and rings a Generator needs on this node, and whether the machine can hold them. Pure but for the look at the machine."""
+"""How many workers and rings a Generator needs on this node, and whether the machine can hold them.
+
+Pure but for the look at the machine.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +97,7 @@ def shortages(need: Estimate) -> list[str]:
     if free is not None and need.memory_bytes > free:
         out.append(
             f"about {need.memory_bytes / 2**30:.1f} GiB of memory are needed for {need.processes:,} processes, {free / 2**30:.1f} GiB"
-            " are free here: use fewer users, users_per_process= with an async user, or more nodes"
+            " are free here: use fewer users, or users_per_process="
         )
     limit = _process_limit()
     if limit is not None and need.processes > limit:

@@ -1,4 +1,6 @@
-"""What the headers of a Generator's rings say, summed over living and dead workers: the `started` and `dropped` of the ledger."""
+"""What the headers of a Generator's rings say, summed over living and dead workers: the `started` and `dropped` of the
+ledger.
+"""
 
 from __future__ import annotations
 

@@ -56,7 +56,9 @@ class TickPipe:
         return int(struct.unpack("i", fcntl.ioctl(self.read_fd, termios.FIONREAD, size))[0]) // TICK.size
 
     def close(self, control: Control, last: int) -> None:
-        """Takes back what nobody read, counts it and what fell due up to `last` as dropped; workers see the end of the pipe."""
+        """Takes back what nobody read, counts it and what fell due up to `last` as dropped; workers see the end of the
+        pipe.
+        """
         if self.closed:
             return
         self.closed = True
@@ -69,7 +71,9 @@ class TickPipe:
             self._advance()
 
     def _take_back(self) -> int:
-        """Ticks read from the pipe through a description of our own: O_NONBLOCK on the shared one would reach the workers."""
+        """Ticks read from the pipe through a description of our own: O_NONBLOCK on the shared one would reach the
+        workers.
+        """
         try:
             fd = os.open(f"/proc/self/fd/{self.read_fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:  # no /proc: workers are threads of this process here, and a tick or two may still be theirs

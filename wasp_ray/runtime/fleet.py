@@ -66,7 +66,9 @@ class Member:
 
 @dataclass(slots=True)
 class Fleet:
-    """The workers of one Generator. `reuse_rings`: a dead worker's ring may be used again (not if its thread may live on)."""
+    """The workers of one Generator. `reuse_rings`: a dead worker's ring may be used again (not if its thread may live
+    on).
+    """
 
     rings: int
     setup_concurrency: int
@@ -171,7 +173,9 @@ class Fleet:
         self._given_up = True
         how = describe_status(gone.status)
         told = f"; last error: {self.last_error}" if self.last_error else ""
-        return [GiveUp("invalid", f"a worker died {in_row} times in a row without completing a call, last by {how}{told}")]
+        return [
+            GiveUp("invalid", f"a worker died {in_row} times in a row without completing a call, last by {how}{told}")
+        ]
 
 
 def describe_status(status: int) -> str:

@@ -1,4 +1,7 @@
-"""Workers as forks of this single-threaded process. Only the parent kills and reaps, so a pid is never another process."""
+"""Workers as forks of this single-threaded process.
+
+Only the parent kills and reaps, so a pid is never another process.
+"""
 
 from __future__ import annotations
 

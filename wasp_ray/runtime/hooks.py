@@ -1,4 +1,6 @@
-"""Runs a Profile's setup or teardown: in a forked child, so that threads and connections it makes do not stay in the zygote."""
+"""Runs a Profile's setup or teardown: in a forked child, so that threads and connections it makes do not stay in the
+zygote.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,8 @@ def _child(hook: Callable[[], Any], write: int, user_dir: str) -> None:
 
 
 def _read_all(read: int, pid: int) -> bytes:
-    parts, give_up = [], now_ns() + int(HOOK_TIMEOUT_S * 1e9)
+    parts: list[bytes] = []
+    give_up = now_ns() + int(HOOK_TIMEOUT_S * 1e9)
     while (left_s := (give_up - now_ns()) / 1e9) > 0:
         poller = select.poll()
         poller.register(read, select.POLLIN)

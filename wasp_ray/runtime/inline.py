@@ -1,4 +1,7 @@
-"""Workers as threads of this process: for pdb, for tests, and where there is no memfd. A thread cannot be killed, only given up."""
+"""Workers as threads of this process: for pdb, for tests, and where there is no memfd.
+
+A thread cannot be killed, only given up.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,9 @@ class ThreadNursery:
         host.wake_fd = wake_read
         host.in_process = False
         host.abandoned = lambda: entry.given_up
-        entry.thread = threading.Thread(target=self._live, args=(key, host, entry), name=f"wasp-{host.part.name}-{host.worker}", daemon=True)
+        entry.thread = threading.Thread(
+            target=self._live, args=(key, host, entry), name=f"wasp-{host.part.name}-{host.worker}", daemon=True
+        )
         self._threads[key] = entry
         entry.thread.start()
         return 0

@@ -27,7 +27,10 @@ class Nursery(Protocol):
     """Used by the zygote's loop only, from one thread. Nothing here waits for a worker."""
 
     def launch(self, host: Host) -> int:
-        """Starts a worker with the given host; returns its pid (0 for a thread). Raises OSError when the machine refuses."""
+        """Starts a worker with the given host; returns its pid (0 for a thread).
+
+        Raises OSError when the machine refuses.
+        """
 
     def wake(self, key: WorkerKey) -> None:
         """Makes a waiting worker look at the control block. A worker that is gone is no error."""

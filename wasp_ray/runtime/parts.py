@@ -28,7 +28,10 @@ class PartsFactory:
     def parts(self) -> list[GeneratorPart]:
         """One part a Generator. Raises BadInput for rows that cannot be read."""
         plans = self._message["plan"]["generators"]
-        return [self._part(index, g, plan) for index, (g, plan) in enumerate(zip(self._profile.generators, plans, strict=True))]
+        return [
+            self._part(index, g, plan)
+            for index, (g, plan) in enumerate(zip(self._profile.generators, plans, strict=True))
+        ]
 
     def _part(self, index: int, g: Generator, plan: dict[str, Any]) -> GeneratorPart:
         feeds = {name: self._feed(name, feeder, g, plan["seed"]) for name, feeder in g.feeders.items()}
@@ -80,4 +83,3 @@ def _anonymous_file() -> int:
         return os.memfd_create("wasp_ray_counters", os.MFD_CLOEXEC)
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
-

@@ -1,4 +1,5 @@
-"""The zygote: imports the user's module once, describes the load as a plan, then starts, wakes, kills and reaps workers on order.
+"""The zygote: imports the user's module once, describes the load as a plan, then starts, wakes, kills and reaps
+workers on order.
 
 A process of its own by exec (single-threaded, so that it can fork), or a thread of the inline runtime. One loop, one message
 at a time; it decides nothing. It ends when the generator is gone, and its workers with it.
@@ -141,7 +142,7 @@ class Zygote:
 
     def _warm_up(self) -> None:
         """Imports what workers need, once, before the first fork."""
-        import wasp_ray.worker.sync_user  # noqa: F401
+        import wasp_ray.worker.sync_user
 
         preload()
         if any(part.is_async for part in self._parts):
@@ -238,5 +239,3 @@ def _become_subreaper() -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
-
-

@@ -69,7 +69,9 @@ class RateCurve:
             a, b, d = to_fraction(segment.start), to_fraction(segment.end), to_ns - from_ns
             linear, square = a / unit_ns, (b - a) / (2 * d * unit_ns)
             scale = math.lcm(total.denominator, linear.denominator, square.denominator)
-            self._pieces.append(_Piece(from_ns, to_ns, int(total * scale), int(linear * scale), int(square * scale), scale))
+            self._pieces.append(
+                _Piece(from_ns, to_ns, int(total * scale), int(linear * scale), int(square * scale), scale)
+            )
             self._rates.append((a * SECOND / unit_ns, b * SECOND / unit_ns))
             total += linear * d + square * d * d
         self._total = total
@@ -161,8 +163,10 @@ def _first_reach(piece: _Piece, target: int) -> int:
         return -(-wanted // piece.linear)
     # square t^2 + linear t = wanted, the root where N rises
     inside = piece.linear * piece.linear + 4 * piece.square * wanted
-    guess = (math.isqrt(max(0, inside)) - piece.linear) // (2 * piece.square) if piece.square > 0 else (
-        (piece.linear - math.isqrt(max(0, inside))) // (-2 * piece.square)
+    guess = (
+        (math.isqrt(max(0, inside)) - piece.linear) // (2 * piece.square)
+        if piece.square > 0
+        else ((piece.linear - math.isqrt(max(0, inside))) // (-2 * piece.square))
     )
     t = max(0, guess - 1)
     while (piece.linear + piece.square * t) * t < wanted:
@@ -273,7 +277,9 @@ class UserCurve:
             while True:
                 edge = Fraction(2 * last + up, 2)  # where rounding half up passes to the next number
                 share = (edge - a) / (b - a)
-                at = from_ns + (math.ceil(share * (to_ns - from_ns)) if up > 0 else math.floor(share * (to_ns - from_ns)) + 1)
+                at = from_ns + (
+                    math.ceil(share * (to_ns - from_ns)) if up > 0 else math.floor(share * (to_ns - from_ns)) + 1
+                )
                 if share >= 1 or at >= to_ns:
                     break
                 last = self.users_at(at)
@@ -282,7 +288,7 @@ class UserCurve:
     def paused_at(self, t_ns: int) -> bool:
         """Whether the instant lies in a pause segment."""
         at = bisect_right(self._starts, t_ns) - 1
-        return 0 <= at and t_ns < self._bounds[at][1] and self._bounds[at][2].pause
+        return at >= 0 and t_ns < self._bounds[at][1] and self._bounds[at][2].pause
 
     def pauses(self) -> list[tuple[int, int]]:
         """(from ns, to ns) of the pause segments."""

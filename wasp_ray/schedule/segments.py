@@ -1,4 +1,6 @@
-"""Segments of a load over time and the builders users write. Builders keep what they are given; `Schedule.problems` tells."""
+"""Segments of a load over time and the builders users write. Builders keep what they are given; `Schedule.problems`
+tells.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class Segment:
     def problems(self, where: str) -> list[str]:
         """What is wrong with it, one sentence each."""
         out = []
-        for label, value in (("start", self.start), ("end", self.end)) if self.start is not self.end else (("value", self.start),):
+        for label, value in (
+            (("start", self.start), ("end", self.end)) if self.start is not self.end else (("value", self.start),)
+        ):
             out += [f"{where}: {label} {problem}" for problem in _value_problems(value)]
         try:
             if self.duration_ns <= 0:
@@ -105,7 +109,9 @@ class Schedule:
             return [f"the schedule has {len(self.segments):,} segments: at most {MAX_SEGMENTS:,} are possible"]
         out: list[str] = []
         for at, segment in enumerate(self.segments):
-            label = f"segment {at + 1}" + (f" ({segment.name})" if segment.name and isinstance(segment.name, str) else "")
+            label = f"segment {at + 1}" + (
+                f" ({segment.name})" if segment.name and isinstance(segment.name, str) else ""
+            )
             out += segment.problems(label)
         if not out and all(to_fraction(s.start) == 0 and to_fraction(s.end) == 0 for s in self.segments):
             out.append("the schedule is 0 all the time: expected some load in at least one segment")
@@ -154,20 +160,36 @@ def ramp(start: Any, end: Any, duration: Any, *, name: str = "", warmup: bool = 
 
 
 def steps(
-    start: Any, increase: Any, steps: Any, *, duration: Any = None, each: Any = None, name: str = "", warmup: bool = False
+    start: Any,
+    increase: Any,
+    steps: Any,
+    *,
+    duration: Any = None,
+    each: Any = None,
+    name: str = "",
+    warmup: bool = False,
 ) -> Schedule:
     """`steps` levels, the first `start`, each `increase` higher; `duration` is the whole, `each` that of one step."""
     if (duration is None) == (each is None):
         found = "neither" if duration is None else f"both, duration={duration!r} and each={each!r}"
-        return Schedule([], f"steps(): expected exactly one of duration= (the whole) and each= (one step), found {found}")
+        return Schedule(
+            [], f"steps(): expected exactly one of duration= (the whole) and each= (one step), found {found}"
+        )
     if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= MAX_SEGMENTS:
         return Schedule([], f"steps(): steps={steps!r}: expected a whole number from 1 to {MAX_SEGMENTS:,}")
     for label, value in (("start", start), ("increase", increase)):
-        if isinstance(value, bool) or not isinstance(value, (int, float, Fraction)) or value != value or abs(value) == float("inf"):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float, Fraction))
+            or value != value
+            or abs(value) == float("inf")
+        ):
             return Schedule([], f"steps(): {label}={value!r} is no number")
     levels = [to_fraction(start) + at * to_fraction(increase) for at in range(steps)]
     if duration is not None:
-        return Schedule([Segment(level, level, duration, name, warmup, share=(at, steps)) for at, level in enumerate(levels)])
+        return Schedule(
+            [Segment(level, level, duration, name, warmup, share=(at, steps)) for at, level in enumerate(levels)]
+        )
     return Schedule([Segment(level, level, each, name, warmup) for level in levels])
 
 
@@ -180,7 +202,9 @@ def combine(*parts: Any) -> Schedule:
     """One after another; the same as `a + b`."""
     for part in parts:
         if not isinstance(part, Schedule):
-            return Schedule([], f"combine(): {part!r} is no schedule: expected plain(), ramp(), steps(), pause() or a sum of them")
+            return Schedule(
+                [], f"combine(): {part!r} is no schedule: expected plain(), ramp(), steps(), pause() or a sum of them"
+            )
         if part.complaint:
             return part
     return Schedule([segment for part in parts for segment in part.segments])
@@ -194,5 +218,7 @@ def combine_and_repeat(times: Any, *parts: Any) -> Schedule:
     if whole.complaint:
         return whole
     if len(whole.segments) * times > MAX_SEGMENTS:
-        return Schedule([], f"combine_and_repeat(): {len(whole.segments) * times:,} segments: at most {MAX_SEGMENTS:,} are possible")
+        return Schedule(
+            [], f"combine_and_repeat(): {len(whole.segments) * times:,} segments: at most {MAX_SEGMENTS:,} are possible"
+        )
     return Schedule(whole.segments * times)

@@ -1,4 +1,6 @@
-"""Raw samples as gzipped JSON lines. Bounded in lines and bytes; what finds no room is counted, an error stops it, never the load."""
+"""Raw samples as gzipped JSON lines. Bounded in lines and bytes; what finds no room is counted, an error stops it, never
+the load.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ class SampleFile:
         self._lines = 0
         self._file: Any = None
         try:
-            self._file = gzip.open(path, "wt", encoding="utf-8", compresslevel=1)
+            self._file = gzip.open(path, "wt", encoding="utf-8", compresslevel=1)  # noqa: SIM115 - open for the whole run
         except OSError as exc:
             self._fail(exc)
 

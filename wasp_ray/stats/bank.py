@@ -1,4 +1,6 @@
-"""Many histograms side by side, filled by whole batches: row r of a bank is one histogram. Pure; grows by rows, never by time."""
+"""Many histograms side by side, filled by whole batches: row r of a bank is one histogram. Pure; grows by rows, never by
+time.
+"""
 
 from __future__ import annotations
 

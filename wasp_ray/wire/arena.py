@@ -1,4 +1,5 @@
-"""The one shared memory of a node: control block, then a slab of rings for each generator. It owns the layout and the mapping.
+"""The one shared memory of a node: control block, then a slab of rings for each generator. It owns the layout and the
+mapping.
 
 Slab g holds R rings of equal size: R headers of 32 words, R in-flight tables of F entries, R times S slots, each
 region page-aligned, so that a reader sees all headers (and all tables) as one array.
@@ -177,7 +178,9 @@ class Arena:
         ]
 
     def close(self) -> None:
-        """Unmaps and closes. Memory of one process is left to its last user: a thread that was given up may hold its ring."""
+        """Unmaps and closes. Memory of one process is left to its last user: a thread that was given up may hold its
+        ring.
+        """
         if self.fd is None:
             return
         self.words.release()

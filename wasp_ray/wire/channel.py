@@ -1,4 +1,6 @@
-"""JSON messages, one a line, over a socket pair between two processes of a node. No pickle; descriptors may travel along."""
+"""JSON messages, one a line, over a socket pair between two processes of a node. No pickle; descriptors may travel
+along.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The 64-byte record of one request or call end: field order, kinds, outcomes. Pure; it must not touch memory it is not given.
+"""The 64-byte record of one request or call end: field order, kinds, outcomes. Pure; it must not touch memory it is
+not given.
 
 Every slot describes itself, so that a reader can sort a whole batch by kind with one mask:
 8 bytes of head (sequence number, kind, outcome, flags) and 56 bytes of body. Text that belongs to a slot

@@ -1,4 +1,5 @@
-"""The worker's end of its ring: single producer, records written in place and published at once. It must not log or raise.
+"""The worker's end of its ring: single producer, records written in place and published at once. It must not log or
+raise.
 
 Layout and word numbers: arena.py; record: record.py. A full ring makes the worker wait up to `ring_wait_ns`; what finds
 no room after that is counted in the header.
@@ -29,7 +30,8 @@ RING_WAIT_NS = 10_000_000_000
 _POLL_S = 0.00005
 
 Publish = Callable[[int, int, int, int, int, int, int, int, int, int, int, int], bool]
-"""(head bits, due, start, end, group, path, status, error, bytes in, bytes out, user, call) -> whether it found room."""
+"""(head bits, due, start, end, group, path, status, error, bytes in, bytes out, user, call) -> whether it found room.
+"""
 
 
 class RingWriter:
@@ -121,7 +123,9 @@ class RingWriter:
         needed = 1 + following
         if needed > self._slots:
             return False
-        if self._slots - (self.head - self._words[self._header + Header.TAIL]) < needed and not self._wait_for_room(needed):
+        if self._slots - (self.head - self._words[self._header + Header.TAIL]) < needed and not self._wait_for_room(
+            needed
+        ):
             return False
         head, mask = self.head, self._slots - 1
         self._put(head, kind)

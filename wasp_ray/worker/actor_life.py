@@ -22,7 +22,7 @@ async def set_up(host: Host, booker: Booker, notes: Notes, local_user: int, rest
         actor.context = WorkerContext(host, booker, notes, local_user, restarts)
         try:
             await asyncio.wait_for(_finish(actor.setup()), host.part.setup_timeout_ns / 1e9)
-        except asyncio.TimeoutError as exc:
+        except TimeoutError as exc:
             raise SetupFailed(f"setup took longer than setup_timeout, {host.part.setup_timeout_ns / 1e9:g} s") from exc
     except BaseException as exc:
         error = f"{type(exc).__name__}: {exc}"

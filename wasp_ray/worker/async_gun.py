@@ -1,4 +1,5 @@
-"""A rate worker on an event loop: worker k of n fires the ticks i with i % n == k at their due times, up to max_in_flight at once.
+"""A rate worker on an event loop: worker k of n fires the ticks i with i % n == k at their due times, up to
+max_in_flight at once.
 
 Ticks that find every slot taken wait as a number, not as a queue; they fire late, and their response time shows it.
 """

@@ -1,4 +1,7 @@
-"""Async users of one process, one task each (`users_per_process`). A manager starts and ends them as the control block wants."""
+"""Async users of one process, one task each (`users_per_process`).
+
+A manager starts and ends them as the control block wants.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +96,7 @@ class AsyncUsers:
             return
         try:
             await asyncio.wait_for(self._wake.wait(), timeout_s)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             pass
 
     # -- one user

@@ -1,4 +1,5 @@
-"""Turns what calls do into records: exactly one that ends the call, one for each request. It must not decide when calls run.
+"""Turns what calls do into records: exactly one that ends the call, one for each request. It must not decide when
+calls run.
 
 Rules (docs/meaning.md): raised = failed; a returned Response decides; None = ok; a request that failed makes its call
 failed. A hand-made Response, or a call without any request, is booked under its group as well.
@@ -33,7 +34,21 @@ class RowsUsedUp(StopUser):
 class CallState:
     """One call in flight."""
 
-    __slots__ = ("closed", "due", "entry", "failed", "number", "opened", "requests", "seen", "start", "task", "tick", "user", "waited")
+    __slots__ = (
+        "closed",
+        "due",
+        "entry",
+        "failed",
+        "number",
+        "opened",
+        "requests",
+        "seen",
+        "start",
+        "task",
+        "tick",
+        "user",
+        "waited",
+    )
 
     def __init__(self, user: int) -> None:
         self.user = user
@@ -189,7 +204,9 @@ class Booker:
         if self._part.fail_on_error:
             self._host.ask_stop(ASK_FAIL)
 
-    def _end_call(self, call: CallState, end: int, outcome: int, group: str, *, in_group: bool, error: str = "") -> None:
+    def _end_call(
+        self, call: CallState, end: int, outcome: int, group: str, *, in_group: bool, error: str = ""
+    ) -> None:
         flags = Flag.ENDS_CALL | Flag.IN_GROUP if in_group else Flag.ENDS_CALL
         self._publish(call.due, call.start, end, outcome, flags, group, call, None, error)
 
@@ -222,7 +239,16 @@ class Booker:
             call.requests += 1
             call.failed = call.failed or bool(error)
         outcome = Outcome.FAILED if error else Outcome.OK
-        result = Response(group, "", status if isinstance(status, (str, int)) else str(status), error, False, False, bytes_in, bytes_out)
+        result = Response(
+            group,
+            "",
+            status if isinstance(status, (str, int)) else str(status),
+            error,
+            False,
+            False,
+            bytes_in,
+            bytes_out,
+        )
         self._publish(due, start, end, outcome, Flag.IN_GROUP, group, call, result)
 
     def setup_done(self, start: int, error: str) -> None:
@@ -263,7 +289,9 @@ class Booker:
         user, number = (call.user, call.number) if call is not None else (self._host.first_user, 0)
         bits = head_bits(Kind.RECORD, outcome, flags)
         number &= 0xFFFFFFFF
-        if not writer.publish(bits, due, start, end, group_id, path, status, failure, bytes_in, bytes_out, user, number):
+        if not writer.publish(
+            bits, due, start, end, group_id, path, status, failure, bytes_in, bytes_out, user, number
+        ):
             self._words[self._lost_word if flags & Flag.ENDS_CALL else self._lost_requests_word] += 1
 
     def sampled(self, outcome: int) -> bool:
@@ -292,4 +320,6 @@ def _json_data(data: object) -> bytes:
         raw = json.dumps(data, default=str, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError):
         raw = b'"(not JSON)"'
-    return raw if len(raw) <= MAX_DATA_BYTES else json.dumps(f"({len(raw)} bytes, the limit is {MAX_DATA_BYTES})").encode()
+    return (
+        raw if len(raw) <= MAX_DATA_BYTES else json.dumps(f"({len(raw)} bytes, the limit is {MAX_DATA_BYTES})").encode()
+    )

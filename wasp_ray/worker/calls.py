@@ -64,7 +64,9 @@ class AsyncCalls:
         return asked
 
     def watch(self) -> None:
-        """Looks for calls past their deadline every 20 ms, as long as the loop runs; its beat shows the loop is not blocked."""
+        """Looks for calls past their deadline every 20 ms, as long as the loop runs; its beat shows the loop is not
+        blocked.
+        """
         now = now_ns()
         self._host.arena.words[self._beat] = now
         if self._timeout_ns is not None:

@@ -1,4 +1,6 @@
-"""The first moments of a forked worker: default signals, no foreign descriptors, own random streams, lower priority, capped output."""
+"""The first moments of a forked worker: default signals, no foreign descriptors, own random streams, lower priority,
+capped output.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,7 @@ def _reseed(seed: str) -> None:
         numpy_random.seed(random.getrandbits(32))
 
 
-class LineWriter(io.TextIOBase, TextIO):  # type: ignore[misc]
+class LineWriter(io.TextIOBase, TextIO):
     """Text output as whole lines with a prefix, each one atomic write of at most 4 KiB."""
 
     encoding = "utf-8"

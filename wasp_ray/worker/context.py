@@ -8,10 +8,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 from wasp_ray.errors import WaspError
+from wasp_ray.wire.control import NEVER, Word
 from wasp_ray.worker.booking import ASK_STOP, Booker, RowsUsedUp, TimedGroup
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
-from wasp_ray.wire.control import NEVER, Word
 
 
 class WorkerContext:
@@ -88,7 +88,14 @@ class WorkerContext:
         return self._booker.group(name)
 
     def record(
-        self, group: str, service_s: float, *, status: str | int = "", error: str = "", bytes_in: int = 0, bytes_out: int = 0
+        self,
+        group: str,
+        service_s: float,
+        *,
+        status: str | int = "",
+        error: str = "",
+        bytes_in: int = 0,
+        bytes_out: int = 0,
     ) -> None:
         """Books a request that user code timed."""
         self._booker.record(str(group), service_s, status, error, bytes_in, bytes_out)

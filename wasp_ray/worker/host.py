@@ -1,4 +1,7 @@
-"""All that a worker is given, by its parent's fork or thread. It owns no behaviour but the life-cycle words of its ring."""
+"""All that a worker is given, by its parent's fork or thread.
+
+It owns no behaviour but the life-cycle words of its ring.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The structured logger of user code: JSON, or console on a terminal; level by WASP_LOG_LEVEL. Never used by the engine's hot path."""
+"""The structured logger of user code: JSON, or console on a terminal; level by WASP_LOG_LEVEL.
+
+Never used by the engine's hot path.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""One worker from its first line to its final state: picks the loop, tells setup failures. The same in a process and in a thread."""
+"""One worker from its first line to its final state: picks the loop, tells setup failures.
+
+The same in a process and in a thread.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,9 @@ def _run_async(host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> 
     from wasp_ray.worker.async_gun import AsyncGun
     from wasp_ray.worker.async_user import AsyncUsers
 
-    worker = AsyncGun(host, writer, booker, notes) if host.part.kind == "rate" else AsyncUsers(host, writer, booker, notes)
+    worker = (
+        AsyncGun(host, writer, booker, notes) if host.part.kind == "rate" else AsyncUsers(host, writer, booker, notes)
+    )
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(worker.run())
 

@@ -1,4 +1,6 @@
-"""Short texts from workers to the generator process: tracebacks, reasons. Best effort, never blocking: truth is in shared memory."""
+"""Short texts from workers to the generator process: tracebacks, reasons. Best effort, never blocking: truth is in
+shared memory.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Wakes an event loop at an absolute monotonic instant through a timerfd: 0.1 ms, where the loop's own timers round to 1 ms."""
+"""Wakes an event loop at an absolute monotonic instant through a timerfd: 0.1 ms, where the loop's own timers round to 1
+ms.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,12 @@ _NONBLOCK, _CLOEXEC = 0o4000, 0o2000000
 
 
 class _Itimerspec(ctypes.Structure):
-    _fields_ = (("interval_s", ctypes.c_long), ("interval_ns", ctypes.c_long), ("value_s", ctypes.c_long), ("value_ns", ctypes.c_long))
+    _fields_ = (
+        ("interval_s", ctypes.c_long),
+        ("interval_ns", ctypes.c_long),
+        ("value_s", ctypes.c_long),
+        ("value_ns", ctypes.c_long),
+    )
 
 
 class TimerFd:
