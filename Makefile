@@ -1,0 +1,64 @@
+# `make` needs Python 3.11 or later with pip and venv; everything else comes from the locked requirements.
+VENV ?= .venv
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+BIN = $(VENV)/bin
+PYTEST_ARGS ?=
+WHEEL ?=
+STAMP = $(VENV)/.ready$(if $(WHEEL),-wheel)
+
+.PHONY: help env test demo lint format types contracts wheel bench lock clean
+.DEFAULT_GOAL := help
+
+help:  ## This list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+env: $(STAMP)  ## Make the environment; $(VENV)/bin/wasp is there then
+
+$(VENV)/.locked: requirements/dev.txt
+	@test -n "$(PYTHON)" || { echo "make: expected Python 3.11 or later with venv and pip, found none; on Debian: apt install python3-venv python3-pip"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.ready: $(VENV)/.locked pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.ready-wheel: $(VENV)/.locked $(WHEEL)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(WHEEL)
+	@touch $@
+
+test: $(STAMP)  ## Run all tests that one machine can run
+	$(BIN)/pytest --durations=10 $(PYTEST_ARGS)
+
+demo: $(STAMP)  ## A target, a rate Generator and CPU-heavy users: 25 s of load
+	@$(BIN)/python examples/run_demo.py
+
+lint: $(STAMP)  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(STAMP)  ## Let ruff format and fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP)  ## mypy, strict
+	$(BIN)/mypy
+
+contracts: $(STAMP)  ## import-linter
+	$(BIN)/lint-imports --config importlinter.ini
+
+wheel: $(VENV)/.locked  ## Build the wheel into dist/
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --wheel --outdir dist . >/dev/null
+	@ls dist
+
+bench: $(STAMP)  ## Measure; prints ratios and writes bench-results/
+	$(BIN)/python -m benchmarks
+
+lock: $(STAMP)  ## Renew requirements/dev.txt (needs uv)
+	$(BIN)/python requirements/runtime_from_pyproject.py
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q requirements/runtime.in requirements/dev.in -o requirements/dev.txt
+
+clean:  ## Remove what make made
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis bench-results

@@ -1,0 +1,19 @@
+"""Writes runtime.in from pyproject.toml, so that there is one list of what wasp_ray needs."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    """Dependencies and the extra `fast`, one a line."""
+    project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["fast"]]
+    (HERE / "runtime.in").write_text("# Made from pyproject.toml by `make lock`.\n" + "\n".join(wanted) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Skips count as failures in CI; every test must leave no process and no descriptor behind."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+REQUIRE_ALL = os.environ.get("WASP_REQUIRE_ALL") == "1"
+LEAK_WAIT_S = 5.0
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Names the skips that CI does not allow."""
+    if REQUIRE_ALL and terminalreporter.stats.get("skipped"):
+        terminalreporter.write_line("WASP_REQUIRE_ALL=1: a skip is a failure", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """A skip in CI fails the session."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if REQUIRE_ALL and exitstatus == 0 and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = 1
+
+
+def descendants() -> set[int]:
+    """Pids of this process' children and theirs."""
+    parents: dict[int, int] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat") as file:
+                    parents[int(name)] = int(file.read().rsplit(")", 1)[1].split()[1])
+            except (OSError, IndexError):
+                continue
+    found, new = set(), {os.getpid()}
+    while new:
+        new = {pid for pid, parent in parents.items() if parent in new} - found
+        found |= new
+    return found
+
+
+def descriptors() -> set[str]:
+    """Open descriptors of this process that are pipes, sockets or anonymous files."""
+    out = set()
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:
+            continue
+        if target.startswith(("pipe:", "socket:", "/memfd:", "anon_inode:")):
+            out.add(f"{fd}:{target}")
+    return out
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Processes end with their run; so do pipes, sockets and shared memory (but for threads the inline runtime gave up)."""
+    if "integration" not in str(request.path) and "contract" not in str(request.path):
+        yield
+        return
+    children, before = descendants(), descriptors()
+    yield
+    give_up = time.monotonic() + LEAK_WAIT_S
+    while descendants() - children and time.monotonic() < give_up:
+        time.sleep(0.02)
+    assert not descendants() - children, "the test left processes behind"
+    if "inline" not in request.node.name:
+        assert not descriptors() - before, "the test left descriptors open"
