@@ -12,7 +12,11 @@ HERE = Path(__file__).parent
 def main() -> int:
     """The exit code of `wasp run`; Ctrl-C reaches it too, and is its to answer."""
     target = subprocess.Popen(
-        [sys.executable, HERE / "target.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, HERE / "target.py"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     try:
         url = target.stdout.readline().strip()

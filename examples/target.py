@@ -12,7 +12,7 @@ from aiohttp import web
 P50_S, SPREAD = 0.008, 0.5  # log-normal: half of the answers within 8 ms, one in a hundred over 25 ms
 ERROR_SHARE = 0.005
 SLOW_S = 0.4
-random_stream = random.Random(7)  # noqa: S311
+random_stream = random.Random(7)
 
 
 async def search(request: web.Request) -> web.Response:

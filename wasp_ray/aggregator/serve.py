@@ -49,7 +49,8 @@ class Aggregator:
         self.max_gap_ns = 0
         self._watching = False
         self._next_snapshot = 0
-        self._finished = False
+        self._finished = self._busy = False
+        self._pending: list[Message] = []
 
     def run(self) -> None:
         """Until `finish` was answered or the generator is gone."""
@@ -59,15 +60,26 @@ class Aggregator:
             self.poll()
             fill = max((reader.fill() for reader in self.readers), default=0.0)
             wait_s = BUSY_POLL_S if fill > BUSY_FILL else IDLE_POLL_S if not self._busy else 0.002
-            if poller.poll(wait_s * 1000):
-                for message in self._channel.receive():
-                    self._answer(message)
+            if poller.poll(wait_s * 1000) or self._pending:
+                self._listen()
                 if self._channel.closed:
                     break
         if self._samples is not None:
             self._samples.close()
 
-    _busy = False
+    def _listen(self) -> None:
+        self._pending += self._channel.receive()
+        while self._pending:
+            self._answer(self._pending.pop(0))
+
+    def _look_for_begin(self) -> None:
+        """t = 0 was told before the first call could begin; what else was told waits until its records are booked."""
+        self._pending += self._channel.receive()
+        for message in self._pending:
+            if message["op"] == "begin":
+                self._pending.remove(message)
+                self._answer(message)
+                return
 
     def poll(self) -> None:
         """Drains every slab once; windows and snapshots when they are due."""
@@ -80,6 +92,8 @@ class Aggregator:
             batch = reader.drain()
             if batch is not None:
                 self._busy = True
+                if not self._start_ns:
+                    self._look_for_begin()
                 self._add(gen, batch)
         if self._start_ns and now >= self._next_snapshot:
             self._report(now)

@@ -115,7 +115,7 @@ def _actor_problems(g: Generator) -> list[str]:
         return [f"{option}={actor.__name__}: expected a subclass of {base.__name__}"]
     if "<locals>" in actor.__qualname__:
         return [
-            f"{option}={actor.__qualname__}: a class made inside a function cannot be found by a fresh process: define it at the top level"
+            f"{option}={actor.__qualname__}: made inside a function, so no fresh process can find it: define it at the top level"
         ]
     methods = g.call_methods()
     if methods == [base.call]:

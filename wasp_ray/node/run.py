@@ -240,8 +240,9 @@ class Node:
         workers = sum(len(g.fleet.live) for g in self.generators)
         self.start_ns = now + START_MARGIN_NS + workers * 20_000
         self.started_wall_s = wall_s() + (self.start_ns - now) / 1e9
-        self.control.start(self.start_ns)
-        self._tell_aggregator({"op": "begin", "start_ns": self.start_ns, "ends_ns": self._segment_ends()})
+        ends = [[self.start_ns + s["to_ns"] for s in part["segments"]] for part in self.plan["generators"]]
+        self._tell_aggregator({"op": "begin", "start_ns": self.start_ns, "ends_ns": ends})
+        self.control.start(self.start_ns)  # only now: the first record must find t = 0 told
         for generator in self.generators:
             generator.begin(now)
         while not all(g.over for g in self.generators):
@@ -414,7 +415,7 @@ class Node:
         for name, slow in self.snapshot["most_slow_windows"].items():
             if slow >= SLOW_WINDOWS:
                 self._note_invalid(
-                    f"Generator {name!r}: calls started over 50 ms late (p99) for {SLOW_WINDOWS} s, through this machine's own fault"
+                    f"Generator {name!r}: this machine started calls over 50 ms late (p99) for {SLOW_WINDOWS} s in a row"
                 )
         if self.snapshot["max_gap_s"] > MAX_POLL_GAP_S:
             self._note_invalid("the aggregator did not run for more than 1 s: this machine was too busy to measure")

@@ -97,7 +97,7 @@ def shortages(need: Estimate) -> list[str]:
     if free is not None and need.memory_bytes > free:
         out.append(
             f"about {need.memory_bytes / 2**30:.1f} GiB of memory are needed for {need.processes:,} processes, {free / 2**30:.1f} GiB"
-            " are free here: use fewer users, or users_per_process="
+            " are free here: use fewer users"
         )
     limit = _process_limit()
     if limit is not None and need.processes > limit:
