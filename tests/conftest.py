@@ -32,7 +32,9 @@ def descendants() -> set[int]:
         if name.isdigit():
             try:
                 with open(f"/proc/{name}/stat") as file:
-                    parents[int(name)] = int(file.read().rsplit(")", 1)[1].split()[1])
+                    state, parent = file.read().rsplit(")", 1)[1].split()[:2]
+                if state not in "ZX":
+                    parents[int(name)] = int(parent)
             except (OSError, IndexError):
                 continue
     found, new = set(), {os.getpid()}

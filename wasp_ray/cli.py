@@ -74,7 +74,7 @@ def shared_options(command: Any) -> Any:
     for option in reversed((
         click.argument("file", metavar="FILE[:NAME]", type=click.Path()),
         click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="An argument of the profile function."),
-        click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="A variable for the load; alone: as it is here."),
+        click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="A variable for the load."),
         click.option("--only", metavar="GENERATOR", help="Run this Generator alone."),
         click.option("--threshold", "thresholds", multiple=True, metavar="EXPRESSION", help='One more: "p99 of search < 300ms".'),
         click.option("--seed", type=int, help="Seed of all random streams; drawn when not given."),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from support import loads
+from support.books import check_books
 
 from wasp_ray import Generator, Profile, RunResult, between, pause, plain, rows
 
@@ -23,15 +24,6 @@ def run(runtime: str, *generators: Generator, **options: Any) -> RunResult:
     result = Profile(*generators, **options).run(runtime=runtime, seed=7)
     check_books(result)
     return result
-
-
-def check_books(result: RunResult) -> None:
-    """scheduled = started + dropped, started = the sum of its ends, in each Generator."""
-    for generator in result.generators.values():
-        ledger = generator.ledger
-        assert ledger.scheduled == ledger.started + ledger.dropped, ledger
-        ends = ledger.ok + ledger.failed + ledger.timeout + ledger.killed + ledger.interrupted + ledger.lost
-        assert ledger.started == ends, ledger
 
 
 def test_an_async_gun_fires_every_call_of_its_schedule(runtime: str) -> None:

@@ -96,7 +96,7 @@ def shortages(need: Estimate) -> list[str]:
     free = _available_memory()
     if free is not None and need.memory_bytes > free:
         out.append(
-            f"about {need.memory_bytes / 2**30:.1f} GiB of memory are needed for {need.processes:,} processes, {free / 2**30:.1f} GiB"
+            f"about {need.memory_bytes / 2**30:.1f} GiB are needed for {need.processes:,} processes, {free / 2**30:.1f} GiB"
             " are free here: use fewer users"
         )
     limit = _process_limit()

@@ -1,0 +1,266 @@
+"""Real processes that die, hang and misbehave: the books stay exact, nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import loads
+from support.books import check_books, is_alive, workers_of
+
+from wasp_ray import Generator, Profile, RunResult, plain, ramp
+
+CHAOS_S = 30 if os.environ.get("CI") else 8
+
+
+def run(*generators: Generator, **options: Any) -> RunResult:
+    """A run whose books must close."""
+    result = Profile(*generators).run(**options)
+    check_books(result)
+    return result
+
+
+def started(*generators: Generator) -> Any:
+    """A run in the background and the pid of its zygote."""
+    return Profile(*generators).start()
+
+
+def wait_for_workers(going: Any, number: int, deadline_s: float = 15.0) -> list[int]:
+    """Pids of the workers, once there are so many."""
+    give_up = time.monotonic() + deadline_s
+    while time.monotonic() < give_up:
+        pids = workers_of(going)
+        if len(pids) >= number and going._execution.node.start_ns_known:
+            return pids
+        time.sleep(0.02)
+    raise AssertionError(f"there were not {number} workers within {deadline_s} s")
+
+
+def test_workers_killed_at_random_leave_the_ledger_exact() -> None:
+    """SIGKILL of any user or rate worker, for a while: every call is in one column."""
+    going = started(
+        Generator("users", user=loads.Looper, schedule=plain(6, f"{CHAOS_S}s"), params={"s": 0.002}),
+        Generator("packs", user=loads.AsyncLooper, schedule=plain(8, f"{CHAOS_S}s"), users_per_process=4),
+        Generator("gun", gun=loads.Sleepy, schedule=plain(500, f"{CHAOS_S}s")),
+        Generator("blocking", gun=loads.Blocking, schedule=plain(100, f"{CHAOS_S}s")),
+    )
+    wait_for_workers(going, 8)
+    rng, killed = random.Random(5), 0
+    give_up = time.monotonic() + CHAOS_S - 2
+    while time.monotonic() < give_up:
+        pids = workers_of(going)
+        if pids:
+            try:
+                os.kill(rng.choice(pids), signal.SIGKILL)
+                killed += 1
+            except ProcessLookupError:
+                pass
+        time.sleep(rng.uniform(0.05, 0.3))
+    result = going.wait(120)
+    check_books(result)
+    ledger = result.ledger
+    assert killed > 10
+    assert 0 < ledger.killed < 200 * killed
+    assert result.generators["gun"].ledger.scheduled == 500 * CHAOS_S
+    assert ledger.lost == 0
+    assert sum(g["users"]["replaced"] for g in result.summary["generators"].values()) >= killed * 0.7
+
+
+@pytest.mark.parametrize("how", ["exit", "segfault", "sigkill"])
+def test_a_crash_loop_ends_its_generator_as_invalid(how: str) -> None:
+    """Five deaths in a row without a completed call; the last signal is told."""
+    result = run(Generator("u", user=loads.Crashing, schedule=plain(1, "30s"), params={"how": how}))
+    assert result.verdict == "invalid" and result.exit_code == 3
+    told = {"exit": "exit code 3", "segfault": "SIGSEGV", "sigkill": "SIGKILL"}[how]
+    assert any(told in reason for reason in result.reasons), result.reasons
+    assert result.ledger.killed == 5
+    assert result.summary["duration_s"] < 20
+
+
+def test_a_call_hung_in_c_code_is_killed_at_its_timeout() -> None:
+    """Every call is a timeout; the user keeps its id."""
+    result = run(Generator("u", user=loads.HungSync, schedule=plain(1, "1200ms"), call_timeout="300ms", graceful_stop="500ms"))
+    ledger = result.ledger
+    assert ledger.timeout >= 2 and ledger.ok == ledger.killed == 0
+    assert result.verdict == "failed"
+
+
+@pytest.mark.parametrize("gun", [loads.SwallowsCancel, loads.BlocksLoop])
+def test_async_calls_that_cannot_be_cancelled_are_killed(gun: type) -> None:
+    """Swallowed cancellation and a blocked loop end with the process, and are timeouts or killed with it."""
+    generator = Generator("g", gun=gun, schedule=plain(4, "1s"), call_timeout="200ms", graceful_stop="1s", min_delivered=0)
+    result = run(generator)
+    assert result.ledger.timeout >= 1
+    assert result.ledger.scheduled == 4
+    assert result.summary["duration_s"] < 10
+
+
+def test_a_setup_that_hangs_is_a_setup_failure() -> None:
+    """Killed at setup_timeout, retried, then an error."""
+    result = run(Generator("u", user=loads.HungSetup, schedule=plain(1, "30s"), setup_timeout="300ms"))
+    assert result.verdict == "error"
+    assert any("setup_timeout" in reason for reason in result.reasons), result.reasons
+
+
+def test_a_teardown_that_hangs_is_ended() -> None:
+    """At teardown_timeout; the calls before it count."""
+    result = run(Generator("u", user=loads.SlowTeardown, schedule=plain(1, "300ms"), teardown_timeout="300ms"))
+    assert result.verdict == "passed", result.reasons
+    assert result.ledger.ok > 5
+
+
+def test_a_dead_aggregator_ends_the_load_as_an_error_with_its_gap_counted() -> None:
+    """What it had not told is lost, and the books still close."""
+    going = started(Generator("u", user=loads.Looper, schedule=plain(2, "30s")))
+    wait_for_workers(going, 2)
+    time.sleep(1.5)
+    os.kill(going._execution.node._aggregator.pid, signal.SIGKILL)
+    result = going.wait(30)
+    check_books(result)
+    assert result.verdict == "error"
+    assert any("aggregator" in reason for reason in result.reasons)
+    assert result.ledger.started > 50
+
+
+def test_a_dead_zygote_takes_its_workers_along_and_is_an_error() -> None:
+    """Calls in flight are killed ones."""
+    going = started(Generator("u", user=loads.Looper, schedule=plain(2, "30s")))
+    pids = wait_for_workers(going, 2)
+    time.sleep(0.5)
+    os.kill(going._execution.node._zygote.pid, signal.SIGKILL)
+    result = going.wait(30)
+    check_books(result)
+    assert result.verdict == "error"
+    assert any("zygote" in reason for reason in result.reasons)
+    assert not [pid for pid in pids if is_alive(pid)]
+
+
+def test_a_stopped_aggregator_loses_nothing() -> None:
+    """3 s of SIGSTOP: invalid, since nobody watched, but every call is there."""
+    going = started(Generator("g", gun=loads.Quick, schedule=plain(2000, "6s")))
+    wait_for_workers(going, 1)
+    time.sleep(1.0)
+    pid = going._execution.node._aggregator.pid
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(3.0)
+    os.kill(pid, signal.SIGCONT)
+    result = going.wait(60)
+    check_books(result)
+    assert result.ledger.ok == 12_000
+    assert result.verdict == "invalid" and any("aggregator" in reason for reason in result.reasons), result.reasons
+
+
+def test_a_user_is_never_in_two_calls_after_a_timeout() -> None:
+    """A replaced user starts anew; at no time are there more calls in flight than users."""
+    going = started(
+        Generator("u", user=loads.HungNow, schedule=plain(3, "3s"), call_timeout="250ms", graceful_stop="500ms")
+    )
+    wait_for_workers(going, 3)
+    most = 0
+    while going._thread.is_alive() and not going._execution.node.generators[0].ended:
+        most = max(most, going._execution.node.generators[0].in_flight())
+        time.sleep(0.01)
+    check_books(going.wait(30))
+    assert 1 <= most <= 3
+
+
+def test_users_come_and_go_with_the_schedule() -> None:
+    """Up to eight and down again: each removed user is torn down, none is killed."""
+    result = run(Generator("u", user=loads.Looper, schedule=ramp(0, 8, "1s") + ramp(8, 1, "1s") + plain(1, "500ms")))
+    assert result.summary["generators"]["u"]["users"]["active_max"] == 8
+    assert result.ledger.killed == result.ledger.interrupted == 0
+    assert result.verdict == "passed"
+
+
+def test_runs_work_in_a_thread_and_with_an_event_loop_running() -> None:
+    """Signal handlers are set in the main thread only, and restored."""
+    import asyncio
+
+    before = signal.getsignal(signal.SIGINT)
+    out: list[RunResult] = []
+    generator = Generator("g", gun=loads.Quick, schedule=plain(50, "300ms"))
+    thread = threading.Thread(target=lambda: out.append(run(generator)))
+    thread.start()
+    thread.join(30)
+
+    async def inside() -> None:
+        out.append(run(generator))
+        out.append(run(generator, runtime="inline"))
+
+    asyncio.run(inside())
+    assert [result.verdict for result in out] == ["passed"] * 3
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_workers_process_imports_nothing_heavy() -> None:
+    """A live child says so."""
+    generator = Generator("u", user=loads.Modules, schedule=plain(1, "200ms"))
+    from wasp_ray import RawSamples
+
+    result = Profile(generator, sinks=[RawSamples()]).run(out=Path(os.environ["WASP_TEST_OUT"]))
+    assert result.path is not None
+    import gzip
+    import json
+
+    lines = [json.loads(line) for line in gzip.open(result.path / "samples.jsonl.gz", "rt")]
+    paths = {line["path"] for line in lines if line["ends_call"]}
+    assert paths == {"none"}
+
+
+@pytest.fixture(autouse=True)
+def _out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder for bundles."""
+    monkeypatch.setenv("WASP_TEST_OUT", str(tmp_path / "bundle"))
+
+
+def test_threads_inside_a_blocking_user_book_their_groups_in_its_call() -> None:
+    """Three groups a call."""
+    result = run(Generator("u", user=loads.Threaded, schedule=plain(1, "500ms")))
+    assert result.generators["u"].groups["thread"].count == 3 * result.ledger.ok
+
+
+def test_memory_stays_bounded_with_long_errors_and_a_new_path_every_call() -> None:
+    """Errors of 1 MB with any character are cut; 8,000 distinct paths are more than a ring keeps apart."""
+    result = run(Generator("g", gun=loads.LongStrings, schedule=plain(4000, "2s"), min_delivered=0))
+    assert result.ledger.failed == 8000 or result.ledger.started < 8000
+    assert result.ledger.lost == 0
+    (error,) = result.summary["generators"]["g"]["errors"]
+    assert len(error["error"].encode()) <= 512 and error["error"].endswith("…")
+
+
+def test_a_saturated_target_is_failed_with_the_reason_and_littles_law() -> None:
+    """Every slot waits for the target: late calls are dropped by cause, and it is not our fault."""
+    generator = Generator(
+        "g", gun=loads.Sleepy, schedule=plain(100, "1s"), params={"s": 1.0}, max_in_flight=10, graceful_stop="3s"
+    )
+    result = run(generator)
+    assert result.verdict == "failed" and result.exit_code == 1
+    dropped = result.summary["generators"]["g"]["dropped_by"]
+    assert set(dropped) == {"in_flight_limit"}
+    assert any("Little" in reason for reason in result.reasons), result.reasons
+
+
+def test_late_calls_are_dropped_when_asked() -> None:
+    """on_late="drop": a tick without a free slot within 10 ms is dropped and counted."""
+    generator = Generator(
+        "g", gun=loads.Blocking, schedule=plain(50, "1s"), params={"s": 0.2}, max_workers=2, on_late="drop", min_delivered=0
+    )
+    result = run(generator)
+    assert 4 <= result.ledger.started <= 14
+    assert result.ledger.dropped == 50 - result.ledger.started
+    assert set(result.summary["generators"]["g"]["dropped_by"]) == {"worker_limit"}
+
+
+def test_late_calls_fire_and_their_response_time_tells_it() -> None:
+    """Coordinated omission: a target that stands still for 500 ms shows in response, not in service."""
+    generator = Generator("g", gun=loads.Blocking, schedule=plain(20, "1s"), params={"s": 0.1}, max_workers=1, graceful_stop="5s", min_delivered=0)
+    result = run(generator)
+    response, service = result.generators["g"].response, result.generators["g"].service
+    assert service.p50 == pytest.approx(0.1, rel=0.2)
+    assert response.max > 0.5
