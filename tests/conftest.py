@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
 
 import pytest
+
+with contextlib.suppress(ImportError):
+    import uvloop
+
+    uvloop.new_event_loop().close()  # its first loop opens a pipe that stays for the life of the process
 
 REQUIRE_ALL = os.environ.get("WASP_REQUIRE_ALL") == "1"
 LEAK_WAIT_S = 5.0
@@ -69,5 +75,6 @@ def _no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     while descendants() - children and time.monotonic() < give_up:
         time.sleep(0.02)
     assert not descendants() - children, "the test left processes behind"
-    if "inline" not in request.node.name:
+    given_up = "inline" in request.node.name and any(w in request.node.name for w in ("hang", "interrupted"))
+    if not given_up:  # such threads keep their pipe as long as they live
         assert not descriptors() - before, "the test left descriptors open"

@@ -85,7 +85,9 @@ def test_a_crash_loop_ends_its_generator_as_invalid(how: str) -> None:
 
 def test_a_call_hung_in_c_code_is_killed_at_its_timeout() -> None:
     """Every call is a timeout; the user keeps its id."""
-    result = run(Generator("u", user=loads.HungSync, schedule=plain(1, "1200ms"), call_timeout="300ms", graceful_stop="500ms"))
+    result = run(
+        Generator("u", user=loads.HungSync, schedule=plain(1, "1200ms"), call_timeout="300ms", graceful_stop="500ms")
+    )
     ledger = result.ledger
     assert ledger.timeout >= 2 and ledger.ok == ledger.killed == 0
     assert result.verdict == "failed"
@@ -94,7 +96,9 @@ def test_a_call_hung_in_c_code_is_killed_at_its_timeout() -> None:
 @pytest.mark.parametrize("gun", [loads.SwallowsCancel, loads.BlocksLoop])
 def test_async_calls_that_cannot_be_cancelled_are_killed(gun: type) -> None:
     """Swallowed cancellation and a blocked loop end with the process, and are timeouts or killed with it."""
-    generator = Generator("g", gun=gun, schedule=plain(4, "1s"), call_timeout="200ms", graceful_stop="1s", min_delivered=0)
+    generator = Generator(
+        "g", gun=gun, schedule=plain(4, "1s"), call_timeout="200ms", graceful_stop="1s", min_delivered=0
+    )
     result = run(generator)
     assert result.ledger.timeout >= 1
     assert result.ledger.scheduled == 4
@@ -208,7 +212,8 @@ def test_a_workers_process_imports_nothing_heavy() -> None:
     import gzip
     import json
 
-    lines = [json.loads(line) for line in gzip.open(result.path / "samples.jsonl.gz", "rt")]
+    with gzip.open(result.path / "samples.jsonl.gz", "rt") as file:
+        lines = [json.loads(line) for line in file]
     paths = {line["path"] for line in lines if line["ends_call"]}
     assert paths == {"none"}
 
@@ -249,7 +254,13 @@ def test_a_saturated_target_is_failed_with_the_reason_and_littles_law() -> None:
 def test_late_calls_are_dropped_when_asked() -> None:
     """on_late="drop": a tick without a free slot within 10 ms is dropped and counted."""
     generator = Generator(
-        "g", gun=loads.Blocking, schedule=plain(50, "1s"), params={"s": 0.2}, max_workers=2, on_late="drop", min_delivered=0
+        "g",
+        gun=loads.Blocking,
+        schedule=plain(50, "1s"),
+        params={"s": 0.2},
+        max_workers=2,
+        on_late="drop",
+        min_delivered=0,
     )
     result = run(generator)
     assert 4 <= result.ledger.started <= 14
@@ -259,7 +270,15 @@ def test_late_calls_are_dropped_when_asked() -> None:
 
 def test_late_calls_fire_and_their_response_time_tells_it() -> None:
     """Coordinated omission: a target that stands still for 500 ms shows in response, not in service."""
-    generator = Generator("g", gun=loads.Blocking, schedule=plain(20, "1s"), params={"s": 0.1}, max_workers=1, graceful_stop="5s", min_delivered=0)
+    generator = Generator(
+        "g",
+        gun=loads.Blocking,
+        schedule=plain(20, "1s"),
+        params={"s": 0.1},
+        max_workers=1,
+        graceful_stop="5s",
+        min_delivered=0,
+    )
     result = run(generator)
     response, service = result.generators["g"].response, result.generators["g"].service
     assert service.p50 == pytest.approx(0.1, rel=0.2)

@@ -189,6 +189,7 @@ def serve(channel: Channel, arena: Arena | None = None) -> None:
     while not first and not channel.closed:
         first = channel.wait(1.0)
     if not first:
+        channel.close()
         return
     message = first[0]
     if arena is None:
@@ -197,6 +198,7 @@ def serve(channel: Channel, arena: Arena | None = None) -> None:
     for later in first[1:]:
         aggregator._answer(later)
     aggregator.run()
+    channel.close()
 
 
 def main() -> None:

@@ -228,5 +228,7 @@ def trim_traceback(exc: BaseException, user_dir: str) -> str:
     if user_dir and any(f.filename.startswith(user_dir) for f in mine):
         while not mine[0].filename.startswith(user_dir):
             mine.pop(0)
-    lines = traceback.format_list(mine or frames)
+    if not mine and not isinstance(exc, SyntaxError):  # a fault of the engine itself; a SyntaxError shows its own place
+        mine = list(frames)
+    lines = traceback.format_list(mine)
     return "".join([*lines[:30], *traceback.format_exception_only(type(exc), exc)]).rstrip()

@@ -241,6 +241,11 @@ class GeneratorRun:
         """Ended, and every worker is gone with its last records taken."""
         return self.ended and self.fleet.empty
 
+    @property
+    def ended_early(self) -> bool:
+        """Stopped, or all its users left by themselves: what it delivered is no measure of anything."""
+        return self.stop_ns is not None or (self.kind == "users" and bool(self.fleet.gone))
+
     # -- pause
 
     def paused(self) -> None:

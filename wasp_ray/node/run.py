@@ -492,7 +492,7 @@ class Node:
         self.warnings += self.snapshot.get("warnings", []) + self.snapshot.get("problems", [])
         return NodeResult(
             self.plan, totals, duration_s, self.started_wall_s, self._stop.signal, self._stop.asked,
-            [g.name for g in self.generators if g.stop_ns is not None or g.fleet.gone],
+            [g.name for g in self.generators if g.ended_early],
             self.errors, self.invalid, self.failed, self.warnings,
         )  # fmt: skip
 

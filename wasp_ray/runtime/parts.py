@@ -33,6 +33,12 @@ class PartsFactory:
             for index, (g, plan) in enumerate(zip(self._profile.generators, plans, strict=True))
         ]
 
+    def close(self) -> None:
+        """Closes the file of the counters."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
     def _part(self, index: int, g: Generator, plan: dict[str, Any]) -> GeneratorPart:
         feeds = {name: self._feed(name, feeder, g, plan["seed"]) for name, feeder in g.feeders.items()}
         ticket = self._counter().next if g.kind == "users" and g.max_calls is not None else None

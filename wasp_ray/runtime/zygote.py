@@ -40,6 +40,7 @@ class Zygote:
         self._channel, self._inline, self._profile = channel, inline, profile
         self._arena: Arena | None = None
         self._nursery: Nursery | None = None
+        self._factory: PartsFactory | None = None
         self._parts: list[GeneratorPart] = []
         self._run: Message = {}
         self._setup_data: Any = None
@@ -70,6 +71,9 @@ class Zygote:
         finally:
             if self._nursery is not None:
                 self._nursery.end_all()
+            if self._factory is not None:
+                self._factory.close()
+            self._channel.close()
 
     def _answer(self, message: Message) -> None:
         match message["op"]:
@@ -126,8 +130,8 @@ class Zygote:
         else:
             self._fds = message["fds"]
         try:
-            factory = PartsFactory(self._profile, message, inline=self._inline)
-            self._parts = factory.parts()
+            self._factory = PartsFactory(self._profile, message, inline=self._inline)
+            self._parts = self._factory.parts()
             if not self._inline:
                 self._warm_up()
             self._setup_data = run_hook(self._profile.setup, forked=not self._inline, user_dir=message["user_dir"])

@@ -1,0 +1,350 @@
+"""The command line as a user types it: exit codes, messages, files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.books import is_alive
+
+ROOT = Path(__file__).parents[2]
+WASP = [sys.executable, "-P", "-m", "wasp_ray"]
+
+LOAD = """
+import asyncio, time
+from wasp_ray import *
+
+class Quick(Gun):
+    async def call(self):
+        await asyncio.sleep(0.001)
+
+class Looper(VirtualUser):
+    def call(self):
+        time.sleep(0.01)
+
+profile = Profile(
+    Generator("quick", gun=Quick, schedule=plain(100, "SECONDS")),
+    Generator("looper", user=Looper, schedule=plain(2, "SECONDS")),
+)
+"""
+
+
+def wasp(
+    *arguments: str, cwd: Path, timeout_s: float = 60, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs the command to its end."""
+    return subprocess.run(
+        [*WASP, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        env={**os.environ, **(env or {})},
+    )
+
+
+def write(folder: Path, text: str, name: str = "load.py") -> Path:
+    """A load file."""
+    path = folder / name
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+def summary_of(path: Path) -> dict[str, Any]:
+    """A summary."""
+    data: dict[str, Any] = json.loads(path.read_text())
+    ledger = data["ledger"]
+    ends = sum(ledger[name] for name in ("ok", "failed", "timeout", "killed", "interrupted", "lost"))
+    assert ledger["scheduled"] == ledger["started"] + ledger["dropped"] and ledger["started"] == ends, ledger
+    return data
+
+
+def test_a_run_writes_its_bundle_and_ends_with_the_verdict(tmp_path: Path) -> None:
+    """All files of the bundle, the link, the table with the verdict last, series that sum to the ledger."""
+    write(tmp_path, LOAD.replace("SECONDS", "2s"))
+    done = wasp("run", "load.py", "--json", "copy.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    bundle = tmp_path / "wasp-runs" / "latest"
+    assert bundle.is_symlink() and (tmp_path / "wasp-runs" / ".gitignore").read_text().strip() == "*"
+    assert {path.name for path in bundle.iterdir()} >= {"summary.json", "plan.json", "series.jsonl", "histograms.json"}
+    summary = summary_of(bundle / "summary.json")
+    assert summary == json.loads((tmp_path / "copy.json").read_text())
+    windows = [json.loads(line) for line in (bundle / "series.jsonl").read_text().splitlines()]
+    assert sum(window["calls"] for window in windows) == summary["ledger"]["started"]
+    assert max(window["at_s"] for window in windows) < 10
+    assert done.stdout.strip().splitlines()[-1].strip().startswith("PASSED")
+    assert max(len(line) for line in done.stdout.splitlines()) <= 120
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_with_its_results_kept(tmp_path: Path, number: int, code: int) -> None:
+    """Ctrl-C reaches the whole process group; the books close and the exit code names the signal."""
+    write(tmp_path, LOAD.replace("SECONDS", "60s"))
+    process = subprocess.Popen(
+        [*WASP, "run", "load.py", "--out", "out"], cwd=tmp_path, stdout=subprocess.PIPE, start_new_session=True
+    )
+    time.sleep(3)
+    os.killpg(process.pid, number)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == code, out.decode()
+    summary = summary_of(tmp_path / "out" / "summary.json")
+    assert summary["verdict"] == "interrupted"
+    assert summary["ledger"]["ok"] > 50
+    assert 0.5 < summary["duration_s"] < 10
+
+
+def test_a_second_signal_ends_the_run_at_once(tmp_path: Path) -> None:
+    """Calls in flight are interrupted, nothing is left behind."""
+    write(tmp_path, LOAD.replace("SECONDS", "60s").replace("time.sleep(0.01)", "time.sleep(60)"))
+    process = subprocess.Popen([*WASP, "run", "load.py", "--out", "out"], cwd=tmp_path, stdout=subprocess.PIPE)
+    time.sleep(2.5)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=15)
+    assert process.returncode == 130
+    assert summary_of(tmp_path / "out" / "summary.json")["generators"]["looper"]["ledger"]["interrupted"] == 2
+
+
+def test_a_killed_generator_process_leaves_nothing_behind(tmp_path: Path) -> None:
+    """SIGKILL: zygote, aggregator and workers are gone within 2 s."""
+    write(tmp_path, LOAD.replace("SECONDS", "60s"))
+    process = subprocess.Popen([*WASP, "run", "load.py"], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    time.sleep(2.5)
+    family = tree_of(process.pid)
+    assert len(family) >= 5
+    process.kill()
+    process.wait()
+    give_up = time.monotonic() + 2.0
+    while any(is_alive(pid) for pid in family) and time.monotonic() < give_up:
+        time.sleep(0.02)
+    assert not [pid for pid in family if is_alive(pid)]
+
+
+def tree_of(pid: int) -> list[int]:
+    """A process and all below it."""
+    found, new = [], [pid]
+    while new:
+        found += new
+        children: list[int] = []
+        for parent in new:
+            try:
+                children += [int(c) for c in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+            except OSError:
+                continue
+        new = children
+    return found
+
+
+BAD_FILES = [
+    ("", "has no `profile`"),
+    ("import nosuchmodule\n", "nosuchmodule"),
+    ("def f():\n    return 1 / 0\nf()\n", "ZeroDivisionError"),
+    ("profile = 3\n", "is a int: expected a Profile"),
+    ("def broken(:\n", "SyntaxError"),
+    (
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True, name='poller').start()\n"
+        "from wasp_ray import *\nclass G(Gun):\n    async def call(self): pass\n"
+        "profile = Profile(Generator('g', gun=G, schedule=plain(1, '1s')))\n",
+        "'poller'",
+    ),
+    (
+        "from wasp_ray import *\nclass G(Gun):\n    async def call(self): pass\n"
+        "profile = Profile(Generator('g', gun=G, schedule=plain(-1, '1s')), Generator('g', schedule=plain(1, 'soon')))\n",
+        "'soon'",
+    ),
+    (
+        "from wasp_ray import *\nclass U(VirtualUser):\n    def call(self): pass\n"
+        "profile = Profile(Generator('u', user=U, schedule=plain(900000, '1s')))\n",
+        "processes",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), BAD_FILES)
+def test_bad_input_is_exit_2_with_every_problem_and_no_bundle(tmp_path: Path, text: str, told: str) -> None:
+    """A bullet each, nothing started, no internal frames."""
+    write(tmp_path, text)
+    done = wasp("run", "load.py", cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert told in done.stderr
+    assert "nothing was started" in done.stderr
+    assert "wasp_ray/" not in done.stderr
+    assert not list(tmp_path.glob("wasp-runs/2*"))
+
+
+def test_bad_options_are_exit_2(tmp_path: Path) -> None:
+    """A missing file, a bad threshold with a caret, an unknown Generator, a folder that is not empty."""
+    write(tmp_path, LOAD.replace("SECONDS", "1s"))
+    assert wasp("run", "none.py", cwd=tmp_path).returncode == 2
+    bad = wasp("run", "load.py", "--threshold", "p99 off quick < 3ms", cwd=tmp_path)
+    assert bad.returncode == 2 and "^" in bad.stderr
+    unknown = wasp("run", "load.py", "--only", "nobody", cwd=tmp_path)
+    assert unknown.returncode == 2 and "quick, looper" in unknown.stderr
+    full = wasp("run", "load.py", "--out", ".", cwd=tmp_path)
+    assert full.returncode == 2 and "--out" in full.stderr
+    assert wasp("run", "load.py", "-e", "NO_SUCH_VARIABLE", cwd=tmp_path).returncode == 2
+    assert wasp("run", "load.py", "--nonsense", cwd=tmp_path).returncode == 2
+
+
+def test_parameters_and_environment_reach_the_load(tmp_path: Path) -> None:
+    """A function with typed arguments; a secret never appears in what is printed or written."""
+    write(
+        tmp_path,
+        """
+        import os
+        from wasp_ray import *
+        class U(VirtualUser):
+            def call(self):
+                import time; time.sleep(0.01)
+                return Response(path="yes" if os.environ["TOKEN"] == "s3cr3t" else "no", failed=os.environ["TOKEN"] != "s3cr3t")
+        def nightly(users: int, slow: bool = False) -> Profile:
+            assert slow is True
+            return Profile(Generator("u", user=U, schedule=plain(users, "300ms")))
+        """,
+    )
+    done = wasp(
+        "run", "load.py:nightly", "-p", "users=3", "-p", "slow=yes", "-e", "TOKEN=s3cr3t", "--out", "out", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert summary_of(tmp_path / "out" / "summary.json")["generators"]["u"]["users"]["active_max"] == 3
+    for path in (tmp_path / "out").rglob("*"):
+        assert not path.is_file() or b"s3cr3t" not in path.read_bytes()
+    assert "s3cr3t" not in done.stdout + done.stderr
+    wrong = wasp("run", "load.py:nightly", "-p", "users=many", cwd=tmp_path)
+    assert wrong.returncode == 2 and "expected int" in wrong.stderr
+
+
+def test_once_makes_one_call_of_each_generator(tmp_path: Path) -> None:
+    """In this process; no bundle."""
+    write(tmp_path, LOAD.replace("SECONDS", "60s"))
+    done = wasp("run", "load.py", "--once", "--json", "one.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = summary_of(tmp_path / "one.json")
+    assert {name: g["ledger"]["ok"] for name, g in summary["generators"].items()} == {"quick": 1, "looper": 1}
+    assert not (tmp_path / "wasp-runs").exists()
+
+
+def test_plan_describes_and_starts_nothing(tmp_path: Path) -> None:
+    """Calls, users, processes, memory."""
+    write(tmp_path, LOAD.replace("SECONDS", "90s"))
+    done = wasp("plan", "load.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "9,000 calls" in done.stdout and "processes" in done.stdout and "MiB" in done.stdout
+
+
+def test_init_writes_a_file_that_runs(tmp_path: Path) -> None:
+    """And never overwrites one."""
+    assert wasp("init", cwd=tmp_path).returncode == 0
+    assert wasp("init", cwd=tmp_path).returncode == 2
+    done = wasp("run", "load.py", "--quiet", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_users_print_goes_to_the_log_with_its_author_and_is_capped(tmp_path: Path) -> None:
+    """10 KB a call are cut to 4 KiB a line; the terminal sees at most 20 lines a second."""
+    write(
+        tmp_path,
+        """
+        import os, time
+        from wasp_ray import *
+        class U(VirtualUser):
+            def call(self):
+                time.sleep(0.01)
+                print("y" * 10_000)
+                os.write(1, b"raw line\\n")
+        profile = Profile(Generator("u", user=U, schedule=plain(1, "1s")))
+        """,
+    )
+    done = wasp("run", "load.py", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    log = (tmp_path / "out" / "logs" / "users.log").read_text()
+    assert "u/0" in log and "raw line" in log
+    assert max(len(line) for line in log.splitlines()) < 4300
+    assert done.stdout.count("raw line") < 60
+
+
+def test_a_script_without_a_main_guard_is_told_the_cure(tmp_path: Path) -> None:
+    """Exit 2 worth of BadInput, and no storm of processes."""
+    write(
+        tmp_path,
+        """
+        from wasp_ray import *
+        class U(VirtualUser):
+            def call(self):
+                pass
+        Profile(Generator("u", user=U, schedule=plain(1, "1s"))).run()
+        """,
+        "script.py",
+    )
+    done = subprocess.run([sys.executable, "-P", "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    assert "__main__" in done.stderr and "guard" not in done.stdout
+
+
+def test_a_script_with_a_main_guard_runs_its_own_classes(tmp_path: Path) -> None:
+    """Classes of __main__ travel as (file, name)."""
+    write(
+        tmp_path,
+        """
+        import time
+        from wasp_ray import *
+        class U(VirtualUser):
+            def call(self):
+                time.sleep(0.01)
+        if __name__ == "__main__":
+            result = Profile(Generator("u", user=U, schedule=plain(2, "300ms"))).run()
+            print(result.verdict, result.ledger.ok > 10)
+        """,
+        "script.py",
+    )
+    done = subprocess.run([sys.executable, "-P", "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "passed True", done.stderr
+
+
+def test_a_full_disk_is_told_and_does_not_stop_the_run(tmp_path: Path) -> None:
+    """The verdict comes all the same."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        write(tmp_path, LOAD.replace("SECONDS", "2s"))
+        (disk / "filler").write_bytes(b"x" * 12_288)
+        done = wasp("run", "load.py", "--out", "disk/out", "--json", "copy.json", cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert summary_of(tmp_path / "copy.json")["verdict"] == "passed"
+        assert "No space" in done.stdout
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_help_and_version_are_quick_and_complete(tmp_path: Path) -> None:
+    """Every command has examples; heavy libraries are not imported for help."""
+    done = subprocess.run([*WASP, "--help"], capture_output=True, text=True, cwd=tmp_path)
+    assert all(name in done.stdout for name in ("run", "plan", "init", "version"))
+    assert "Examples" in wasp("run", "--help", cwd=tmp_path).stdout
+    code = "import sys; sys.argv=['wasp','--help']\nimport wasp_ray.cli\ntry: wasp_ray.cli.main()\nexcept SystemExit: pass\n"
+    code += "print(sorted({'numpy','rich','asyncio','structlog'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert found.stdout.strip().splitlines()[-1] == "[]"
+    assert "wasp_ray 0." in wasp("version", cwd=tmp_path).stdout
+
+
+def test_the_installed_wheel_is_what_is_tested() -> None:
+    """In CI the package comes from site-packages and not from the checkout."""
+    import wasp_ray
+
+    if os.environ.get("WASP_WHEEL") == "1":
+        assert "site-packages" in str(wasp_ray.__file__)
+    else:
+        assert Path(str(wasp_ray.__file__)).is_relative_to(ROOT)
