@@ -43,7 +43,8 @@ def descendants() -> set[int]:
                     parents[int(name)] = int(parent)
             except (OSError, IndexError):
                 continue
-    found, new = set(), {os.getpid()}
+    found: set[int] = set()
+    new = {os.getpid()}
     while new:
         new = {pid for pid, parent in parents.items() if parent in new} - found
         found |= new

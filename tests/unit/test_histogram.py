@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hdrh.histogram import HdrHistogram  # type: ignore[import-untyped]  # it has no stubs
+from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
 
