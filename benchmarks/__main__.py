@@ -1,0 +1,41 @@
+"""`python -m benchmarks [NAME...]`: measures, prints the table, writes bench-results/figures.json."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from benchmarks import aggregation, calls, pacing, processes, soak
+from benchmarks.figure import Figure, table, write
+
+ALL = {
+    "calls": calls.empty_calls,
+    "start": processes.start_rate,
+    "weight": processes.weight,
+    "aggregator": aggregation.throughput,
+    "rings": aggregation.quiet_rings,
+    "pacing": pacing.due_error,
+    "thousand": processes.thousand,
+}
+ON_DEMAND = {"soak": soak.soak}  # ten minutes
+
+
+def main() -> int:
+    """Names of benchmarks as arguments; all but the soak when none is given."""
+    names = sys.argv[1:] or list(ALL)
+    known = {**ALL, **ON_DEMAND}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        print(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(known)}", file=sys.stderr)
+        return 2
+    figures: list[Figure] = []
+    for name in names:
+        print(f"{name} ...", flush=True)
+        figures += known[name]()
+    print(table(figures))
+    print(f"written to {write(figures, Path('bench-results'))}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

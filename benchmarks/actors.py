@@ -1,0 +1,35 @@
+"""Guns and users that do nothing, or only work."""
+
+from __future__ import annotations
+
+import hashlib
+
+from wasp_ray import Gun, VirtualUser
+
+
+class EmptyUser(VirtualUser):
+    """Returns at once."""
+
+    def call(self) -> None:
+        return None
+
+
+class IdleUser(VirtualUser):
+    """Waits in its think time."""
+
+    def call(self) -> None:
+        return None
+
+
+class HashingUser(VirtualUser):
+    """1 ms of CPU a call."""
+
+    def call(self) -> None:
+        hashlib.pbkdf2_hmac("sha256", b"secret", b"salt", 1_000)
+
+
+class EmptyGun(Gun):
+    """Returns at once."""
+
+    async def call(self) -> None:
+        return None
