@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -247,8 +249,6 @@ def test_equal_seeds_give_equal_random_streams_and_users_have_their_own(runtime:
 
 def test_pause_and_resume_stop_the_schedules_clock(runtime: str) -> None:
     """The calls are those of the schedule, the run is longer by the pause."""
-    import time
-
     going = Profile(Generator("g", gun=loads.Quick, schedule=plain(100, "1s"))).start(runtime=runtime)
     time.sleep(0.9 if runtime == "process" else 0.6)
     going.pause()
@@ -263,8 +263,6 @@ def test_pause_and_resume_stop_the_schedules_clock(runtime: str) -> None:
 
 def test_stop_ends_a_run_early_with_exact_books(runtime: str) -> None:
     """scheduled is what was due by the stop."""
-    import time
-
     going = Profile(
         Generator("g", gun=loads.Quick, schedule=plain(500, "30s")),
         Generator("u", user=loads.Looper, schedule=plain(2, "30s")),
@@ -275,3 +273,34 @@ def test_stop_ends_a_run_early_with_exact_books(runtime: str) -> None:
     check_books(result)
     assert 0 < result.ledger.scheduled < 15_000
     assert result.summary["duration_s"] < 10
+
+
+def test_every_user_is_torn_down_at_the_normal_end(runtime: str, tmp_path: Path) -> None:
+    """Once each."""
+    file = tmp_path / "torn"
+    run(runtime, Generator("u", user=loads.TearsDown, schedule=plain(3, "300ms"), params={"file": str(file)}))
+    assert file.read_text().splitlines() == ["torn down"] * 3
+
+
+def test_paused_users_take_no_cpu(runtime: str) -> None:
+    """Two seconds of pause for ten users, well below one busy core."""
+    began = time.process_time()
+    result = run(runtime, Generator("u", user=loads.Looper, schedule=plain(10, "200ms") + pause("2s")))
+    assert result.summary["generators"]["u"]["cpu_s"] < 1.0
+    assert time.process_time() - began < 1.5
+
+
+def test_without_shared_memory_the_inline_runtime_is_used_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS."""
+    monkeypatch.setattr("wasp_ray.wire.arena.has_memfd", lambda: False)
+    result = run("process", Generator("u", user=loads.Looper, schedule=plain(1, "200ms")))
+    assert any("memfd" in warning for warning in result.warnings)
+
+
+def test_setup_of_the_profile_runs_once_and_its_result_reaches_the_users(runtime: str) -> None:
+    """JSON-able data; teardown runs, too, and a setup that raises is an error."""
+    generator = Generator("u", user=loads.KnowsSetup, schedule=plain(1, "200ms"))
+    result = run(runtime, generator, setup=loads.make_token, teardown=loads.drop_token)
+    assert result.verdict == "passed", result.summary["generators"]["u"]["errors"]
+    bad = run(runtime, generator, setup=loads.no_token)
+    assert bad.verdict == "error" and any("no token" in reason for reason in bad.reasons)

@@ -230,6 +230,9 @@ def test_once_makes_one_call_of_each_generator(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     summary = summary_of(tmp_path / "one.json")
     assert {name: g["ledger"]["ok"] for name, g in summary["generators"].items()} == {"quick": 1, "looper": 1}
+    assert (
+        "call quick ok" in done.stdout and "call looper ok" in done.stdout and "request looper/setup ok" in done.stdout
+    )
     assert not (tmp_path / "wasp-runs").exists()
 
 

@@ -196,6 +196,20 @@ class Restarting(VirtualUser):
         print("torn down", flush=True)
 
 
+class TearsDown(VirtualUser):
+    """Appends a line to params["file"] when it is torn down; logs in its setup."""
+
+    def setup(self) -> None:
+        self.context.log.warning("set up", step=1)
+
+    def call(self) -> None:
+        time.sleep(0.01)
+
+    def teardown(self) -> None:
+        with open(self.context.params["file"], "a") as file:
+            file.write("torn down\n")
+
+
 class Feeds(VirtualUser):
     """Takes a row a call and tells it as the path."""
 
@@ -312,3 +326,25 @@ class SlowAsync(VirtualUser):
 
     async def call(self) -> None:
         await asyncio.sleep(self.context.params.get("s", 20))
+
+
+class KnowsSetup(VirtualUser):
+    """Fails unless the profile's setup has run."""
+
+    def call(self) -> None:
+        time.sleep(0.01)
+        assert self.context.setup_data == {"token": "t"}
+
+
+def make_token() -> dict[str, str]:
+    """A profile's setup."""
+    return {"token": "t"}
+
+
+def drop_token() -> None:
+    """A profile's teardown."""
+
+
+def no_token() -> None:
+    """A profile's setup that fails."""
+    raise RuntimeError("no token today")

@@ -8,6 +8,7 @@ from typing import Any
 
 from wasp_ray.errors import BadInput
 from wasp_ray.load.generator import AUTO, Generator
+from wasp_ray.load.locate import split_spec
 from wasp_ray.schedule import UserCurve, make_curve, plain
 
 SCHEMA = "wasp-ray/plan/1"
@@ -50,12 +51,17 @@ def make_plan(profile: Any, message: dict[str, Any]) -> dict[str, Any]:
         seed = random.SystemRandom().getrandbits(32)
     parts = [_part(generator, seed) for generator in profile.generators]
     return {
-        "schema": SCHEMA, "profile": profile.name or "run", "labels": dict(profile.labels), "seed": seed,
+        "schema": SCHEMA, "profile": profile.name or _file_name(message), "labels": dict(profile.labels), "seed": seed,
         "nodes": message.get("nodes", 1), "load": message.get("load", "total"),
         "thresholds": [str(t) for t in profile.thresholds], "duration_ns": max(p["duration_ns"] for p in parts),
         "generators": parts, "raw_samples": any(getattr(s, "raw_samples", False) for s in profile.sinks),
         "has_teardown": profile.teardown is not None,
     }  # fmt: skip
+
+
+def _file_name(message: dict[str, Any]) -> str:
+    """A profile without a name is called as its file."""
+    return split_spec(message["file"])[0].stem if message.get("file") else "run"
 
 
 def _part(generator: Generator, run_seed: int) -> dict[str, Any]:

@@ -208,7 +208,7 @@ class Node:
         message: Message = {
             "op": "prepare", "slabs": [slab.to_data() for slab in arena.slabs], "run_id": options.run_id,
             "seed": self.plan["seed"], "node": options.node, "nodes": options.nodes, "user_dir": options.user_dir,
-            "wants_raw": bool(self.plan.get("raw_samples")), "plan": self.plan,
+            "wants_raw": bool(self.plan.get("raw_samples")), "verbose": options.once, "plan": self.plan,
         }  # fmt: skip
         if self.inline:
             self._zygote.hand_over(arena)

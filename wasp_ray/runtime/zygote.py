@@ -191,7 +191,7 @@ class Zygote:
             users=min(per_process, message["users"] - first) if part.kind == "users" else 1,
             node=run["node"], nodes=run["nodes"], seed=run["seed"], run_id=run["run_id"], user_dir=run["user_dir"],
             wake_fd=-1, notes_fd=self._fds[0], ticks_fd=self._fds[2 + gen] if len(self._fds) > 2 + gen else -1,
-            wants_raw=run["wants_raw"], setup_data=self._setup_data,
+            wants_raw=run["wants_raw"], verbose=run["verbose"], setup_data=self._setup_data,
         )  # fmt: skip
 
     def _reap(self) -> None:

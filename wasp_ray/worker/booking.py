@@ -282,6 +282,8 @@ class Booker:
             failure = writer.intern(str(error), MAX_ERROR_BYTES)
         if call is not None and call.waited:
             flags |= Flag.WAITED
+        if self._host.verbose:
+            self._print(group, outcome, flags, start, end, result, error)
         if self._host.wants_raw and self.sampled(outcome):
             flags |= Flag.SAMPLED
             if result is not None and result.data is not None:
@@ -293,6 +295,19 @@ class Booker:
             bits, due, start, end, group_id, path, status, failure, bytes_in, bytes_out, user, number
         ):
             self._words[self._lost_word if flags & Flag.ENDS_CALL else self._lost_requests_word] += 1
+
+    def _print(
+        self, group: str, outcome: int, flags: int, start: int, end: int, result: Response | None, error: str
+    ) -> None:
+        """`wasp run --once`: a line a request or call, on stdout."""
+        what = "call" if flags & Flag.ENDS_CALL else "request"
+        told = f" {result.status}" if result is not None and result.status != "" else ""
+        more = f" {result.path}" if result is not None and result.path else ""
+        why = f": {error}" if error else ""
+        where = group if group == self._part.name else f"{self._part.name}/{group}"
+        print(
+            f"{what} {where}{more}{told} {Outcome(outcome).name.lower()} {(end - start) / 1e6:.2f} ms{why}", flush=True
+        )
 
     def sampled(self, outcome: int) -> bool:
         """Failures always, successes by the ratio asked for."""

@@ -68,6 +68,7 @@ class Host:
     notes_fd: int
     ticks_fd: int
     wants_raw: bool
+    verbose: bool  # prints every request
     setup_data: Any = None
     in_process: bool = True  # a process of its own (the inline runtime: a thread)
     abandoned: Callable[[], bool] = field(default=lambda: False)  # inline: this thread was given up

@@ -90,7 +90,12 @@ class SyncUser:
         group, group_id, call = default, writer.intern(default, MAX_NAME_BYTES), actor.call
         pick = picker(actor, default, self._context.random)
         plain_ok = head_bits(Kind.RECORD, Outcome.OK, Flag.ENDS_CALL | Flag.IN_GROUP)
-        raw, publish, paced, clock = self._host.wants_raw, writer.publish, self._pace.active, now_ns
+        raw, publish, paced, clock = (
+            self._host.wants_raw or self._host.verbose,
+            writer.publish,
+            self._pace.active,
+            now_ns,
+        )
         booker.sync_call = state
         try:
             while True:
