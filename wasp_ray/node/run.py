@@ -327,11 +327,12 @@ class Node:
             self._tell_progress(now)
 
     def _perform(self, generator: GeneratorRun, orders: list[Instruction]) -> None:
+        spawns: list[Message] = []
         for order in orders:
             if isinstance(order, Spawn):
-                self._tell_zygote({
-                    "op": "spawn", "gen": generator.gen, "worker": order.worker, "ring": order.ring,
-                    "incarnation": order.incarnation, "workers": generator.workers, "users": generator.local_peak,
+                spawns.append({
+                    "gen": generator.gen, "worker": order.worker, "ring": order.ring, "incarnation": order.incarnation,
+                    "workers": generator.workers, "users": generator.local_peak,
                 })  # fmt: skip
             elif isinstance(order, Close):
                 rings = [[generator.gen, order.ring, order.as_, order.at_ns]]
@@ -342,6 +343,8 @@ class Node:
                 reason = f"Generator {generator.name!r}: {order.reason}"
                 (self.errors if order.verdict == "error" else self.invalid).append(reason)
                 generator.stop(now_ns())
+        if spawns:
+            self._tell_zygote({"op": "spawn", "workers": spawns})
 
     def _tell_zygote(self, message: Message) -> None:
         with suppress(ChannelClosed):

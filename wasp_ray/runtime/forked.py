@@ -35,31 +35,39 @@ class ForkNursery:
         gc.freeze()
         self._base_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-    def launch(self, host: Host) -> int:
-        """Forks; the child never returns from here."""
-        key = (host.part.index, host.worker)
-        wake_read, wake_write = os.pipe()
-        os.set_blocking(wake_write, False)
-        try:
-            pid = os.fork()
-        except OSError:
-            os.close(wake_read)
-            os.close(wake_write)
-            raise
-        if pid == 0:
-            host.wake_fd = wake_read
-            os.close(wake_write)
-            self._live(host)
-        os.close(wake_read)
-        self._pids[pid] = key
-        self._wakes[key] = (pid, wake_write)
-        return pid
+    def launch(self, hosts: Sequence[Host]) -> list[str]:
+        """Forks in a tight loop: each page this process writes between two forks is a page more of every child."""
+        pipes = []
+        for _ in hosts:
+            read, write = os.pipe()
+            os.set_blocking(write, False)
+            pipes.append((read, write))
+        foreign = [*self._foreign, *(fd for _, fd in self._wakes.values()), *(fd for _, fd in pipes)]
+        pids: list[tuple[int, str]] = []
+        for host, (read, _) in zip(hosts, pipes, strict=True):
+            try:
+                pid = os.fork()
+            except OSError as exc:
+                pids.append((0, exc.strerror or str(exc)))
+                continue
+            if pid == 0:
+                host.wake_fd = read
+                self._live(host, [*foreign, *(fd for fd, _ in pipes if fd != read)])
+            pids.append((pid, ""))
+        for host, (read, write), (pid, why) in zip(hosts, pipes, pids, strict=True):
+            os.close(read)
+            if why:
+                os.close(write)
+                continue
+            key = (host.part.index, host.worker)
+            self._pids[pid] = key
+            self._wakes[key] = (pid, write)
+        return [why for _, why in pids]
 
-    def _live(self, host: Host) -> None:
+    def _live(self, host: Host, foreign: Sequence[int]) -> None:
         """In the child: ends by _exit, whatever happens."""
         code = 1
         try:
-            foreign = [*self._foreign, *(write for _, write in self._wakes.values())]
             enter_child(host, self._pid, self._prctl, foreign, self._output, polite=host.part.kind == "users")
             run_worker(host)
             code = 0

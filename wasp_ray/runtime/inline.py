@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 
 from wasp_ray.runtime.nursery import Exit, WorkerKey
@@ -29,8 +30,13 @@ class ThreadNursery:
         self._ended: list[Exit] = []
         self._lock = threading.Lock()
 
-    def launch(self, host: Host) -> int:
-        """Starts a daemon thread."""
+    def launch(self, hosts: Sequence[Host]) -> list[str]:
+        """Starts a daemon thread each."""
+        for host in hosts:
+            self._launch(host)
+        return [""] * len(hosts)
+
+    def _launch(self, host: Host) -> None:
         key = (host.part.index, host.worker)
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_write, False)
@@ -43,7 +49,6 @@ class ThreadNursery:
         )
         self._threads[key] = entry
         entry.thread.start()
-        return 0
 
     def _live(self, key: WorkerKey, host: Host, entry: _Thread) -> None:
         try:

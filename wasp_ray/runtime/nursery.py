@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,11 +27,8 @@ class Exit:
 class Nursery(Protocol):
     """Used by the zygote's loop only, from one thread. Nothing here waits for a worker."""
 
-    def launch(self, host: Host) -> int:
-        """Starts a worker with the given host; returns its pid (0 for a thread).
-
-        Raises OSError when the machine refuses.
-        """
+    def launch(self, hosts: Sequence[Host]) -> list[str]:
+        """Starts a worker for each host, in order; "" for each, or why the machine refused it."""
 
     def wake(self, key: WorkerKey) -> None:
         """Makes a waiting worker look at the control block. A worker that is gone is no error."""

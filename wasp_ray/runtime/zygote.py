@@ -170,14 +170,11 @@ class Zygote:
 
     def _spawn(self, message: Message) -> None:
         assert self._nursery is not None
-        gen, worker = message["gen"], message["worker"]
-        host = self._host(message)
-        try:
-            pid = self._nursery.launch(host)
-        except (OSError, RuntimeError) as exc:
-            self._channel.send({"refused": [gen, worker], "error": str(exc)})
-            return
-        self._channel.send({"pid": pid, "worker": [gen, worker]})
+        orders = message["workers"]
+        refused = self._nursery.launch([self._host(order) for order in orders])
+        for order, why in zip(orders, refused, strict=True):
+            if why:
+                self._channel.send({"refused": [order["gen"], order["worker"]], "error": why})
 
     def _host(self, message: Message) -> Host:
         assert self._arena is not None
