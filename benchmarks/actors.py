@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 from wasp_ray import Gun, VirtualUser
 
@@ -30,6 +31,20 @@ class HashingUser(VirtualUser):
 
 class EmptyGun(Gun):
     """Returns at once."""
+
+    async def call(self) -> None:
+        return None
+
+
+WORKER_CPU, ENGINE_CPU = 0, 1
+"""Positions among the CPUs this process may use."""
+
+
+class PinnedGun(Gun):
+    """Returns at once, on a CPU of its own, named by params["cpu"]."""
+
+    async def setup(self) -> None:
+        os.sched_setaffinity(0, {self.context.params["cpu"]})
 
     async def call(self) -> None:
         return None

@@ -61,12 +61,8 @@ class SlabReader:
         self._ids = np.ones((slab.rings, 64), np.int32)  # what is not defined is `__other__`
         self._ids[:, 0] = 0
         self._pending_data: dict[int, bytes] = {}
+        self.fullest = 0.0  # share of the slots in use in the fullest ring, at the last drain
         self.torn = 0  # slots whose sequence number did not match
-
-    def fill(self) -> float:
-        """How full the fullest ring is, 0..1."""
-        heads = self.headers[:, Header.HEAD].astype(np.int64)
-        return float((heads - self.tails).max(initial=0)) / self._slots
 
     def drain(self, *, final: int | None = None) -> Batch | None:
         """All that is new; `final`: of this ring only, its worker is gone and its memory settled."""
@@ -78,6 +74,7 @@ class SlabReader:
         elif not TOTAL_ORDER:
             heads = self._settled(heads)
         counts = heads - self.tails
+        self.fullest = float(counts.max(initial=0)) / self._slots
         busy = np.flatnonzero(counts > 0)
         if not len(busy):
             return None

@@ -25,8 +25,9 @@ from wasp_ray.stats.batch import Batch
 from wasp_ray.wire.arena import Arena, Header, SlabLayout
 from wasp_ray.wire.channel import Channel, ChannelClosed, Message
 
-IDLE_POLL_S, BUSY_POLL_S = 0.01, 0.0005
-BUSY_FILL = 0.15
+SLOWEST_POLL_S, FASTEST_POLL_S = 0.02, 0.0005
+WANTED_FILL = 0.15
+"""The time between polls is such that the fullest ring has so much of its slots in use."""
 SNAPSHOT_NS = 1_000_000_000
 SNAPSHOT_SHARE = 20
 """A snapshot takes at most one part in so many of the time."""
@@ -49,17 +50,18 @@ class Aggregator:
         self.max_gap_ns = 0
         self._watching = False
         self._next_snapshot = 0
-        self._finished = self._busy = False
+        self._finished = False
         self._pending: list[Message] = []
 
     def run(self) -> None:
         """Until `finish` was answered or the generator is gone."""
         poller = select.poll()
         poller.register(self._channel, select.POLLIN)
+        wait_s = FASTEST_POLL_S
         while not self._finished:
             self.poll()
-            fill = max((reader.fill() for reader in self.readers), default=0.0)
-            wait_s = BUSY_POLL_S if fill > BUSY_FILL else IDLE_POLL_S if not self._busy else 0.002
+            fill = max((reader.fullest for reader in self.readers), default=0.0)
+            wait_s = min(SLOWEST_POLL_S, max(FASTEST_POLL_S, wait_s * min(2.0, WANTED_FILL / max(fill, 0.001))))
             if poller.poll(wait_s * 1000) or self._pending:
                 self._listen()
                 if self._channel.closed:
@@ -87,11 +89,9 @@ class Aggregator:
         if self._watching:
             self.max_gap_ns = max(self.max_gap_ns, now - self._polled_at)
         self._polled_at = now
-        self._busy = False
         for gen, reader in enumerate(self.readers):
             batch = reader.drain()
             if batch is not None:
-                self._busy = True
                 if not self._start_ns:
                     self._look_for_begin()
                 self._add(gen, batch)

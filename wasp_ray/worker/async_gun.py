@@ -23,7 +23,7 @@ from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.pace import LATE_NS
 from wasp_ray.worker.ticker import Ticker
 
-BATCH_NS = 100_000
+BATCH_NS = 50_000
 """Wake-ups come at most this often: ticks in between are fired together."""
 
 
