@@ -1,0 +1,111 @@
+"""Which workers are started, replaced and given up: events in, instructions out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wasp_ray.runtime.fleet import Close, Fleet, GiveUp, Gone, Spawn, describe_status
+from wasp_ray.wire.arena import State
+
+SECOND = 10**9
+
+
+def running(workers: int = 1) -> Fleet:
+    """A fleet whose workers were started."""
+    fleet = Fleet(workers, setup_concurrency=10)
+    fleet.wanted = workers
+    fleet.step(0, 0)
+    return fleet
+
+
+def die(
+    fleet: Fleet, worker: int, state: int = State.RUNNING, *, completed: bool = False, status: int = 9, at: int = 0
+) -> list[object]:
+    """A worker ends and its ring is closed."""
+    ring = fleet.live[worker].ring
+    out: list[Any] = list(fleet.exited(worker, Gone(state, status, completed, at)))
+    fleet.closed(ring)
+    return out
+
+
+def test_wanted_workers_are_started_a_few_at_a_time() -> None:
+    """setup_concurrency bounds the setups under way."""
+    fleet = Fleet(5, setup_concurrency=3)
+    fleet.wanted = 5
+    assert [order.worker for order in fleet.step(0, 0) if isinstance(order, Spawn)] == [0, 1, 2]
+    assert [order.worker for order in fleet.step(0, 2) if isinstance(order, Spawn)] == [3]
+
+
+def test_a_dead_worker_is_replaced_once_its_ring_is_closed() -> None:
+    """Never two writers on a ring."""
+    fleet = running()
+    (close,) = fleet.exited(0, Gone(State.RUNNING, 9, True, 5))
+    assert close == Close(0, "killed", 5)
+    assert fleet.step(6, 0) == []
+    fleet.closed(0)
+    assert fleet.step(7, 0) == [Spawn(0, 0, 1)]
+    assert fleet.replaced == 1
+
+
+def test_five_deaths_in_a_row_without_a_completed_call_are_a_crash_loop() -> None:
+    """A completed call in between starts the count anew."""
+    fleet = running()
+    for completed in (False, False, True, False, False, False):
+        assert not [o for o in die(fleet, 0, completed=completed) if isinstance(o, GiveUp)]
+        fleet.step(0, 0)
+    (give_up,) = [o for o in die(fleet, 0, status=11) if isinstance(o, GiveUp)]
+    assert give_up.verdict == "invalid" and "SIGSEGV" in give_up.reason
+    assert fleet.step(0, 0) == []
+
+
+def test_kills_for_timeouts_do_not_count_as_crashes() -> None:
+    """However many."""
+    fleet = running()
+    for _ in range(20):
+        fleet.live[0].kill_as = "timeout"
+        (close,) = die(fleet, 0)
+        assert isinstance(close, Close) and close.as_ == "timeout"
+        assert fleet.step(0, 0)
+
+
+def test_a_failed_setup_is_retried_after_1_2_and_4_s_and_then_an_error() -> None:
+    """With the last traceback."""
+    fleet = running()
+    fleet.last_error = "no login"
+    now = 0
+    for wait_s in (1, 2, 4):
+        assert not [o for o in die(fleet, 0, State.SETUP_FAILED, at=now) if isinstance(o, GiveUp)]
+        assert fleet.step(now + wait_s * SECOND - 1, 0) == []
+        now += wait_s * SECOND
+        assert len(fleet.step(now, 0)) == 1
+    (give_up,) = [o for o in die(fleet, 0, State.SETUP_FAILED, at=now) if isinstance(o, GiveUp)]
+    assert give_up.verdict == "error" and "no login" in give_up.reason
+    assert fleet.setup_failed == 4
+
+
+def test_workers_that_leave_by_themselves_are_not_replaced() -> None:
+    """StopUser, used-up rows."""
+    fleet = running(2)
+    die(fleet, 0, State.STOPPED_ITSELF, status=0)
+    assert fleet.step(0, 0) == [] and fleet.settled and not fleet.empty
+
+
+def test_a_ring_whose_thread_may_live_on_is_never_used_again() -> None:
+    """Until there is none left."""
+    fleet = Fleet(2, setup_concurrency=5, reuse_rings=False)
+    fleet.wanted = 1
+    rings = []
+    for _ in range(2):
+        (spawn,) = fleet.step(0, 0)
+        assert isinstance(spawn, Spawn)
+        rings.append(spawn.ring)
+        fleet.live[0].kill_as = "timeout"
+        die(fleet, 0)
+    assert rings == [0, 1]
+    (give_up,) = fleet.step(0, 0)
+    assert isinstance(give_up, GiveUp) and give_up.verdict == "invalid"
+
+
+def test_how_a_process_ended_in_words() -> None:
+    """Signals by name."""
+    assert describe_status(9) == "SIGKILL" and describe_status(3 << 8) == "exit code 3"

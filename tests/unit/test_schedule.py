@@ -1,0 +1,190 @@
+"""Schedules: exact counts and due times against a brute-force oracle, exact shares, users."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wasp_ray.schedule import (
+    PoissonCurve,
+    RateCurve,
+    Schedule,
+    UserCurve,
+    combine,
+    combine_and_repeat,
+    format_duration,
+    parse_duration,
+    pause,
+    plain,
+    ramp,
+    share_count,
+    share_id,
+    steps,
+)
+
+SECOND = 10**9
+values = st.one_of(st.integers(0, 50), st.sampled_from([0.5, 0.1, 2.25, Fraction(1, 3)]))
+durations = st.sampled_from(["100ms", "1s", "1.5s", "333ms", "7us"])
+schedules = st.lists(
+    st.one_of(
+        st.builds(plain, values, durations), st.builds(ramp, values, values, durations), st.builds(pause, durations)
+    ),
+    min_size=1,
+    max_size=4,
+).map(lambda parts: combine(*parts))
+
+
+def integral(schedule: Schedule, t: int) -> Fraction:
+    """N(t) of a rate per second, by the trapezoid of each segment."""
+    total = Fraction(0)
+    for from_ns, to_ns, segment in schedule.bounds():
+        inside = min(t, to_ns) - from_ns
+        if inside > 0:
+            a, b = Fraction(str(segment.start)), Fraction(str(segment.end))
+            at_t = a + (b - a) * Fraction(inside, to_ns - from_ns)
+            total += (a + at_t) / 2 * inside / SECOND
+    return total
+
+
+@settings(max_examples=200, deadline=None)
+@given(schedules)
+def test_call_i_is_due_at_the_first_ns_at_which_the_integral_reaches_it(schedule: Schedule) -> None:
+    """And there are ceil(N(T)) of them, in order, none inside a pause."""
+    curve = RateCurve(schedule, SECOND)
+    assert curve.count == math.ceil(integral(schedule, schedule.duration_ns))
+    dues = list(curve.dues(0, 1))
+    assert dues == sorted(dues) and len(dues) == curve.count
+    for i, due in enumerate(dues[:40]):
+        assert due == curve.due_ns(i)
+        assert integral(schedule, due) >= i
+        assert due == 0 or integral(schedule, due - 1) <= i
+        # it begins to exceed i right there
+        assert integral(schedule, due + 1) > i
+        assert curve.count_until(due) >= i + 1
+        assert curve.count_until(due - 1) <= i
+
+
+@settings(max_examples=100, deadline=None)
+@given(schedules, st.integers(1, 7), st.integers(0, 3 * SECOND))
+def test_the_parts_of_a_split_are_the_whole_tick_by_tick(schedule: Schedule, parts: int, t: int) -> None:
+    """Each call belongs to exactly one part, at the same due time; counts sum at any instant."""
+    curve = RateCurve(schedule, SECOND)
+    whole = list(curve.dues(0, 1))
+    found: dict[int, int] = {}
+    for part in range(parts):
+        for local, due in enumerate(curve.dues(part, parts)):
+            found[share_id(local, part, parts)] = due
+    assert found == dict(enumerate(whole))
+    until = curve.count_until(t)
+    assert until == sum(1 for due in whole if due <= t)
+    assert sum(share_count(until, part, parts) for part in range(parts)) == until
+
+
+def test_the_counts_that_the_documentation_names() -> None:
+    """plain(200, "5s") has 1,000, the first at 0; ramp(0, 100, "2s") has 100."""
+    curve = RateCurve(plain(200, "5s"), SECOND)
+    assert (curve.count, curve.due_ns(0), curve.due_ns(1)) == (1000, 0, 5_000_000)
+    assert RateCurve(ramp(0, 100, "2s"), SECOND).count == 100
+    assert RateCurve(plain(30, "2m"), parse_duration("1m")).count == 60
+    assert RateCurve(plain(1, "1s") + pause("5s") + plain(1, "1s"), SECOND).due_ns(1) == 6 * SECOND
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 4))
+def test_poisson_arrivals_are_equal_for_equal_seeds_on_any_number_of_parts(seed: int, parts: int) -> None:
+    """The count is random, the draws are not."""
+    schedule = ramp(10, 100, "1s") + plain(50, "1s")
+    whole = list(PoissonCurve(schedule, SECOND, seed).dues(0, 1))
+    curve = PoissonCurve(schedule, SECOND, seed)
+    assert curve.count == len(whole) and whole == sorted(whole)
+    split = [list(curve.dues(part, parts)) for part in range(parts)]
+    assert sorted(due for part in split for due in part) == whole
+    assert curve.count_until(SECOND) == sum(1 for due in whole if due <= SECOND)
+
+
+@settings(max_examples=100, deadline=None)
+@given(schedules)
+def test_the_number_of_users_changes_where_it_is_said_to(schedule: Schedule) -> None:
+    """Right before a change the old number holds, from it on the new one; the peak is the largest."""
+    curve = UserCurve(schedule)
+    changes = list(curve.changes())
+    assert changes[0][0] == 0
+    for (at, users), (_, before) in zip(changes[1:], changes, strict=False):
+        assert curve.users_at(at) == users != before
+        assert curve.users_at(at - 1) == before
+    assert all(users <= curve.peak for _, users in changes)
+
+
+def test_users_stay_as_they_were_in_a_pause() -> None:
+    """Idle, not gone."""
+    curve = UserCurve(plain(4, "1s") + pause("1s") + plain(2, "1s"))
+    assert [curve.users_at(t * SECOND // 2) for t in (1, 3, 5)] == [4, 4, 2]
+    assert curve.paused_at(3 * SECOND // 2) and not curve.paused_at(SECOND // 2)
+
+
+def test_steps_take_the_whole_or_each_and_sum_to_it_exactly() -> None:
+    """Three steps of 10 s are 10 s to the ns."""
+    whole = steps(1, 2, 3, duration="10s")
+    assert [s.start for s in whole.segments] == [1, 3, 5] and whole.duration_ns == 10 * SECOND
+    assert steps(1, 1, 4, each="2s").duration_ns == 8 * SECOND
+    assert "both" in steps(1, 1, 2, each="1s", duration="2s").problems()[0]
+    assert "neither" in steps(1, 1, 2).problems()[0]
+
+
+def test_combining_and_repeating() -> None:
+    """Operators and functions agree; schedules survive the way through JSON."""
+    a, b = plain(1, "1s", name="a"), ramp(1, 2, "2s", warmup=True)
+    assert a + b == combine(a, b) and (a + b) * 3 == combine_and_repeat(3, a, b) == 3 * (a + b)
+    again = Schedule.from_data((a + b).to_data())
+    assert list(RateCurve(again, SECOND).dues(0, 1)) == list(RateCurve(a + b, SECOND).dues(0, 1))
+    assert [s.name for s in again.segments] == ["a", ""] and again.segments[1].warmup
+
+
+BAD = [
+    (plain(-1, "1s"), "-1 is negative"),
+    (plain(float("nan"), "1s"), "nan is not finite"),
+    (plain("many", "1s"), "'many' is no number"),
+    (plain(True, "1s"), "True is no number"),
+    (plain(1, "soon"), "'soon' is no duration"),
+    (plain(1, 0), "duration 0 is zero"),
+    (plain(1, -5), "-5 is negative"),
+    (plain(0, "1s"), "0 all the time"),
+    (Schedule([]), "empty"),
+    (combine(plain(1, "1s"), 5), "5 is no schedule"),
+    (combine_and_repeat(0, plain(1, "1s")), "times=0"),
+    (plain(1, "1s") + "x", "'x' is no schedule"),
+    (steps(1, 1, 0, each="1s"), "steps=0"),
+]
+
+
+@pytest.mark.parametrize(("schedule", "told"), BAD)
+def test_bad_values_never_raise_and_are_told(schedule: Schedule, told: str) -> None:
+    """One sentence with what was found."""
+    (problem,) = schedule.problems()
+    assert told in problem
+
+
+@given(st.integers(0, 10**15))
+def test_durations_survive_being_written(ns: int) -> None:
+    """The text parses back to the same."""
+    assert parse_duration(format_duration(ns)) == ns
+
+
+@pytest.mark.parametrize(
+    ("text", "ns"),
+    [
+        ("1h30m", 5400 * SECOND),
+        ("250ms", 250_000_000),
+        (2, 2 * SECOND),
+        (0.1, 100_000_000),
+        ("1.5s", 1_500_000_000),
+        ("10us", 10_000),
+    ],
+)
+def test_durations_as_users_write_them(text: object, ns: int) -> None:
+    """Texts, numbers of seconds."""
+    assert parse_duration(text) == ns

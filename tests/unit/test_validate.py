@@ -1,0 +1,87 @@
+"""Every problem of a profile at once, with the Generator's name, what was found and the cure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support import loads
+
+from wasp_ray import Generator, Profile, csv, pause, plain
+
+BAD_LABELS: Any = {"a": 1}
+
+
+def make(**options: Any) -> Generator:
+    """A good Generator but for the given options."""
+    return Generator(options.pop("name", "shop"), **{"schedule": plain(1, "1s"), "user": loads.Looper, **options})
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"name": ""}, "name"),
+    ({"name": "a/b"}, "without spaces and `/`"),
+    ({"user": None}, "neither of gun= and user="),
+    ({"gun": loads.Quick}, "both of gun= and user="),
+    ({"user": loads.Quick}, "expected a subclass of VirtualUser"),
+    ({"user": loads.Looper()}, "expected a class, not an object"),
+    ({"schedule": 5}, "schedule=5"),
+    ({"schedule": pause("1s")}, "0 all the time"),
+    ({"call_timeout": "soon"}, "'soon' is no duration"),
+    ({"setup_timeout": 0}, "setup_timeout=0"),
+    ({"think_time": -1}, "-1 is negative"),
+    ({"pacing": "x"}, "'x' is no duration"),
+    ({"sample": 2}, "sample=2: expected a number from 0 to 1"),
+    ({"max_calls": 0}, "max_calls=0"),
+    ({"users_per_process": 4}, "users_per_process=4 with a sync user"),
+    ({"max_in_flight": 5}, "it is an option of gun="),
+    ({"arrivals": "burst"}, "arrivals='burst'"),
+    ({"on_late": "skip"}, "on_late='skip'"),
+    ({"labels": {"a": 1}}, "labels="),
+    ({"params": 3}, "params=3"),
+    ({"feeders": {"x": "people.csv"}}, "feeder 'x' is a str"),
+    ({"feeders": {"x": csv("p.csv", order="sorted")}}, "order='sorted'"),
+    ({"seed": "a"}, "seed='a'"),
+    ({"fail_on_error": 1}, "fail_on_error=1"),
+]
+
+
+@pytest.mark.parametrize(("options", "told"), BAD)
+def test_a_bad_value_is_told_with_its_generator(options: dict[str, Any], told: str) -> None:
+    """One bad value, at least one sentence that names it; constructors never raise."""
+    problems = Profile(make(**options)).validate()
+    assert any(told in problem for problem in problems), problems
+    assert all(problem.startswith("Generator ") for problem in problems)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    """Of every Generator and of the profile itself."""
+    problems = Profile(
+        make(sample=3), make(schedule=plain(-1, "x")), thresholds=["p99 of nobody < 3ms", "what"], labels={"a": 1}
+    ).validate()
+    text = "\n".join(problems)
+    for told in (
+        "sample=3",
+        "-1 is negative",
+        "'x' is no duration",
+        "another one has the same name",
+        "nobody",
+        "^",
+        "labels",
+    ):
+        assert told in text
+
+
+def test_a_good_profile_has_no_problems() -> None:
+    """And one without Generators has one."""
+    assert Profile(make()).validate() == []
+    assert Profile().validate() == ["the Profile has no Generator: give it at least one"]
+
+
+def test_a_class_made_in_a_function_is_refused() -> None:
+    """No fresh process could find it."""
+
+    class Local(loads.Looper):
+        pass
+
+    (problem,) = Profile(make(user=Local)).validate()
+    assert "made inside a function" in problem
