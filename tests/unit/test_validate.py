@@ -56,7 +56,10 @@ def test_a_bad_value_is_told_with_its_generator(options: dict[str, Any], told: s
 def test_all_problems_are_told_at_once() -> None:
     """Of every Generator and of the profile itself."""
     problems = Profile(
-        make(sample=3), make(schedule=plain(-1, "x")), thresholds=["p99 of nobody < 3ms", "what"], labels={"a": 1}
+        make(sample=3),
+        make(schedule=plain(-1, "x")),
+        thresholds=["p99 of nobody < 3ms", "what"],
+        labels=BAD_LABELS,
     ).validate()
     text = "\n".join(problems)
     for told in (
