@@ -163,6 +163,12 @@ class Zygote:
         if self._inline:
             return ThreadNursery()
         from wasp_ray.runtime.forked import ForkNursery
+        from wasp_ray.runtime.rehearsal import rehearse
+
+        blocking = next((part for part in self._parts if not part.is_async), None)
+        if blocking is not None:
+            order = {"gen": blocking.index, "worker": 0, "ring": 0, "workers": 1, "users": 1, "incarnation": 0}
+            rehearse(blocking, self._host(order))
 
         return ForkNursery([self._channel.fileno(), self._signals], self._fds[1])
 

@@ -4,12 +4,12 @@ capped output.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # the plain calls: each enum that `signal` makes of them is memory written in every worker
 import ctypes
 import gc
 import io
 import os
 import random
-import signal
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -22,7 +22,7 @@ WAKE_FD = 3
 USER_NICE = 10
 OOM_RAISE = 500
 MAX_LINE_BYTES = 4096
-DEFAULT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE)
+DEFAULT_SIGNALS = (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGCHLD, _signal.SIGPIPE)
 
 
 def load_prctl() -> Any:
@@ -33,21 +33,22 @@ def load_prctl() -> Any:
 def enter_child(host: Host, parent: int, prctl: Any, foreign: Iterable[int], output_fd: int, *, polite: bool) -> None:
     """Makes the fork a worker. `foreign`: the parent's own descriptors; `polite`: lower its priority."""
     if prctl is not None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        prctl(PR_SET_PDEATHSIG, _signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # it died before the line above
             os._exit(1)
-    signal.set_wakeup_fd(-1)
+    _signal.set_wakeup_fd(-1)
     for number in DEFAULT_SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is the generator's to answer
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        _signal.signal(number, _signal.SIG_DFL)
+    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # the terminal's Ctrl-C is the generator's to answer
     _take_descriptors(host, foreign, output_fd)
-    if polite:
-        with suppress(OSError):
+    try:
+        if polite:
             os.nice(USER_NICE)
-    with suppress(OSError, ValueError), open("/proc/self/oom_score_adj", "r+b", buffering=0) as file:
-        adjust = int(file.read()) + OOM_RAISE
-        file.write(str(min(1000, adjust)).encode())
+        oom = os.open("/proc/self/oom_score_adj", os.O_RDWR)
+        os.pwrite(oom, b"%d" % min(1000, int(os.read(oom, 16)) + OOM_RAISE), 0)
+        os.close(oom)
+    except (OSError, ValueError):  # no such file, or not allowed: a courtesy only
+        pass
     _reseed(f"{host.seed}/{host.part.name}/{host.first_user}/{host.incarnation}")
     gc.enable()
 
@@ -64,8 +65,7 @@ def _take_descriptors(host: Host, foreign: Iterable[int], output_fd: int) -> Non
     os.dup2(host.wake_fd, WAKE_FD, inheritable=False)
     for fd in foreign:
         if fd != WAKE_FD:
-            with suppress(OSError):
-                os.close(fd)
+            os.close(fd)
     os.close(host.wake_fd)
     host.wake_fd = WAKE_FD
     prefix = f"{host.part.name}/{host.global_user(host.first_user)}: "
