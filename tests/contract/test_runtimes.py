@@ -166,7 +166,9 @@ def test_max_calls_ends_the_generator_after_so_many_calls(runtime: str) -> None:
         runtime,
         Generator("u", user=loads.Looper, schedule=plain(3, "20s"), max_calls=20),
         Generator("g", gun=loads.Quick, schedule=plain(50, "20s"), max_calls=10),
+        Generator("b", gun=loads.Blocking, schedule=plain(50, "20s"), max_calls=10),
     )
+    assert result.generators["b"].ledger.ok == 10
     assert result.generators["u"].ledger.started == 20
     assert result.generators["g"].ledger.started == result.generators["g"].ledger.scheduled == 10
     assert result.summary["duration_s"] < 10

@@ -133,7 +133,19 @@ class GeneratorRun:
         if self.ticks is not None:
             wake_at = min(wake_at, self.ticks.feed(self.control, now, NEVER if self.stop_ns is None else self.stop_ns))
             self._grow(now)
-        if self.fleet.empty and self._all_gone() and (self.kind == "users" or self.part["max_calls"] is not None):
+        if (
+            self.ticks is not None
+            and self.part["max_calls"] is not None
+            and self.ticks.exhausted
+            and not self.ticks.unread()
+        ):
+            self._end(now)
+        if (
+            not self.ended
+            and self.fleet.empty
+            and self._all_gone()
+            and (self.kind == "users" or self.part["max_calls"] is not None)
+        ):
             self._end(now)
         return wake_at
 

@@ -65,7 +65,7 @@ class AsyncGun:
             host.enter(State.TEARDOWN)
             await tear_down(host, self._booker, self._gun)
             calls.close()
-        return State.STOPPED_ITSELF if self._due == NEVER else State.DONE  # without ticks no successor is needed
+        return State.STOPPED_ITSELF  # its ticks are accounted for: no successor is needed
 
     # -- ticks
 

@@ -54,7 +54,7 @@ class SyncGun:
                 gun.teardown()
             except Exception as exc:
                 booker.tell(f"teardown: {type(exc).__name__}: {exc}", "teardown", exc)
-        return State.DONE
+        return State.STOPPED_ITSELF  # the pipe has ended: no successor is needed
 
     def _loop(self, gun: Any) -> None:
         words, host, booker, state = self._words, self._host, self._booker, self._state
