@@ -46,7 +46,7 @@ types: $(STAMP)  ## mypy, strict
 	$(BIN)/mypy
 
 contracts: $(STAMP)  ## import-linter
-	$(BIN)/lint-imports --config importlinter.ini
+	$(BIN)/lint-imports importlinter.ini
 
 wheel: $(VENV)/.locked  ## Build the wheel into dist/
 	rm -rf dist

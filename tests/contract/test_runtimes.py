@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support import loads
-from support.books import check_books
+from support.books import check_books, wait_for_start
 
 from wasp_ray import Generator, Profile, RunResult, between, pause, plain, rows
 
@@ -252,7 +252,8 @@ def test_equal_seeds_give_equal_random_streams_and_users_have_their_own(runtime:
 def test_pause_and_resume_stop_the_schedules_clock(runtime: str) -> None:
     """The calls are those of the schedule, the run is longer by the pause."""
     going = Profile(Generator("g", gun=loads.Quick, schedule=plain(100, "1s"))).start(runtime=runtime)
-    time.sleep(0.9 if runtime == "process" else 0.6)
+    wait_for_start(going)
+    time.sleep(0.3)
     going.pause()
     time.sleep(1.0)
     going.resume()
@@ -269,7 +270,8 @@ def test_stop_ends_a_run_early_with_exact_books(runtime: str) -> None:
         Generator("g", gun=loads.Quick, schedule=plain(500, "30s")),
         Generator("u", user=loads.Looper, schedule=plain(2, "30s")),
     ).start(runtime=runtime)
-    time.sleep(1.5)
+    wait_for_start(going)
+    time.sleep(0.8)
     going.stop()
     result = going.wait(30)
     check_books(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 from wasp_ray import RunResult
@@ -16,6 +17,14 @@ def check_books(result: RunResult) -> None:
         ends = ledger.ok + ledger.failed + ledger.timeout + ledger.killed + ledger.interrupted + ledger.lost
         assert ledger.started == ends, (generator.name, ledger)
         assert min(vars(ledger).values()) >= 0, (generator.name, ledger)
+
+
+def wait_for_start(going: Any, deadline_s: float = 20.0) -> None:
+    """Until t = 0 of a run in the background is known."""
+    give_up = time.monotonic() + deadline_s
+    while not going._execution.node.start_ns_known and going._thread.is_alive():
+        assert time.monotonic() < give_up, "the run did not start"
+        time.sleep(0.01)
 
 
 def workers_of(going: Any) -> list[int]:
