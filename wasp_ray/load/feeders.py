@@ -56,7 +56,8 @@ def jsonl(path: Any, *, per: str = "call", order: str = "once") -> Feeder:
 
 def rows(iterable: Any, *, per: str = "call", order: str = "once") -> Feeder:
     """Rows of any finite iterable of JSON-able dicts; read once, before the first worker."""
-    return Feeder("rows", iterable, per, order)
+    source = list(iterable) if isinstance(iterable, Iterator) else iterable  # an iterator could be read only once
+    return Feeder("rows", source, per, order)
 
 
 def load_rows(feeder: Feeder, base_dir: str, name: str) -> Iterator[dict[str, Any]]:
@@ -69,7 +70,7 @@ def load_rows(feeder: Feeder, base_dir: str, name: str) -> Iterator[dict[str, An
     try:
         with open(path, encoding="utf-8-sig", newline="" if feeder.kind == "csv" else None) as file:
             if feeder.kind == "csv":
-                yield from csv_module.DictReader(file)
+                yield from _csv_rows(csv_module.reader(file), f"feeder {name!r}: {path}")
                 return
             for number, line in enumerate(file):
                 if line.strip():
@@ -80,6 +81,15 @@ def load_rows(feeder: Feeder, base_dir: str, name: str) -> Iterator[dict[str, An
         ) from exc
     except (ValueError, csv_module.Error) as exc:
         raise BadInput(f"feeder {name!r}: {path} is no good {feeder.kind} file: {exc}") from exc
+
+
+def _csv_rows(lines: Iterator[list[str]], where: str) -> Iterator[dict[str, Any]]:
+    header = next(lines, [])
+    for number, values in enumerate(lines):
+        if values and len(values) != len(header):
+            raise BadInput(f"{where}, row {number + 2} has {len(values)} values, the header has {len(header)}")
+        if values:
+            yield dict(zip(header, values, strict=True))
 
 
 def _checked(row: Any, where: str) -> dict[str, Any]:
@@ -100,6 +110,8 @@ class RowTable:
             except (TypeError, ValueError) as exc:
                 raise BadInput(f"feeder {name!r}: row {len(self._offsets)} cannot be written as JSON: {exc}") from exc
             self._offsets.append(len(blob))
+        if len(self) == 0:
+            raise BadInput(f"feeder {name!r} has no rows: expected at least one")
         self._blob = bytes(blob)
 
     def __len__(self) -> int:
@@ -116,12 +128,13 @@ class RowOrder:
 
     def __init__(self, order: str, count: int, seed: int, node: int, nodes: int) -> None:
         self._order, self._seed, self._node, self._nodes = order, seed, node, nodes
+        self._count = count
         self._own = max(0, -(-(count - node) // nodes))
 
     def index(self, draw: int) -> int | None:
         """The row of a draw (0, 1, ...); None when the rows are used up."""
-        if self._own == 0:
-            return None
+        if self._own == 0:  # more nodes than rows
+            return self._node % self._count if self._count and self._order != "once" else None
         if self._order == "random":
             draw = random.Random(f"{self._seed}/{draw}").randrange(self._own)
         elif self._order == "cycle":

@@ -5,6 +5,7 @@ Owns the trimming of tracebacks.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 import io
@@ -14,6 +15,7 @@ import sys
 import threading
 import traceback
 import types
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from wasp_ray.errors import LoadFileError
 
 ENGINE_DIR = str(Path(__file__).resolve().parents[1])
 MAIN_ALIAS = "__wasp_main__"
-_CONVERT = {int: int, float: float, str: str, "int": int, "float": float, "str": str}
+_CONVERT = [int, float, str]
+MAX_FRAMES = 30
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -34,7 +37,9 @@ def load_file(spec: str, params: dict[str, str]) -> Any:
     module = _import(path, path.stem)
     found = getattr(module, name, None)
     if found is None:
-        names = [n for n, v in vars(module).items() if getattr(v, "__wasp_profile__", False)]
+        names = [
+            n for n, v in vars(module).items() if getattr(v, "__wasp_profile__", False) and not isinstance(v, type)
+        ]
         cure = (
             f"it has {', '.join(names)}: name one, as {path}:{names[0]}"
             if names
@@ -64,11 +69,14 @@ def split_spec(spec: str) -> tuple[Path, str]:
 
 def _import(path: Path, name: str) -> types.ModuleType:
     """Imports a file with its folder first on sys.path, registered under `name`."""
+    if path.is_dir():
+        raise LoadFileError(f"{path} is a folder: name the Python file in it")
     if not path.is_file():
         raise LoadFileError(f"{path}: there is no such file; `wasp init` writes a first one")
     folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+    sys.path[:] = [folder, *(entry for entry in sys.path if entry != folder)]
+    if name != MAIN_ALIAS and (name in sys.modules or name in sys.stdlib_module_names):
+        name = f"load_file_{name}"  # a load file called json.py must not take the place of json
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise LoadFileError(f"{path}: expected a Python file, ending in .py")
@@ -86,13 +94,18 @@ def _import(path: Path, name: str) -> types.ModuleType:
 
 def _call(function: Any, params: dict[str, str], path: Path) -> Any:
     known = inspect.signature(function).parameters
-    arguments = {}
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
+    hints = _hints(function)
+    arguments: dict[str, Any] = {}
     for name, text in params.items():
+        if name not in known and takes_any:
+            arguments[name] = text
+            continue
         if name not in known:
             raise LoadFileError(
                 f"-p {name}: `{function.__name__}` in {path} has no such parameter (it has {', '.join(known) or 'none'})"
             )
-        arguments[name] = _converted(name, text, known[name])
+        arguments[name] = _converted(name, text, known[name], hints.get(name))
     missing = [
         n
         for n, p in known.items()
@@ -111,15 +124,25 @@ def _call(function: Any, params: dict[str, str], path: Path) -> Any:
         ) from exc
 
 
-def _converted(name: str, text: str, parameter: inspect.Parameter) -> Any:
-    wanted = parameter.annotation
-    if wanted is parameter.empty and parameter.default is not parameter.empty and parameter.default is not None:
+def _hints(function: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except Exception:  # an annotation that names nothing: the texts stay texts
+        return {}
+
+
+def _converted(name: str, text: str, parameter: inspect.Parameter, wanted: Any) -> Any:
+    if wanted is None and parameter.default is not parameter.empty and parameter.default is not None:
         wanted = type(parameter.default)
-    if wanted in (bool, "bool"):
+    for choice in typing.get_args(wanted):  # `int | None` is an int here
+        if choice is not type(None):
+            wanted = choice
+            break
+    if wanted is bool:
         if text.lower() in _TRUE + _FALSE:
             return text.lower() in _TRUE
         raise LoadFileError(f"-p {name}={text}: expected true or false")
-    convert = _CONVERT.get(wanted, str)
+    convert = wanted if wanted in _CONVERT else str
     try:
         return convert(text)
     except ValueError:
@@ -138,7 +161,7 @@ def dumps_profile(profile: Any) -> bytes:
     import cloudpickle
 
     main = sys.modules.get("__main__")
-    main_file = getattr(main, "__file__", None)
+    main_file, main_spec = getattr(main, "__file__", None), getattr(main, "__spec__", None)
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         def persistent_id(self, obj: Any) -> Any:
@@ -150,7 +173,7 @@ def dumps_profile(profile: Any) -> bytes:
                 or "<lambda>" in obj.__qualname__
             ):
                 return None
-            return (str(Path(main_file).resolve()), obj.__qualname__)
+            return (str(Path(main_file).resolve()), obj.__qualname__, main_spec.name if main_spec is not None else "")
 
     buffer = io.BytesIO()
     try:
@@ -168,11 +191,8 @@ def loads_profile(raw: bytes) -> Any:
 
     class Unpickler(pickle.Unpickler):
         def persistent_load(self, pid: Any) -> Any:
-            file, qualname = pid
-            module = sys.modules.get(MAIN_ALIAS)
-            if module is None:
-                module = _import(Path(file), MAIN_ALIAS)
-            found: Any = module
+            file, qualname, name = pid
+            found: Any = _main_module(Path(file), name)
             for part in qualname.split("."):
                 found = getattr(found, part, None)
             if found is None:
@@ -185,6 +205,13 @@ def loads_profile(raw: bytes) -> Any:
         return Unpickler(io.BytesIO(raw)).load()
     except (ImportError, AttributeError) as exc:
         raise LoadFileError(f"a fresh process cannot find what the profile refers to: {exc}") from exc
+
+
+def _main_module(file: Path, name: str) -> types.ModuleType:
+    """The script of the process that sent the profile; `name` when it was started as `python -m name`."""
+    if name:
+        return importlib.import_module(name)
+    return sys.modules.get(MAIN_ALIAS) or _import(file, MAIN_ALIAS)
 
 
 # -- what the import left behind
@@ -230,5 +257,7 @@ def trim_traceback(exc: BaseException, user_dir: str) -> str:
             mine.pop(0)
     if not mine and not isinstance(exc, SyntaxError):  # a fault of the engine itself; a SyntaxError shows its own place
         mine = list(frames)
-    lines = traceback.format_list(mine)
-    return "".join([*lines[:30], *traceback.format_exception_only(type(exc), exc)]).rstrip()
+    lines = traceback.format_list(mine)[:MAX_FRAMES]
+    text = "".join([*lines, *traceback.format_exception_only(type(exc), exc)]).rstrip()
+    cause = exc.__cause__
+    return text if cause is None or cause is exc else f"{trim_traceback(cause, user_dir)}\nwhich led to:\n{text}"

@@ -18,6 +18,7 @@ from wasp_ray.schedule import Schedule, parse_duration
 from wasp_ray.stats.thresholds import Threshold
 
 MAX_NAME = 100
+_NEVER = object()
 _DURATIONS = ("setup_timeout", "teardown_timeout", "graceful_stop", "rate_unit")
 _RATE_ONLY = {
     "rate_unit": "1s",
@@ -56,17 +57,27 @@ def _profile_problems(profile: Any, names: set[str]) -> list[str]:
     out += [f"Profile {problem}" for problem in _text_map("labels", profile.labels)]
     for hook in ("setup", "teardown"):
         value = getattr(profile, hook)
-        if value is not None and not callable(value):
+        if value is not None and not _callable_without_arguments(value):
             out.append(f"Profile {hook}={value!r}: expected a function without arguments")
     if isinstance(profile.thresholds, (str, bytes)) or not isinstance(profile.thresholds, Iterable):
         out.append(f"Profile thresholds={profile.thresholds!r}: expected a list of texts")
         return out
     for threshold in profile.thresholds:
         out += Threshold(getattr(threshold, "expression", threshold)).problems(names)
+    if not isinstance(profile.sinks, (list, tuple)):
+        return [*out, f"Profile sinks={profile.sinks!r}: expected a list, as [RawSamples()]"]
     for sink in profile.sinks:
         if not getattr(sink, "raw_samples", False):
             out.append(f"Profile sinks: {sink!r} is no sink: expected RawSamples()")
     return out
+
+
+def _callable_without_arguments(value: Any) -> bool:
+    try:
+        inspect.signature(value).bind()
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _generator_problems(g: Generator) -> list[str]:
@@ -117,7 +128,13 @@ def _actor_problems(g: Generator) -> list[str]:
         return [
             f"{option}={actor.__qualname__}: made inside a function, so no fresh process can find it: define it at the top level"
         ]
+    if not callable(actor.call):
+        return [f"{option}={actor.__name__}: its call is {actor.call!r}: expected a method"]
     methods = g.call_methods()
+    if base is VirtualUser and methods[0] is not actor.call and actor.call is not base.call:
+        return [f"{option}={actor.__name__} has call() and @task methods: expected one or the other"]
+    if any(inspect.isgeneratorfunction(m) or inspect.isasyncgenfunction(m) for m in methods):
+        return [f"{option}={actor.__name__}: its call() yields: expected a plain or async method"]
     if methods == [base.call]:
         also = " or methods marked @task" if base is VirtualUser else ""
         return [f"{option}={actor.__name__} has no call(){also}: define one"]
@@ -145,8 +162,8 @@ def _number_problems(g: Generator) -> list[str]:
     for name, optional in (
         ("max_calls", None),
         ("max_in_flight", AUTO),
-        ("max_workers", 0),
-        ("users_per_process", 0),
+        ("max_workers", _NEVER),
+        ("users_per_process", _NEVER),
         ("setup_concurrency", AUTO),
     ):
         value = getattr(g, name)
@@ -191,6 +208,8 @@ def _feeder_problems(g: Generator) -> list[str]:
             out.append(f"feeder {name!r} is a {type(feeder).__name__}: expected csv(), jsonl() or rows()")
             continue
         out += [f"feeder {name!r}: {problem}" for problem in feeder.problems()]
+        if feeder.per == "user" and g.gun is not None:
+            out.append(f"feeder {name!r}: per='user' with gun=: a gun has no users; use per='call'")
     if g.shared_data is not None and not isinstance(g.shared_data, (bytes, bytearray, memoryview, str)):
         try:
             json.dumps(g.shared_data)

@@ -46,7 +46,7 @@ class Intake:
             with suppress(ValueError):
                 self._note(json.loads(line))
         for line in self._lines(self._output_read):
-            self._node._listener.output(line.decode("utf-8", "replace"))
+            self._node.listener.output(line.decode("utf-8", "replace"))
 
     def _lines(self, fd: int) -> list[bytes]:
         if fd not in self.fds:
@@ -87,7 +87,7 @@ class Intake:
         if key in self._told or sum(k[0] == note["gen"] for k in self._told) >= MAX_TOLD:
             return
         self._told[key] = None
-        node._listener.note(f"{generator.name}/{note['user']} {where}: {error}\n{note['text']}")
+        node.listener.note(f"{generator.name}/{note['user']} {where}: {error}\n{note['text']}")
 
     def close(self) -> None:
         """Closes what is still open."""

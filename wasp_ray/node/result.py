@@ -39,7 +39,7 @@ def _generator(node: Node, run: GeneratorRun, data: dict[str, Any]) -> Generator
     sums, columns = run.sums, dict(data["ledger"])
     ended = sum(columns[name] for name in OUTCOMES)
     lost = sums.lost
-    if not node._final:  # the aggregator died: what it had not told is lost
+    if not node.final:  # the aggregator died: what it had not told is lost
         lost = max(0, sums.begun - ended)
     dropped_by = {
         "in_flight_limit" if run.is_async else "worker_limit": sums.dropped_limit,

@@ -17,7 +17,8 @@ from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.node.engines import Engine, start_aggregator, start_zygote
 from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.intake import Intake
-from wasp_ray.node.options import GeneratorState, Listener, NodeOptions, NodeResult
+from wasp_ray.node.options import Listener, NodeOptions, NodeResult
+from wasp_ray.node.progress import lateness, tell_progress
 from wasp_ray.node.result import node_totals
 from wasp_ray.node.shape import estimate, shape_of, shortages
 from wasp_ray.runtime.fleet import Close, GiveUp, Instruction, Spawn
@@ -32,8 +33,6 @@ SCAN_NS = 20_000_000
 LOOP_MS = 10.0
 PROGRESS_NS = 200_000_000
 FINISH_TIMEOUT_S = 60.0
-MAX_POLL_GAP_S = 1.0
-SLOW_WINDOWS = 5
 ZYGOTE, AGGREGATOR = "zygote", "aggregator"
 
 
@@ -54,9 +53,9 @@ class Node:
     """One node of one run. `run` once; `stop`, `pause`, `resume` from any thread or signal handler."""
 
     def __init__(self, options: NodeOptions, listener: Listener) -> None:
-        self.options, self._listener = options, listener
+        self.options, self.listener = options, listener
         self.inline = options.runtime == "inline"
-        self._stop = _Stop()
+        self.stop_asked = _Stop()
         self._commands: list[str] = []
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -72,12 +71,11 @@ class Node:
         self.failed: list[str] = []
         self.warnings: list[str] = []
         self.traces: dict[tuple[int, str], str] = {}
-        self._final = False
+        self.final = False
         self._paused_at = 0
         self.start_ns = NEVER
         self.started_wall_s = wall_s()
         self._hurried = False
-        self._late: list[str] = []  # our own lateness: invalid, but the load goes on
         self._fds_to_send: list[int] = []
         self._next_scan = self._next_progress = 0
         self._timer: TimerFd | None = None
@@ -86,16 +84,16 @@ class Node:
 
     def stop(self, signal_name: str | None = None) -> None:
         """Ends the load; a second time: at once. Async-signal-safe."""
-        if self._stop.asked:
-            self._stop.again = True
-        self._stop.asked = True
-        self._stop.signal = self._stop.signal or signal_name
+        if self.stop_asked.asked:
+            self.stop_asked.again = True
+        self.stop_asked.asked = True
+        self.stop_asked.signal = self.stop_asked.signal or signal_name
         self._wake()
 
     @property
     def stop_signal(self) -> str | None:
         """The signal that asked for the end."""
-        return self._stop.signal
+        return self.stop_asked.signal
 
     def command(self, name: str) -> None:
         """ "pause" or "resume"."""
@@ -168,7 +166,7 @@ class Node:
                 return answer
             if not engine.alive:
                 raise NodeFailed(f"{what}: the engine process died (its messages are above)")
-            if self._stop.asked:
+            if self.stop_asked.asked:
                 raise Interrupted
         raise NodeFailed(f"{what} took longer than {timeout_s:g} s")
 
@@ -179,7 +177,7 @@ class Node:
         slabs = lay_out([(s.rings, s.slots, s.entries) for s in shapes])
         if not self.inline and (lacking := shortages(estimate(shapes, slabs[-1].end))):
             raise BadInput(lacking)
-        self._listener.plan_ready(self.plan, self.warnings)
+        self.listener.plan_ready(self.plan, self.warnings)
         arena = self._arena = Arena.create(slabs, shared=not self.inline)
         self.control = Control(arena)
         self.control.initialise(len(parts))
@@ -232,7 +230,7 @@ class Node:
         while not all(g.ready for g in self.generators):
             self._turn(now_ns())
             self._poll(LOOP_MS)
-            if self.errors or self.invalid or self._stop.asked:
+            if self.errors or self.invalid or self.stop_asked.asked:
                 raise Interrupted
 
     def _run_load(self) -> None:
@@ -257,11 +255,11 @@ class Node:
         while self._commands:
             self._pause_or_resume(self._commands.pop(0), now)
         for generator in self.generators:
-            if self._stop.asked or self.errors:
+            if self.stop_asked.asked or self.errors:
                 generator.stop(now)
             if generator.failed_on_error and not any(generator.name in reason for reason in self.failed):
                 self.failed.append(f"Generator {generator.name!r}: fail_on_error stopped it at its first failed call")
-        if (self._stop.again or self._lost_engine()) and not self._hurried:
+        if (self.stop_asked.again or self._lost_engine()) and not self._hurried:
             self._hurried = True
             for generator in self.generators:
                 generator.hurry(now)
@@ -324,7 +322,7 @@ class Node:
                 self._tell_zygote({"op": op, "workers": workers})
         if now >= self._next_progress:
             self._next_progress = now + PROGRESS_NS
-            self._tell_progress(now)
+            tell_progress(self, now)
 
     def _perform(self, generator: GeneratorRun, orders: list[Instruction]) -> None:
         spawns: list[Message] = []
@@ -405,47 +403,11 @@ class Node:
             for gen, ring, _unfinished in message["closed"]:
                 self.generators[gen].fleet.closed(ring)
         elif "windows" in message:
-            self._listener.windows(message["windows"])
+            self.listener.windows(message["windows"])
         elif "snapshot" in message:
             self.snapshot = message["snapshot"]
-            self._judge_windows()
         elif "final" in message:
-            self.snapshot, self._final = message["final"], True
-            self._judge_windows()
-
-    def _judge_windows(self) -> None:
-        """Our own lateness, judged by what it did to the measurement. The load goes on; results are kept."""
-        for name, slow in self.snapshot["most_slow_windows"].items():
-            if slow >= SLOW_WINDOWS:
-                self._note_invalid(
-                    f"Generator {name!r}: this machine started calls over 50 ms late (p99) for {SLOW_WINDOWS} s in a row"
-                )
-        if self.snapshot["max_gap_s"] > MAX_POLL_GAP_S:
-            self._note_invalid("the aggregator did not run for more than 1 s: this machine was too busy to measure")
-
-    def _note_invalid(self, reason: str) -> None:
-        if reason not in self._late:
-            self._late.append(reason)
-
-    def _tell_progress(self, now: int) -> None:
-        t = self.control.schedule_ns(now) if self.start_ns != NEVER else 0
-        states = []
-        for g in self.generators:
-            sums = g.live_sums()
-            planned = g.planned_at(t) if self.start_ns != NEVER and not g.ended else 0.0
-            states.append(
-                GeneratorState(g.name, g.kind, planned, g.active_users(), g.in_flight(), sums.begun, sums.dropped)
-            )
-        self._listener.progress(self._phase(), max(0.0, t / 1e9), states, self.snapshot.get("generators", {}))
-
-    def _phase(self) -> str:
-        if self.start_ns == NEVER:
-            return "setting up"
-        if self.control.paused:
-            return "paused"
-        if all(g.ended for g in self.generators):
-            return "draining"
-        return "stopping" if self._stop.asked else "running"
+            self.snapshot, self.final = message["final"], True
 
     # -- the end
 
@@ -465,10 +427,10 @@ class Node:
         self._tell_aggregator({"op": "unwatch"})
         if self._tell_aggregator({"op": "finish"}):
             give_up = now_ns() + int(FINISH_TIMEOUT_S * 1e9)
-            while not self._final and self._aggregator is not None and self._aggregator.alive and now_ns() < give_up:
+            while not self.final and self._aggregator is not None and self._aggregator.alive and now_ns() < give_up:
                 self._poll(20.0)
             self._poll(0.0)
-        if not self._final and self.generators:
+        if not self.final and self.generators:
             self._lost_engine()
         self._tear_down()
         self.intake.read()
@@ -478,7 +440,7 @@ class Node:
         if self._zygote is None or not self._zygote.alive or not self.plan.get("has_teardown"):
             return
         self._fds_to_send = []
-        self._stop = _Stop(self._stop.signal, False, False) if not self._stop.again else self._stop
+        self.stop_asked = _Stop(self.stop_asked.signal, False, False) if not self.stop_asked.again else self.stop_asked
         with suppress(NodeFailed, Interrupted):
             answer = self._ask(self._zygote, {"op": "teardown"}, 90.0, "teardown")
             if "failed" in answer:
@@ -491,10 +453,10 @@ class Node:
             ends = [g.cut_ns if g.ended else ended_ns for g in self.generators]
             last = max([*ends, self.snapshot.get("last_end_ns", 0)])
             duration_s = max(0.0, (last - self.start_ns) / 1e9)
-        self.invalid += self._late
+        self.invalid += lateness(self.snapshot)
         self.warnings += self.snapshot.get("warnings", []) + self.snapshot.get("problems", [])
         return NodeResult(
-            self.plan, totals, duration_s, self.started_wall_s, self._stop.signal, self._stop.asked,
+            self.plan, totals, duration_s, self.started_wall_s, self.stop_asked.signal, self.stop_asked.asked,
             [g.name for g in self.generators if g.ended_early],
             self.errors, self.invalid, self.failed, self.warnings,
         )  # fmt: skip

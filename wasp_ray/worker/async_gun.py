@@ -16,7 +16,8 @@ from wasp_ray.wire.arena import Header, State
 from wasp_ray.wire.control import NEVER, Control, Word
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.actor_life import set_up, tear_down
-from wasp_ray.worker.booking import Booker, CallState
+from wasp_ray.worker.booking import Booker
+from wasp_ray.worker.call_state import CallState
 from wasp_ray.worker.calls import AsyncCalls
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes

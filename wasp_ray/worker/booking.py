@@ -9,68 +9,21 @@ from __future__ import annotations
 
 import json
 import random
-from contextvars import ContextVar
 from types import TracebackType
-from typing import Any
 
 from wasp_ray.clock import now_ns
-from wasp_ray.errors import RestartUser, StopUser
+from wasp_ray.errors import StopUser
 from wasp_ray.load.actors import Response
 from wasp_ray.load.locate import trim_traceback
 from wasp_ray.wire.arena import Header
 from wasp_ray.wire.record import MAX_DATA_BYTES, MAX_ERROR_BYTES, MAX_NAME_BYTES, Flag, Kind, Outcome, head_bits
 from wasp_ray.wire.ring import RingWriter
+from wasp_ray.worker.call_state import CallState, RowsUsedUp, current_call, describe
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 
 SETUP_GROUP = "setup"
 ASK_STOP, ASK_FAIL = 1, 2
-
-
-class RowsUsedUp(StopUser):
-    """A feeder has no row left for this call; its Generator ends."""
-
-
-class CallState:
-    """One call in flight."""
-
-    __slots__ = (
-        "closed",
-        "due",
-        "entry",
-        "failed",
-        "number",
-        "opened",
-        "requests",
-        "seen",
-        "start",
-        "task",
-        "tick",
-        "user",
-        "waited",
-    )
-
-    def __init__(self, user: int) -> None:
-        self.user = user
-        self.number = 0
-        self.due = 0
-        self.start = 0
-        self.entry = 0  # first word of its in-flight entry
-        self.tick = -1
-        self.waited = False
-        self.task: Any = None
-        self.reset()
-
-    def reset(self) -> None:
-        """Ready for the next call of the same user."""
-        self.opened = False  # a request has begun
-        self.requests = 0
-        self.failed = False  # a request failed
-        self.closed = False  # booked; what comes later is not its own
-        self.seen: BaseException | None = None  # already booked by a request
-
-
-current_call: ContextVar[CallState | None] = ContextVar("wasp_ray_call", default=None)
 
 
 class TimedGroup:
@@ -312,18 +265,6 @@ class Booker:
     def sampled(self, outcome: int) -> bool:
         """Failures always, successes by the ratio asked for."""
         return outcome != Outcome.OK or self._part.sample >= 1.0 or self._sampler.random() < self._part.sample
-
-
-def describe(exc: BaseException) -> str:
-    """`ValueError: text`, for RestartUser its reason alone."""
-    text = ""
-    try:
-        text = str(exc)
-    except Exception:  # a user's __str__ may fail; the record must not
-        text = "(its message cannot be printed)"
-    if isinstance(exc, RestartUser) and text:
-        return text
-    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
 
 
 def _size(value: object) -> int:

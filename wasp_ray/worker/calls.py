@@ -9,7 +9,8 @@ from typing import Any
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import RestartUser, StopUser
 from wasp_ray.wire.arena import ENTRY_WORDS, Header
-from wasp_ray.worker.booking import Booker, CallState, current_call
+from wasp_ray.worker.booking import Booker
+from wasp_ray.worker.call_state import CallState, current_call
 from wasp_ray.worker.host import Host
 
 SWEEP_S = 0.02

@@ -9,7 +9,8 @@ from typing import Any
 
 from wasp_ray.errors import WaspError
 from wasp_ray.wire.control import NEVER, Word
-from wasp_ray.worker.booking import ASK_STOP, Booker, RowsUsedUp, TimedGroup
+from wasp_ray.worker.booking import ASK_STOP, Booker, TimedGroup
+from wasp_ray.worker.call_state import RowsUsedUp
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 

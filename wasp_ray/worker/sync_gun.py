@@ -13,7 +13,8 @@ from wasp_ray.clock import now_ns
 from wasp_ray.errors import StopUser
 from wasp_ray.wire.arena import Header, State
 from wasp_ray.wire.ring import RingWriter
-from wasp_ray.worker.booking import Booker, CallState
+from wasp_ray.worker.booking import Booker
+from wasp_ray.worker.call_state import CallState
 from wasp_ray.worker.context import WorkerContext
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes

@@ -1,0 +1,66 @@
+"""One call in flight: what its requests and its end have to know of each other. It must not write records."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any
+
+from wasp_ray.errors import RestartUser, StopUser
+
+
+class RowsUsedUp(StopUser):
+    """A feeder has no row left for this call; its Generator ends."""
+
+
+class CallState:
+    """One call in flight."""
+
+    __slots__ = (
+        "closed",
+        "due",
+        "entry",
+        "failed",
+        "number",
+        "opened",
+        "requests",
+        "seen",
+        "start",
+        "task",
+        "tick",
+        "user",
+        "waited",
+    )
+
+    def __init__(self, user: int) -> None:
+        self.user = user
+        self.number = 0
+        self.due = 0
+        self.start = 0
+        self.entry = 0  # first word of its in-flight entry
+        self.tick = -1
+        self.waited = False
+        self.task: Any = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Ready for the next call of the same user."""
+        self.opened = False  # a request has begun
+        self.requests = 0
+        self.failed = False  # a request failed
+        self.closed = False  # booked; what comes later is not its own
+        self.seen: BaseException | None = None  # already booked by a request
+
+
+current_call: ContextVar[CallState | None] = ContextVar("wasp_ray_call", default=None)
+
+
+def describe(exc: BaseException) -> str:
+    """`ValueError: text`, for RestartUser its reason alone."""
+    text = ""
+    try:
+        text = str(exc)
+    except Exception:  # a user's __str__ may fail; the record must not
+        text = "(its message cannot be printed)"
+    if isinstance(exc, RestartUser) and text:
+        return text
+    return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
