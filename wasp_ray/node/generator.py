@@ -361,32 +361,3 @@ class GeneratorRun:
         if self.kind == "rate":
             return len(self.fleet.live)
         return sum(self.arena.read(self.gen, m.ring, Header.ACTIVE_USERS) for m in self.fleet.live.values())
-
-    # -- the ledger
-
-    def scheduled(self) -> int:
-        """Ticks of this node due by the end or the stop, from the schedule alone (rate)."""
-        assert self.curve is not None
-        count = self.tick_count
-        if self.stop_ns is not None:
-            count = min(count, self.curve.count_until(self._schedule_time(self.stop_ns)))
-        return share_count(count, self.node, self.nodes)
-
-    def _schedule_time(self, at_ns: int) -> int:
-        return min(self.duration_ns, self.control.schedule_ns(at_ns))
-
-    def leftovers(self) -> dict[str, int]:
-        """Ticks no worker accounted for, by cause: in the hands of the dead, or of workers that were not replaced."""
-        out = {"worker_lost": self.dead_hands}
-        if self.ticks is not None:
-            taken = self.sums.begun + self.sums.dropped
-            out["worker_lost"] += self.ticks.written - taken
-            out["stopped" if self.stop_ns is not None else "worker_limit"] = self.ticks.dropped
-        elif self.kind == "rate":
-            count = self.scheduled()
-            for worker in range(self.workers):
-                left = share_count(count, worker, self.workers) - self.next_ticks.get(worker, 0)
-                if left > 0:
-                    cause = "stopped" if self.stop_ns is not None else "worker_lost"
-                    out[cause] = out.get(cause, 0) + left
-        return {cause: number for cause, number in out.items() if number}

@@ -8,6 +8,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from wasp_ray.node.generator import GeneratorRun
+from wasp_ray.node.ledger import leftovers, scheduled
 from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
 
 if TYPE_CHECKING:
@@ -47,14 +48,14 @@ def _generator(node: Node, run: GeneratorRun, data: dict[str, Any]) -> Generator
         "stopped": sums.dropped_stopped,
     }
     if run.kind == "rate":
-        for cause, number in (run.leftovers() if node.start_ns_known else {}).items():
+        for cause, number in (leftovers(run) if node.start_ns_known else {}).items():
             dropped_by[cause] = dropped_by.get(cause, 0) + number
     dropped_by = {cause: number for cause, number in dropped_by.items() if number}
-    scheduled = sums.begun + sums.skipped_paces
+    due = sums.begun + sums.skipped_paces
     if run.kind == "rate":
-        scheduled = run.scheduled() if node.start_ns_known else 0
+        due = scheduled(run) if node.start_ns_known else 0
     ledger = {
-        "scheduled": scheduled,
+        "scheduled": due,
         "dropped": sum(dropped_by.values()),
         "started": sums.begun,
         "lost": lost,
