@@ -283,3 +283,14 @@ def test_late_calls_fire_and_their_response_time_tells_it() -> None:
     response, service = result.generators["g"].response, result.generators["g"].service
     assert service.p50 == pytest.approx(0.1, rel=0.2)
     assert response.max > 0.5
+
+
+def test_thirty_generators_run_side_by_side() -> None:
+    """Each with its own pipe, slab and books."""
+    generators = [
+        Generator(f"g{i}", gun=loads.Blocking, schedule=plain(10, "500ms"), max_workers=2, params={"s": 0.001})
+        for i in range(30)
+    ]
+    result = run(*generators)
+    assert result.verdict == "passed", result.reasons
+    assert result.ledger.ok == 150

@@ -18,6 +18,7 @@ from wasp_ray.schedule import Schedule, parse_duration
 from wasp_ray.stats.thresholds import Threshold
 
 MAX_NAME = 100
+MAX_GENERATORS = 200
 _NEVER = object()
 _DURATIONS = ("setup_timeout", "teardown_timeout", "graceful_stop", "rate_unit")
 _RATE_ONLY = {
@@ -36,6 +37,8 @@ def problems_of(profile: Any) -> list[str]:
     generators = list(profile.generators)
     if not generators:
         out.append("the Profile has no Generator: give it at least one")
+    if len(generators) > MAX_GENERATORS:
+        out.append(f"the Profile has {len(generators)} Generators: at most {MAX_GENERATORS} are possible")
     seen: set[str] = set()
     for at, generator in enumerate(generators):
         if not isinstance(generator, Generator):

@@ -14,7 +14,7 @@ from wasp_ray.clock import now_ns
 
 Message = dict[str, Any]
 _CHUNK = 1 << 16
-_MAX_FDS = 16
+_MAX_FDS = 250  # the kernel passes at most 253 at once
 
 
 class ChannelClosed(Exception):
