@@ -294,3 +294,43 @@ def test_thirty_generators_run_side_by_side() -> None:
     result = run(*generators)
     assert result.verdict == "passed", result.reasons
     assert result.ledger.ok == 150
+
+
+@pytest.mark.parametrize("engine", ["_zygote", "_aggregator"])
+def test_an_engine_that_dies_while_users_are_set_up_is_an_error(engine: str) -> None:
+    """Nothing waits for ever for a process that is gone."""
+    going = started(Generator("u", user=loads.SlowSetup, schedule=plain(40, "30s"), setup_concurrency=2))
+    give_up = time.monotonic() + 15
+    while not workers_of(going):
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+    os.kill(getattr(going._execution.node, engine).pid, signal.SIGKILL)
+    result = going.wait(30)
+    check_books(result)
+    assert result.verdict == "error" and any(engine[1:] in reason for reason in result.reasons), result.reasons
+    assert result.ledger.started == 0
+
+
+def test_a_write_to_a_closed_connection_is_an_exception_and_no_death() -> None:
+    """SIGPIPE is ignored in workers as in any Python."""
+    result = run(Generator("u", user=loads.WritesToAClosedPeer, schedule=plain(1, "1s"), max_calls=20))
+    assert result.ledger.ok == 20, result.summary["generators"]["u"]["errors"]
+
+
+def test_users_with_threads_may_fork() -> None:
+    """The hooks that the zygote keeps out of its own forks are there in what a worker forks."""
+    result = run(Generator("u", user=loads.ForksBesideAThread, schedule=plain(1, "20s"), max_calls=3))
+    assert result.ledger.ok == 3, result.summary["generators"]["u"]["errors"]
+
+
+def test_users_that_fill_the_cpu_are_no_fault_of_the_run() -> None:
+    """No CPU guard ends it: it passes, and the wait for the CPU is told beside its service times."""
+    result = run(
+        Generator("burn", user=loads.Burns, schedule=plain(12, "4s")),
+        Generator("beat", gun=loads.Quick, schedule=plain(50, "4s")),
+    )
+    assert result.verdict == "passed", result.reasons
+    assert result.generators["beat"].ledger.ok == 200
+    burn = result.summary["generators"]["burn"]
+    assert burn["cpu_s"] > 2 and burn["cpu_wait_s"] > 0.1 * 12 * 4
+    assert any("waited" in warning for warning in result.warnings), result.warnings

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import hashlib
 import os
+import random
 import signal
+import socket
 import threading
 import time
 from typing import Any
@@ -348,3 +351,107 @@ def drop_token() -> None:
 def no_token() -> None:
     """A profile's setup that fails."""
     raise RuntimeError("no token today")
+
+
+class HttpGet(Gun):
+    """GET / of params["port"] by aiohttp."""
+
+    async def setup(self) -> None:
+        import aiohttp
+
+        self.session = aiohttp.ClientSession()
+
+    async def call(self) -> None:
+        async with self.session.get(f"http://127.0.0.1:{self.context.params['port']}/") as answer:
+            await answer.read()
+
+    async def teardown(self) -> None:
+        await self.session.close()
+
+
+class GrpcUser(VirtualUser):
+    """Echoes by a blocking grpcio channel of its own."""
+
+    def setup(self) -> None:
+        import grpc
+
+        self.channel = grpc.insecure_channel(f"127.0.0.1:{self.context.params['port']}")
+        self.say: Any = self.channel.unary_unary("/test.Echo/Say")
+
+    def call(self) -> None:
+        assert self.say(b"hello", timeout=5) == b"hello"
+        time.sleep(0.01)
+
+    def teardown(self) -> None:
+        self.channel.close()
+
+
+class AsyncGrpcUser(VirtualUser):
+    """Echoes by grpc.aio."""
+
+    async def setup(self) -> None:
+        import grpc.aio
+
+        self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{self.context.params['port']}")
+        self.say: Any = self.channel.unary_unary("/test.Echo/Say")
+
+    async def call(self) -> None:
+        assert await self.say(b"hello", timeout=5) == b"hello"
+        await asyncio.sleep(0.01)
+
+    async def teardown(self) -> None:
+        await self.channel.close()
+
+
+class WritesToAClosedPeer(VirtualUser):
+    """Goes on writing to a connection that its peer has closed, as an HTTP client does with a stale one."""
+
+    def call(self) -> None:
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        with ours:
+            try:
+                os.write(ours.fileno(), b"x")
+            except BrokenPipeError:
+                return
+        raise AssertionError("the write was taken")
+
+
+class ForksBesideAThread(VirtualUser):
+    """Forks while it has another thread: in the child there is one, and its random stream is its own."""
+
+    def call(self) -> None:
+        done = threading.Event()
+        other = threading.Thread(target=done.wait, args=(10,))
+        other.start()
+        mine = random.Random()
+        mine.setstate(random.getstate())
+        read, write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.write(write, f"{threading.active_count()} {random.random()}".encode())
+            os._exit(0)
+        done.set()
+        other.join()
+        os.waitpid(pid, 0)
+        threads, drawn = os.read(read, 100).decode().split()
+        os.close(read)
+        os.close(write)
+        assert threads == "1" and float(drawn) != mine.random()
+
+
+class SlowSetup(VirtualUser):
+    """A setup that takes half a second."""
+
+    def setup(self) -> None:
+        time.sleep(0.5)
+
+    def call(self) -> None:
+        time.sleep(0.01)
+
+
+class Burns(VirtualUser):
+    """Keeps a CPU busy for some milliseconds a call."""
+
+    def call(self) -> None:
+        hashlib.pbkdf2_hmac("sha256", b"secret", b"salt", 10_000)

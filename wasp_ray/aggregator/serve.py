@@ -1,7 +1,7 @@
 """The aggregator's loop: polls the slabs, answers the generator. A process of its own by exec, or a thread of the
 inline runtime.
 
-Messages in: plan, begin, bounds, close, finish. Out: closed, snapshot, windows, final. It ends when the generator is
+Messages in: plan, begin, bounds, close, finish. Out: ready, closed, snapshot, windows, final. It ends when the generator is
 gone.
 """
 
@@ -55,6 +55,8 @@ class Aggregator:
 
     def run(self) -> None:
         """Until `finish` was answered or the generator is gone."""
+        with suppress(ChannelClosed):
+            self._channel.send({"ready": True})
         poller = select.poll()
         poller.register(self._channel, select.POLLIN)
         wait_s = FASTEST_POLL_S
@@ -137,7 +139,9 @@ class Aggregator:
             case "begin":
                 self._start_ns = message["start_ns"]
                 self._next_snapshot = now_ns()
-                self._polled_at = now_ns()
+                self._polled_at = min(
+                    now_ns(), max(self._polled_at, self._start_ns)
+                )  # told late: not polled since t = 0
                 self._watching = True
                 for book, ends in zip(self.books, message["ends_ns"], strict=True):
                     book.begin(self._start_ns, ends)

@@ -162,6 +162,8 @@ def dumps_profile(profile: Any) -> bytes:
 
     main = sys.modules.get("__main__")
     main_file, main_spec = getattr(main, "__file__", None), getattr(main, "__spec__", None)
+    if main_file is not None and not Path(main_file).is_file():  # "<stdin>": there is no file to import it from
+        main_file = None
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         def persistent_id(self, obj: Any) -> Any:

@@ -89,7 +89,7 @@ def _interpreter_flags() -> list[str]:
 def start_zygote(inline: bool, profile: Any) -> Engine:
     """The zygote; inline it is a thread that is given the profile itself."""
     if not inline:
-        return start_process("wasp_ray.runtime.zygote")
+        return start_process("wasp_ray.runtime.birth")
     from wasp_ray.runtime.zygote import Zygote
 
     channel, theirs = channel_pair()

@@ -72,6 +72,7 @@ class Node:
         self.warnings: list[str] = []
         self.traces: dict[tuple[int, str], str] = {}
         self.final = False
+        self._aggregator_ready = False
         self._paused_at = 0
         self.start_ns = NEVER
         self.started_wall_s = wall_s()
@@ -224,13 +225,13 @@ class Node:
     # -- setup and load
 
     def _set_up(self) -> None:
-        """The workers of the first instant, all set up."""
+        """The workers of the first instant, all set up, and the aggregator at its post."""
         for generator in self.generators:
             generator.prepare()
-        while not all(g.ready for g in self.generators):
+        while not (self._aggregator_ready and all(g.ready for g in self.generators)):
             self._turn(now_ns())
             self._poll(LOOP_MS)
-            if self.errors or self.invalid or self.stop_asked.asked:
+            if self._lost_engine() or self.errors or self.invalid or self.stop_asked.asked:
                 raise Interrupted
 
     def _run_load(self) -> None:
@@ -402,6 +403,8 @@ class Node:
         if "closed" in message:
             for gen, ring, _unfinished in message["closed"]:
                 self.generators[gen].fleet.closed(ring)
+        elif "ready" in message:
+            self._aggregator_ready = True
         elif "windows" in message:
             self.listener.windows(message["windows"])
         elif "snapshot" in message:

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from wasp_ray.clock import now_ns
+from wasp_ray.runtime.birth import give_back_hooks
 from wasp_ray.runtime.nursery import Exit, WorkerKey
-from wasp_ray.worker.child import enter_child, load_prctl
+from wasp_ray.worker.child import enter_child, inherited_signals, load_prctl
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.main import run_worker
 
@@ -31,6 +32,7 @@ class ForkNursery:
         self._wakes: dict[WorkerKey, tuple[int, int]] = {}  # pid, write end of the wake pipe
         self._prctl = load_prctl()
         self._pid = os.getpid()
+        inherited_signals()
         gc.collect()
         gc.freeze()
         self._base_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -69,6 +71,7 @@ class ForkNursery:
         code = 1
         try:
             enter_child(host, self._pid, self._prctl, foreign, self._output, polite=host.part.kind == "users")
+            give_back_hooks()
             run_worker(host)
             code = 0
         finally:

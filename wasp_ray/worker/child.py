@@ -22,12 +22,26 @@ WAKE_FD = 3
 USER_NICE = 10
 OOM_RAISE = 500
 MAX_LINE_BYTES = 4096
-DEFAULT_SIGNALS = (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGCHLD, _signal.SIGPIPE)
 
 
 def load_prctl() -> Any:
-    """prctl, looked up before the first fork: loading a library in each child costs memory."""
-    return ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
+    """prctl, looked up and warmed up (3 is PR_GET_DUMPABLE) before the first fork: done in each child it costs memory."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    for _ in range(20):
+        prctl(3, 0, 0, 0, 0)
+    return prctl
+
+
+def inherited_signals() -> None:
+    """Before the first fork: workers end on SIGTERM and SIGHUP, whatever the user's module asked for, the terminal's Ctrl-C
+    is the generator's to answer, and SIGPIPE stays ignored as in any Python, or a closed connection would kill its user.
+    """
+    for number in (_signal.SIGTERM, _signal.SIGHUP):
+        _signal.signal(number, _signal.SIG_DFL)
+    for number in (_signal.SIGINT, _signal.SIGPIPE):
+        _signal.signal(number, _signal.SIG_IGN)
 
 
 def enter_child(host: Host, parent: int, prctl: Any, foreign: Iterable[int], output_fd: int, *, polite: bool) -> None:
@@ -37,9 +51,7 @@ def enter_child(host: Host, parent: int, prctl: Any, foreign: Iterable[int], out
         if os.getppid() != parent:  # it died before the line above
             os._exit(1)
     _signal.set_wakeup_fd(-1)
-    for number in DEFAULT_SIGNALS:
-        _signal.signal(number, _signal.SIG_DFL)
-    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)  # the terminal's Ctrl-C is the generator's to answer
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # all others stand as the zygote has them: see `inherited_signals`
     _take_descriptors(host, foreign, output_fd)
     try:
         if polite:
@@ -49,17 +61,15 @@ def enter_child(host: Host, parent: int, prctl: Any, foreign: Iterable[int], out
         os.close(oom)
     except (OSError, ValueError):  # no such file, or not allowed: a courtesy only
         pass
-    _reseed(f"{host.seed}/{host.part.name}/{host.first_user}/{host.incarnation}")
+    reseed(host)
     gc.enable()
 
 
 def _take_descriptors(host: Host, foreign: Iterable[int], output_fd: int) -> None:
-    """stdin empty, stdout and stderr to the node's pipe, the wake pipe low enough for select.
+    """stdout and stderr to the node's pipe, the wake pipe low enough for select; stdin is the zygote's, empty.
 
     The parent's own descriptors are closed; what the user's module opened stays its own affair.
     """
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
     os.dup2(output_fd, 1)
     os.dup2(output_fd, 2)
     os.dup2(host.wake_fd, WAKE_FD, inheritable=False)
@@ -68,14 +78,18 @@ def _take_descriptors(host: Host, foreign: Iterable[int], output_fd: int) -> Non
             os.close(fd)
     os.close(host.wake_fd)
     host.wake_fd = WAKE_FD
+    open_streams(host)
+
+
+def open_streams(host: Host) -> None:
+    """What user code prints, by line and with its author."""
     prefix = f"{host.part.name}/{host.global_user(host.first_user)}: "
-    sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115 - lives as long as the process
-    sys.stdout = LineWriter(1, prefix)
-    sys.stderr = LineWriter(2, prefix)
+    sys.stdout, sys.stderr = LineWriter(1, prefix), LineWriter(2, prefix)
 
 
-def _reseed(seed: str) -> None:
-    random.seed(seed)
+def reseed(host: Host) -> None:
+    """The shared random streams; forked children would all have the zygote's."""
+    random.seed(f"{host.seed}/{host.part.name}/{host.first_user}/{host.incarnation}")
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:  # forked children would share its stream
         numpy_random.seed(random.getrandbits(32))
