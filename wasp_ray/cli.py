@@ -299,7 +299,11 @@ def shown_path(path: Path | None, out: Path | None) -> str | None:
     """How the end of a run names its bundle: `wasp-runs/latest` for the default place."""
     if path is None:
         return None
-    return str(out) if out is not None else str(path)
+    if out is not None:
+        return str(out)
+    latest = path.parent / "latest"
+    here = latest if latest.is_symlink() and latest.resolve() == path.resolve() else path
+    return os.path.relpath(here)
 
 
 def print_problems(problems: list[str]) -> None:

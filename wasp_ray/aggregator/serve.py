@@ -47,6 +47,7 @@ class Aggregator:
         self._samples = SampleFile(Path(samples)) if samples else None
         self._start_ns = 0
         self._polled_at = now_ns()
+        self._cpu_before_ns = process_cpu_ns()
         self.max_gap_ns = 0
         self._watching = False
         self._next_snapshot = 0
@@ -119,16 +120,18 @@ class Aggregator:
         warnings = []
         if self._strings.overflowed:
             warnings.append("more distinct strings than 65,536: the later ones are counted as __other__")
+        problems = list(self._samples.problems) if self._samples else []
+        if self._samples and self._samples.dropped:
+            problems.append(f"samples.jsonl.gz: {self._samples.dropped:,} raw samples found no room in it")
         return {
             "generators": {book.name: book.to_data() for book in self.books},
             "most_slow_windows": {book.name: book.windows.most_slow_in_a_row for book in self.books},
             "last_end_ns": max((book.last_end_ns for book in self.books), default=0),
             "max_gap_s": self.max_gap_ns / 1e9,
             "torn": sum(reader.torn for reader in self.readers),
-            "cpu_s": process_cpu_ns() / 1e9,
+            "cpu_s": (process_cpu_ns() - self._cpu_before_ns) / 1e9,
             "rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            "samples_dropped": self._samples.dropped if self._samples else 0,
-            "problems": self._samples.problems if self._samples else [],
+            "problems": problems,
             "warnings": warnings,
         }
 

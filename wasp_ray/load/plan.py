@@ -55,7 +55,7 @@ def make_plan(profile: Any, message: dict[str, Any]) -> dict[str, Any]:
         "nodes": message.get("nodes", 1), "load": message.get("load", "total"),
         "thresholds": [str(t) for t in profile.thresholds], "duration_ns": max(p["duration_ns"] for p in parts),
         "generators": parts, "raw_samples": any(getattr(s, "raw_samples", False) for s in profile.sinks),
-        "has_teardown": profile.teardown is not None,
+        "once": bool(message.get("once")), "has_teardown": profile.teardown is not None,
     }  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from wasp_ray.report.numbers import count, length, rate
 
 def headline(plan: Mapping[str, Any]) -> str:
     """`demo: 150/s + 6 users peak, 5,250 calls at due times, 25s, seed 7`."""
+    if plan["once"]:
+        return f"{plan['profile']}: one call of each Generator, seed {plan['seed']}"
     rates = sum(part["peak"] for part in plan["generators"] if part["kind"] == "rate")
     users = sum(part["peak"] for part in plan["generators"] if part["kind"] == "users")
     calls = sum(part["calls"] or 0 for part in plan["generators"])
