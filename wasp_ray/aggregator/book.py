@@ -49,6 +49,8 @@ class GeneratorBook:
         self.late = 0
         self.call_time_ns = 0
         self.last_end_ns = 0
+        self.first_start_ns: int | None = None  # of the first call, and how long it was due by then
+        self.first_delay_ns = 0
         self.counters: dict[str, int] = {}
         self.errors: dict[tuple[str, str], dict[str, Any]] = {}
         self._groups: list[GroupBook] = []
@@ -118,6 +120,10 @@ class GeneratorBook:
         self.ended += np.bincount(batch.ring if every else batch.ring[ends], minlength=len(self.ended))
         self.last_end_ns = max(self.last_end_ns, int(rows["end"][ends].max()))
         delay = np.maximum(rows["start"] - rows["due"], 0)
+        if self.first_start_ns is None:
+            first = int(rows["start"].argmin())
+            self.first_start_ns = int(rows["start"][first])
+            self.first_delay_ns = self.first_start_ns - int(rows["due"][first])
         self.windows.add(rows, ends, counted, service, response, service_at, response_at, delay)
         self.call_time_ns += int(service[ends].sum())
         if self.is_rate:

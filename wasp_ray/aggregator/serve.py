@@ -126,6 +126,7 @@ class Aggregator:
         return {
             "generators": {book.name: book.to_data() for book in self.books},
             "most_slow_windows": {book.name: book.windows.most_slow_in_a_row for book in self.books},
+            "first_delay_ns": self._first_delay_ns(),
             "last_end_ns": max((book.last_end_ns for book in self.books), default=0),
             "max_gap_s": self.max_gap_ns / 1e9,
             "torn": sum(reader.torn for reader in self.readers),
@@ -134,6 +135,11 @@ class Aggregator:
             "problems": problems,
             "warnings": warnings,
         }
+
+    def _first_delay_ns(self) -> int:
+        """start - due of the very first call."""
+        firsts = [(b.first_start_ns, b.first_delay_ns) for b in self.books if b.first_start_ns is not None]
+        return min(firsts, default=(0, 0))[1]
 
     # -- messages
 

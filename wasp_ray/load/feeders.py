@@ -170,7 +170,7 @@ class SharedCounter:
 
 
 def row_source(
-    feeder: Feeder, table: RowTable, order: RowOrder, counter: SharedCounter, kind: str, nodes: int
+    feeder: Feeder, table: RowTable, order: RowOrder, counter: SharedCounter, kind: str, shares: int
 ) -> Callable[[int, int], dict[str, Any] | None]:
     """(tick or -1, local user) -> the next row or None: guns take the row of their tick, users the next of all."""
 
@@ -178,7 +178,7 @@ def row_source(
         if feeder.per == "user":
             number = user
         elif kind == "rate" and tick >= 0:
-            number = tick // nodes
+            number = tick // shares
         else:
             number = counter.next()
         index = order.index(number)

@@ -40,14 +40,14 @@ class GeneratorRun:
         shape: Any,
         arena: Arena,
         control: Control,
-        node: int,
-        nodes: int,
+        share: int,
+        shares: int,
         inline: bool,
     ) -> None:
         self.gen, self.part, self.name, self.kind = gen, part, part["name"], part["kind"]
         self.arena, self.control = arena, control
         self.is_async: bool = part["is_async"]
-        self.node, self.nodes = node, nodes
+        self.share, self.shares = share, shares
         self.workers: int = shape.workers
         self.per_process: int = part["users_per_process"] if self.kind == "users" else 1
         self.fleet = Fleet(shape.rings, part["setup_concurrency"] or 100, reuse_rings=not inline)
@@ -69,16 +69,20 @@ class GeneratorRun:
         schedule = Schedule.from_data(part["schedule"])
         self.duration_ns: int = part["duration_ns"]
         self.users = UserCurve(schedule) if self.kind == "users" else None
-        self.curve = None if self.users else make_curve(schedule, part["rate_unit_ns"], part["arrivals"], part["seed"])
+        self.curve = (
+            None if self.users else make_curve(schedule, part["rate_unit_ns"], part["arrivals"], part["arrival_seed"])
+        )
         self.tick_count = 0
         if self.curve is not None:
             self.tick_count = (
                 self.curve.count if part["max_calls"] is None else min(self.curve.count, part["max_calls"])
             )
         self.ticks = (
-            TickPipe(self.curve, self.tick_count, node, nodes) if self.curve is not None and not self.is_async else None
+            TickPipe(self.curve, self.tick_count, share, shares)
+            if self.curve is not None and not self.is_async
+            else None
         )
-        self.local_peak = share_count(self.users.peak, node, nodes) if self.users else 0
+        self.local_peak = share_count(self.users.peak, share, shares) if self.users else 0
 
     # -- before the start
 
@@ -90,7 +94,7 @@ class GeneratorRun:
             self.control.set(self.gen, Word.KEEP_LIMIT, keep)
             self.fleet.wanted = -(-keep // self.per_process)
         elif self.ticks is not None:
-            first = int(self.part["peak"] * FIRST_GUN_WORKERS_S / self.nodes) + 2
+            first = int(self.part["peak"] * FIRST_GUN_WORKERS_S / self.shares) + 2
             self.fleet.wanted = min(self.workers, first)
         else:
             self.fleet.wanted = self.workers
@@ -158,13 +162,13 @@ class GeneratorRun:
         assert self.users is not None
         points = [t, t + LEAD_NS // 2, t + LEAD_NS]
         highest = max(self.users.users_at(min(at, self.duration_ns - 1)) for at in points)
-        return share_count(highest, self.node, self.nodes)
+        return share_count(highest, self.share, self.shares)
 
     def _set_users(self, now: int) -> None:
         if self.users is None:
             return
         t = max(0, min(self.control.schedule_ns(now), self.duration_ns - 1))
-        local = share_count(self.users.users_at(t), self.node, self.nodes)
+        local = share_count(self.users.users_at(t), self.share, self.shares)
         idle = self.control.paused or self.users.paused_at(t) or self.stop_ns is not None
         self._limit(0 if idle else local, max(local, self._keep_at(t)))
 

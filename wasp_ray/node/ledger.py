@@ -13,7 +13,7 @@ def scheduled(run: GeneratorRun) -> int:
     if run.stop_ns is not None:
         at = min(run.duration_ns, run.control.schedule_ns(run.stop_ns))
         count = min(count, run.curve.count_until(at))
-    return share_count(count, run.node, run.nodes)
+    return share_count(count, run.share, run.shares)
 
 
 def leftovers(run: GeneratorRun) -> dict[str, int]:

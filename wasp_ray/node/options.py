@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +27,11 @@ class NodeOptions:
     bundle_dir: Path | None = None
     user_dir: str = ""
     profile: Any = None  # inline: the object itself
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """(share, shares) of each schedule that this node does: all of it with load="per-node"."""
+        return (self.node, self.nodes) if self.load == "total" else (0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,12 @@ class NodeResult:
     failed: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    def to_data(self) -> dict[str, Any]:
+        """JSON-able, as a node sends it to who runs several; the plan went before it."""
+        data = {name: getattr(self, name) for name in self.__slots__ if name not in ("plan", "totals")}
+        return {**data, "totals": self.totals.to_data()}
 
-CommandSource = Callable[[], "str | None"]
-"""The next command ("stop", "pause", "resume") of a run's handle, None when there is none."""
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any], plan: dict[str, Any]) -> NodeResult:
+        """The reverse. Raises KeyError, TypeError or ValueError when it is no such data."""
+        return cls(plan=plan, **{**data, "totals": NodeTotals.from_data(data["totals"])})

@@ -22,6 +22,8 @@ EMPTY_HISTOGRAM: dict[str, Any] = {"count": 0, "sum_ns": 0, "min_ns": None, "max
 def node_totals(node: Node, own_rss: int) -> NodeTotals:
     """The totals of a node that has ended. Adds what it finds wrong to the node's lists."""
     totals = NodeTotals(node=node.options.node + 1, host=socket.gethostname())
+    if node.start_ns_known:
+        totals.start_skew_s = (node.told_late_ns + node.snapshot.get("first_delay_ns", 0)) / 1e9
     snapshot = node.snapshot.get("generators", {})
     for generator in node.generators:
         data = snapshot.get(generator.name) or _empty(generator)

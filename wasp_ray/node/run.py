@@ -15,6 +15,7 @@ from typing import Any
 from wasp_ray.clock import now_ns, wall_s
 from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.node.engines import Engine, start_aggregator, start_zygote
+from wasp_ray.node.gate import Gate, OpenGate
 from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.intake import Intake
 from wasp_ray.node.options import Listener, NodeOptions, NodeResult
@@ -28,11 +29,12 @@ from wasp_ray.wire.control import NEVER, Control
 from wasp_ray.worker.ticker import TimerFd
 
 LOAD_TIMEOUT_S = 300.0
-START_MARGIN_NS = 20_000_000
 SCAN_NS = 20_000_000
 LOOP_MS = 10.0
 PROGRESS_NS = 200_000_000
 FINISH_TIMEOUT_S = 60.0
+TOO_LATE_NS = 1_000_000_000
+"""A start that is told so late makes a run invalid."""
 ZYGOTE, AGGREGATOR = "zygote", "aggregator"
 
 
@@ -52,8 +54,9 @@ class _Stop:
 class Node:
     """One node of one run. `run` once; `stop`, `pause`, `resume` from any thread or signal handler."""
 
-    def __init__(self, options: NodeOptions, listener: Listener) -> None:
+    def __init__(self, options: NodeOptions, listener: Listener, gate: Gate | None = None) -> None:
         self.options, self.listener = options, listener
+        self._gate: Gate = gate if gate is not None else OpenGate()
         self.inline = options.runtime == "inline"
         self.stop_asked = _Stop()
         self._commands: list[str] = []
@@ -75,6 +78,7 @@ class Node:
         self._aggregator_ready = False
         self._paused_at = 0
         self.start_ns = NEVER
+        self.told_late_ns = 0
         self.started_wall_s = wall_s()
         self._hurried = False
         self._fds_to_send: list[int] = []
@@ -89,7 +93,7 @@ class Node:
             self.stop_asked.again = True
         self.stop_asked.asked = True
         self.stop_asked.signal = self.stop_asked.signal or signal_name
-        self._wake()
+        self.wake()
 
     @property
     def stop_signal(self) -> str | None:
@@ -99,9 +103,10 @@ class Node:
     def command(self, name: str) -> None:
         """ "pause" or "resume"."""
         self._commands.append(name)
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Makes the loop look at once at what it was told and at its gate; from any thread."""
         with suppress(OSError):
             os.write(self._wake_write, b"w")
 
@@ -119,7 +124,7 @@ class Node:
             self._prepare()
             try:
                 self._set_up()
-                self._run_load()
+                self._run_load(self._wait_at_gate())
             except Interrupted:
                 self._end_before_start()
             return self._finish()
@@ -136,9 +141,7 @@ class Node:
 
     def needs(self) -> dict[str, int]:
         """Processes and memory of this node at the peak of its load, estimated."""
-        shapes = [
-            shape_of(part, self.options.node, self.options.nodes, self.inline) for part in self.plan["generators"]
-        ]
+        shapes = [shape_of(part, *self.options.share, self.inline) for part in self.plan["generators"]]
         need = estimate(shapes, lay_out([(s.rings, s.slots, s.entries) for s in shapes])[-1].end)
         return {"processes": need.processes, "memory_bytes": need.memory_bytes}
 
@@ -154,6 +157,8 @@ class Node:
             raise BadInput(answer["problems"])
         self.plan = answer["plan"]
         self.warnings += answer["warnings"]
+        for part in self.plan["generators"]:  # nodes that each do the whole schedule must not draw the same arrivals
+            part["arrival_seed"] = part["seed"] + (options.node if options.load == "per-node" else 0)
 
     def _ask(self, engine: Engine, message: Message, timeout_s: float, what: str) -> Message:
         """One answer, waited for with a deadline, interruptible."""
@@ -174,7 +179,7 @@ class Node:
     def _prepare(self) -> None:
         """Memory, engines, rows, the profile's setup."""
         options, parts = self.options, self.plan["generators"]
-        shapes = [shape_of(part, options.node, options.nodes, self.inline) for part in parts]
+        shapes = [shape_of(part, *options.share, self.inline) for part in parts]
         slabs = lay_out([(s.rings, s.slots, s.entries) for s in shapes])
         if not self.inline and (lacking := shortages(estimate(shapes, slabs[-1].end))):
             raise BadInput(lacking)
@@ -183,7 +188,7 @@ class Node:
         self.control = Control(arena)
         self.control.initialise(len(parts))
         self.generators = [
-            GeneratorRun(gen, part, shape, arena, self.control, options.node, options.nodes, self.inline)
+            GeneratorRun(gen, part, shape, arena, self.control, *options.share, self.inline)
             for gen, (part, shape) in enumerate(zip(parts, shapes, strict=True))
         ]
         self.intake = Intake(self)
@@ -206,7 +211,8 @@ class Node:
         fds = [self.intake.notes_write, self.intake.output_write, *tick_fds]
         message: Message = {
             "op": "prepare", "slabs": [slab.to_data() for slab in arena.slabs], "run_id": options.run_id,
-            "seed": self.plan["seed"], "node": options.node, "nodes": options.nodes, "user_dir": options.user_dir,
+            "seed": self.plan["seed"], "node": options.node, "nodes": options.nodes, "share": options.share[0],
+            "shares": options.share[1], "user_dir": options.user_dir,
             "wants_raw": bool(self.plan.get("raw_samples")), "verbose": options.once, "plan": self.plan,
         }  # fmt: skip
         if self.inline:
@@ -229,15 +235,31 @@ class Node:
         for generator in self.generators:
             generator.prepare()
         while not (self._aggregator_ready and all(g.ready for g in self.generators)):
-            self._turn(now_ns())
-            self._poll(LOOP_MS)
-            if self._lost_engine() or self.errors or self.invalid or self.stop_asked.asked:
-                raise Interrupted
+            self._idle_turn()
 
-    def _run_load(self) -> None:
-        now = now_ns()
+    def _wait_at_gate(self) -> int:
+        """t = 0, once it is known."""
+        self._gate.arrived(self.plan)
         workers = sum(len(g.fleet.live) for g in self.generators)
-        self.start_ns = now + START_MARGIN_NS + workers * 20_000
+        while (start_ns := self._gate.start_ns(now_ns(), workers)) is None:
+            self._idle_turn()
+        return start_ns
+
+    def _idle_turn(self) -> None:
+        """A turn of the loop before the load. Raises Interrupted when it is not going to begin."""
+        self._turn(now_ns())
+        self._poll(LOOP_MS)
+        if self._lost_engine() or self.errors or self.invalid or self.stop_asked.asked:
+            raise Interrupted
+
+    def _run_load(self, start_ns: int) -> None:
+        now = now_ns()
+        self.start_ns = start_ns
+        self.told_late_ns = max(0, now - start_ns)
+        if self.told_late_ns > TOO_LATE_NS:
+            self.invalid.append(
+                f"the load began {self.told_late_ns / 1e9:.1f} s late: its start came too late to this node"
+            )
         self.started_wall_s = wall_s() + (self.start_ns - now) / 1e9
         ends = [[self.start_ns + s["to_ns"] for s in part["segments"]] for part in self.plan["generators"]]
         self._tell_aggregator({"op": "begin", "start_ns": self.start_ns, "ends_ns": ends})

@@ -54,18 +54,18 @@ def _cgroup_cpus() -> int | None:
         return None
 
 
-def shape_of(part: dict[str, Any], node: int, nodes: int, inline: bool) -> Shape:
-    """The shape of one Generator of a plan on one node."""
+def shape_of(part: dict[str, Any], share: int, shares: int, inline: bool) -> Shape:
+    """The shape of one Generator of a plan on a node that does share `share` of `shares`."""
     spare = SPARE_INLINE_RINGS if inline else 0
     if part["kind"] == "rate":
         if not part["is_async"]:
             workers = part["max_workers"]
             return Shape(workers, workers + spare, SMALL_RING, 1)
-        calls = share_count(part["calls"], node, nodes)
+        calls = share_count(part["calls"], share, shares)
         workers = max(1, min(cores() if not inline else 1, calls, int(part["peak"]) + 1))
         return Shape(workers, workers + spare, LARGE_RING, max(1, -(-part["max_in_flight"] // workers)))
     per = part["users_per_process"]
-    workers = -(-share_count(int(part["peak"]), node, nodes) // per)
+    workers = -(-share_count(int(part["peak"]), share, shares) // per)
     slots = _power_of_two(RING_BUDGET_BYTES // 64 // max(1, workers))
     if per > 1:
         return Shape(workers, workers + spare, min(LARGE_RING, max(SMALL_RING, slots)), per)

@@ -14,15 +14,15 @@ from wasp_ray.worker.sync_gun import TICK
 
 
 class TickPipe:
-    """This node's ticks of one Generator: `count` of them at most, due times from its curve."""
+    """A share of one Generator's ticks, of which there are `count`; due times from its curve."""
 
-    def __init__(self, curve: Any, count: int, node: int, nodes: int) -> None:
+    def __init__(self, curve: Any, count: int, share: int, shares: int) -> None:
         self.read_fd, self._write_fd = os.pipe()
         os.set_blocking(self._write_fd, False)
-        self._count, self._step = count, nodes
-        self._tick = node
-        self._dues = curve.dues(node, nodes)
-        self._due: int = next(self._dues) if node < count else NEVER
+        self._count, self._step = count, shares
+        self._tick = share
+        self._dues = curve.dues(share, shares)
+        self._due: int = next(self._dues) if share < count else NEVER
         self.written = 0
         self.dropped = 0  # written or due, but no worker took them in time
         self.closed = False

@@ -12,7 +12,7 @@ from typing import Any
 
 from wasp_ray.load.feeders import RowOrder, RowTable, SharedCounter, load_rows, row_source
 from wasp_ray.load.generator import Generator
-from wasp_ray.schedule import Schedule, make_curve
+from wasp_ray.schedule import Schedule, make_curve, share_count
 from wasp_ray.worker.host import GeneratorPart, RowSource
 
 
@@ -49,14 +49,20 @@ class PartsFactory:
             fail_on_error=g.fail_on_error, on_late_drop=g.on_late == "drop", sample=g.sample,
             users_per_process=g.users_per_process, feeds=feeds,
             per_user=frozenset(name for name, feeder in g.feeders.items() if feeder.per == "user"),
-            shared_data=_shared(g.shared_data), ticket=ticket, max_calls=g.max_calls,
+            shared_data=_shared(g.shared_data), ticket=ticket, max_calls=self._max_calls(g),
         )  # fmt: skip
+
+    def _max_calls(self, g: Generator) -> int | None:
+        """Guns count their ticks over all nodes, users the calls of this node."""
+        if g.max_calls is None or g.kind == "rate":
+            return g.max_calls
+        return share_count(g.max_calls, self._message["share"], self._message["shares"])
 
     def _feed(self, name: str, feeder: Any, g: Generator, seed: int) -> RowSource:
         table = RowTable(load_rows(feeder, self._message["user_dir"], name), name)
         node, nodes = self._message["node"], self._message["nodes"]
         order = RowOrder(feeder.order, len(table), seed, node, nodes)
-        return row_source(feeder, table, order, self._counter(), g.kind, nodes)
+        return row_source(feeder, table, order, self._counter(), g.kind, self._message["shares"])
 
     def _counter(self) -> SharedCounter:
         if self._fd < 0:
@@ -68,7 +74,9 @@ class PartsFactory:
 
 
 def _curve(plan: dict[str, Any]) -> Any:
-    return make_curve(Schedule.from_data(plan["schedule"]), plan["rate_unit_ns"], plan["arrivals"], plan["seed"])
+    return make_curve(
+        Schedule.from_data(plan["schedule"]), plan["rate_unit_ns"], plan["arrivals"], plan["arrival_seed"]
+    )
 
 
 def _shared(data: Any) -> memoryview | None:

@@ -192,7 +192,8 @@ class Zygote:
             arena=self._arena, control=Control(self._arena), part=part, ring=message["ring"], worker=message["worker"],
             workers=message["workers"], incarnation=message["incarnation"], first_user=first,
             users=min(per_process, message["users"] - first) if part.kind == "users" else 1,
-            node=run["node"], nodes=run["nodes"], seed=run["seed"], run_id=run["run_id"], user_dir=run["user_dir"],
+            node=run["node"], nodes=run["nodes"], share=run["share"], shares=run["shares"],
+            seed=run["seed"], run_id=run["run_id"], user_dir=run["user_dir"],
             wake_fd=-1, notes_fd=self._fds[0], ticks_fd=self._fds[2 + gen] if len(self._fds) > 2 + gen else -1,
             wants_raw=run["wants_raw"], verbose=run["verbose"], setup_data=self._setup_data,
         )  # fmt: skip

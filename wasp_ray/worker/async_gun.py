@@ -38,7 +38,7 @@ class AsyncGun:
         self._stop_word, self._until_word = Control.at(gen, Word.STOP_NS), Control.at(gen, Word.FIRE_UNTIL_NS)
         self._next_word, self._begun_word = host.header(Header.NEXT_TICK), host.header(Header.BEGUN)
         self._limit = host.arena.slabs[gen].entries
-        self._tick_step = host.nodes * host.workers
+        self._tick_step = host.shares * host.workers
         self._in_flight = 0
         self._free_since = 0  # until then every slot was taken
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -74,7 +74,7 @@ class AsyncGun:
         """Goes on where a dead worker stopped: ticks are numbered from the control block, not counted."""
         host = self._host
         self._position = self._words[self._next_word]
-        self._tick = host.node + host.nodes * (host.worker + host.workers * self._position)
+        self._tick = host.share + host.shares * (host.worker + host.workers * self._position)
         curve = host.part.curve()
         count = curve.count if host.part.max_calls is None else min(curve.count, host.part.max_calls)
         ahead = max(0, -(-(count - self._tick) // self._tick_step))

@@ -61,6 +61,8 @@ class Host:
     users: int
     node: int  # 0-based
     nodes: int
+    share: int  # this node does share `share` of `shares` of each schedule
+    shares: int
     seed: int
     run_id: str
     user_dir: str
