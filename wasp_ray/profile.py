@@ -109,15 +109,15 @@ class Run:
 
     def pause(self) -> None:
         """Stops the schedule's clock; calls in flight go on."""
-        self._execution.node.command("pause")
+        self._execution.command("pause")
 
     def resume(self) -> None:
         """Goes on; what would have been due meanwhile is not made up for."""
-        self._execution.node.command("resume")
+        self._execution.command("resume")
 
     def stop(self) -> None:
         """Ends the load with its grace; a second time: at once."""
-        self._execution.node.stop()
+        self._execution.stop()
 
     def wait(self, timeout_s: float | None = None) -> RunResult:
         """The result. Raises TimeoutError when it is not there in time, BadInput when nothing was started."""

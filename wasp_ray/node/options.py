@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
+from wasp_ray.report.snapshot import Phase
 from wasp_ray.stats.totals import NodeTotals
 
 
@@ -39,7 +40,7 @@ class GeneratorState:
     """A Generator right now, for progress."""
 
     name: str
-    kind: str
+    kind: Literal["rate", "users"]
     planned: float  # per second, or users
     users_active: int
     in_flight: int
@@ -53,7 +54,9 @@ class Listener(Protocol):
     def plan_ready(self, plan: dict[str, Any], warnings: list[str]) -> None:
         """The load was described and checked; the next thing is its start."""
 
-    def progress(self, phase: str, elapsed_s: float, states: list[GeneratorState], totals: Mapping[str, Any]) -> None:
+    def progress(
+        self, phase: Phase, elapsed_s: float, states: Sequence[GeneratorState], totals: Mapping[str, Any]
+    ) -> None:
         """About five times a second; `totals`: the aggregator's last snapshot, by Generator."""
 
     def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from wasp_ray.node.options import GeneratorState
+from wasp_ray.report.snapshot import Phase
 
 if TYPE_CHECKING:
     from wasp_ray.node.run import Node
@@ -39,7 +40,7 @@ def tell_progress(node: Node, now: int) -> None:
     node.listener.progress(_phase(node), max(0.0, t / 1e9), states, node.snapshot.get("generators", {}))
 
 
-def _phase(node: Node) -> str:
+def _phase(node: Node) -> Phase:
     if not node.start_ns_known:
         return "setting up"
     if node.control.paused:

@@ -1,0 +1,166 @@
+"""Turns what nodes tell into what a person sees and keeps: view, bundle, judgement. It runs nothing and steers nothing."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from wasp_ray._version import __version__
+from wasp_ray.clock import stamp, wall_iso
+from wasp_ray.errors import BadInput
+from wasp_ray.execution.settings import Outcome, Settings, View
+from wasp_ray.node.options import GeneratorState, NodeResult
+from wasp_ray.report.bundle import Bundle, UserLog, write_json_file
+from wasp_ray.report.snapshot import GeneratorView, Phase, Snapshot
+from wasp_ray.stats.summary import summarise
+from wasp_ray.stats.thresholds import evaluate
+from wasp_ray.stats.totals import merge_nodes
+from wasp_ray.stats.verdict import JudgeInput, judge
+
+
+class Reporter:
+    """A node's Listener, or the ear of who runs several. Raises BadInput when the bundle or --json cannot be written."""
+
+    def __init__(self, settings: Settings, view: View) -> None:
+        self.settings, self._view = settings, view
+        self.bundle: Bundle | None = None
+        self._log: UserLog | None = None
+        self._plan: dict[str, Any] = {}
+        self._last: dict[str, dict[str, Any]] = {}
+        self._rates: dict[str, tuple[float, int, float]] = {}
+        if settings.json_path is not None:
+            _check_writable(settings.json_path, settings.out)
+        if settings.wants_bundle or settings.out is not None:
+            self.bundle = Bundle.create(settings.out, settings.name, stamp())
+
+    # -- while it runs
+
+    def plan_ready(self, plan: dict[str, Any], warnings: list[str]) -> None:
+        """The load is known and about to start."""
+        self._plan = plan
+        if self.bundle is not None:
+            self.bundle.write_json("plan.json", plan)
+            self._log = self.bundle.user_log()
+        self._view.begin(plan, warnings)
+
+    def progress(
+        self, phase: Phase, elapsed_s: float, states: Sequence[GeneratorState], totals: Mapping[str, Any]
+    ) -> None:
+        """Turns counters into a snapshot for the view."""
+        views = [self._generator_view(state, totals.get(state.name), elapsed_s) for state in states]
+        self._view.update(Snapshot(elapsed_s, self._plan["duration_ns"] / 1e9, phase, views))
+
+    def _generator_view(
+        self, state: GeneratorState, totals: Mapping[str, Any] | None, elapsed_s: float
+    ) -> GeneratorView:
+        ledger = totals["ledger"] if totals else {}
+        at_s, count, rate = self._rates.get(state.name, (0.0, 0, 0.0))
+        if elapsed_s - at_s >= 1.0:
+            rate = (state.started - count) / (elapsed_s - at_s)
+            self._rates[state.name] = (elapsed_s, state.started, rate)
+        service = self._last.get(state.name, {}).get("service_s", {})
+        return GeneratorView(
+            state.name, state.kind, state.planned, rate, state.users_active, state.in_flight, state.started,
+            ledger.get("ok", 0), ledger.get("failed", 0), ledger.get("timeout", 0), state.dropped,
+            service.get("p50"), service.get("p99"),
+        )  # fmt: skip
+
+    def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Appends to series.jsonl."""
+        for name, windows in closed.items():
+            for window in windows:
+                self._last[name] = window
+                if self.bundle is not None:
+                    self.bundle.append_line("series.jsonl", json.dumps({"generator": name, **window}))
+
+    def note(self, text: str) -> None:
+        """A message of the engine."""
+        self._view.note(text, limit=False)
+
+    def output(self, line: str) -> None:
+        """A line that user code printed: whole in the log, limited in the view."""
+        prefix, found, rest = line.partition(": ")
+        if self._log is not None:
+            self._log.write(prefix if found else "", rest if found else line)
+        self._view.note(line, limit=True)
+
+    # -- the end
+
+    def conclude(self, results: Sequence[NodeResult]) -> Outcome:
+        """The summary and verdict of all nodes' results; written where it was asked for."""
+        settings, first = self.settings, results[0]
+        plan = self._plan or first.plan or {"generators": [], "thresholds": [], "profile": settings.name}
+        nodes = [result.totals for result in results]
+        for totals in nodes:
+            for spec in plan["generators"]:
+                totals.generator(spec["name"], spec["kind"])
+        merged = merge_nodes(nodes)
+        duration_s = max(result.duration_s for result in results)
+        load_s = min(duration_s, plan.get("duration_ns", 0) / 1e9)
+        checked = [evaluate(text, merged, load_s, plan) for text in plan["thresholds"]] if duration_s else []
+        judged = judge(JudgeInput(
+            merged, plan, checked, next((r.interrupted for r in results if r.interrupted), None),
+            any(r.stopped for r in results), frozenset(name for r in results for name in r.stopped_generators),
+            _told(results, "errors"), _told(results, "invalid"), _told(results, "failed"),
+            [*settings.warnings, *_told(results, "warnings"), *(self.bundle.problems if self.bundle else [])],
+        ))  # fmt: skip
+        run = {
+            "run_id": settings.run_id, "started_at": wall_iso(min(r.started_wall_s for r in results)),
+            "ended_at": wall_iso(), "duration_s": duration_s, "load_s": load_s,
+            "versions": {"wasp_ray": __version__, "python": platform.python_version(), "image": None},
+        }  # fmt: skip
+        summary = summarise(plan, nodes, run, judged, checked)
+        self._write(summary, merged.to_data())
+        return Outcome(summary, plan, judged, merged, self.bundle.path if self.bundle else None)
+
+    def _write(self, summary: dict[str, Any], histograms: dict[str, Any]) -> None:
+        if self.bundle is not None:
+            self.bundle.write_json("summary.json", summary)
+            self.bundle.write_json("histograms.json", histograms)
+        if self.settings.json_path is not None:
+            try:
+                write_json_file(self.settings.json_path, summary)
+            except OSError as exc:
+                self._view.note(f"--json {self.settings.json_path}: {exc.strerror or exc}", limit=False)
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        self._view.close()
+        if self._log is not None:
+            self._log.close()
+        if self.bundle is not None:
+            self.bundle.close()
+
+    def drop_bundle(self) -> None:
+        """Nothing was started: an empty folder is not left behind."""
+        if self.bundle is None or self.settings.out is not None:
+            return
+        self.bundle.close()
+        with suppress(OSError):
+            for file in self.bundle.path.iterdir():
+                file.unlink()
+            self.bundle.path.rmdir()
+
+
+def _told(results: Sequence[NodeResult], what: str) -> list[str]:
+    """What nodes said, once each; which node it was is told where not all of several say it."""
+    said: dict[str, list[int]] = {}
+    for result in results:
+        for text in getattr(result, what):
+            said.setdefault(text, []).append(result.totals.node)
+    return [
+        text if len(nodes) == len(results) else f"node {', '.join(map(str, nodes))}: {text}"
+        for text, nodes in said.items()
+    ]
+
+
+def _check_writable(path: Path, out: Path | None) -> None:
+    folder = path.parent
+    if out is not None and folder.resolve().is_relative_to(out.resolve()):
+        return  # inside the bundle, which is made below
+    if not folder.is_dir():
+        raise BadInput(f"--json {path}: the folder {folder} does not exist; make it first")

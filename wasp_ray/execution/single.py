@@ -1,0 +1,60 @@
+"""One run on this machine with one node, from source to verdict."""
+
+from __future__ import annotations
+
+import platform
+
+from wasp_ray.clock import wall_s
+from wasp_ray.errors import BadInput, NodeFailed
+from wasp_ray.execution.reporter import Reporter
+from wasp_ray.execution.settings import Outcome, Settings, View
+from wasp_ray.execution.signals import signals_to
+from wasp_ray.node.options import NodeOptions, NodeResult
+from wasp_ray.node.run import Interrupted, Node
+from wasp_ray.stats.totals import NodeTotals
+
+
+class Execution:
+    """One run. `run` once, in any thread; stop, pause and resume from any other."""
+
+    def __init__(self, settings: Settings, view: View) -> None:
+        self._reporter = Reporter(settings, view)
+        bundle = self._reporter.bundle
+        options = NodeOptions(
+            source=settings.source, run_id=settings.run_id, seed=settings.seed, load=settings.load, runtime=settings.runtime,
+            thresholds=settings.thresholds, only=settings.only, once=settings.once, profile=settings.profile,
+            bundle_dir=bundle.path if bundle is not None else None, user_dir=settings.user_dir,
+        )  # fmt: skip
+        self.node = Node(options, self._reporter)
+
+    def run(self) -> Outcome:
+        """To the verdict. Raises BadInput when nothing was started (the bundle folder is taken back then)."""
+        with signals_to(self.node.stop):
+            try:
+                return self._reporter.conclude([run_node(self.node)])
+            except BadInput:
+                self._reporter.drop_bundle()
+                raise
+            finally:
+                self._reporter.close()
+
+    def stop(self) -> None:
+        """Ends the load with its grace; a second time: at once."""
+        self.node.stop()
+
+    def command(self, name: str) -> None:
+        """ "pause" or "resume"."""
+        self.node.command(name)
+
+
+def run_node(node: Node) -> NodeResult:
+    """A node's result, also when it never came to its load. Raises BadInput when nothing was started."""
+    began = wall_s()
+    try:
+        return node.run()
+    except (NodeFailed, Interrupted) as exc:
+        errors = [str(exc)] if isinstance(exc, NodeFailed) else []
+        if not errors and node.stop_signal is None:
+            errors = ["stopped before the load began"]
+        totals = NodeTotals(node=node.options.node + 1, host=platform.node())
+        return NodeResult(node.plan, totals, 0.0, began, node.stop_signal, True, errors=errors)
