@@ -25,7 +25,7 @@ def main() -> int:
             return 4
         print(f"server: {url}")
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        command = [sys.executable, "-m", "wasp_ray", "run", HERE / "demo.py", *sys.argv[1:]]
+        command = [sys.executable, "-m", "wasp_ray", "run", HERE / "demo.py", "--nodes", "2", *sys.argv[1:]]
         return subprocess.call(command, env={**os.environ, "TARGET_URL": url}, preexec_fn=default_interrupt)
     finally:
         target.stdin.close()

@@ -23,6 +23,7 @@ Examples:
   wasp run load.py                      run it, live, with a bundle in wasp-runs/latest
   wasp run load.py:nightly -p users=50  a function `nightly(users: int)` returns the Profile
   wasp run load.py --once               one call of each Generator, every request printed
+  wasp run load.py --nodes 3            the same load, split over three nodes of this machine
   wasp run load.py --threshold "p99(response) of search < 300ms" --json result.json
 
 \b
@@ -77,6 +78,9 @@ def shared_options(command: Any) -> Any:
         click.option("-e", "--env", "env", multiple=True, metavar="NAME[=VALUE]", help="A variable for the load."),
         click.option("--only", metavar="GENERATOR", help="Run this Generator alone."),
         click.option("--threshold", "thresholds", multiple=True, metavar="EXPRESSION", help='One more: "p99 of search < 300ms".'),
+        click.option("--nodes", type=click.IntRange(1), default=1, show_default=True, help="Nodes that share the load."),
+        click.option("--load", type=click.Choice(["total", "per-node"]), default="total", show_default=True,
+                     help="total: the schedule is the whole load, split exactly; per-node: each node does all of it."),
         click.option("--seed", type=int, help="Seed of all random streams; drawn when not given."),
     )):  # fmt: skip
         command = option(command)
@@ -87,6 +91,14 @@ def shared_options(command: Any) -> Any:
 @shared_options
 @click.option(
     "--once", is_flag=True, help="One user, one call of each Generator, in this process; every request is printed."
+)
+@click.option(
+    "--on",
+    "place",
+    default="local",
+    show_default=True,
+    metavar="PLACE",
+    help="Where they are: local, processes of this machine.",
 )
 @click.option(
     "--runtime",
@@ -106,22 +118,24 @@ def shared_options(command: Any) -> Any:
     help="A copy of summary.json.",
 )
 @click.option("--quiet", is_flag=True, help="No live view and no output of user code; the final table stays.")
-def run(file: str, params: tuple[str, ...], env: tuple[str, ...], only: str | None, thresholds: tuple[str, ...], seed: int | None,
-        once: bool, runtime: str, out: Path | None, json_path: Path | None, quiet: bool) -> int:  # fmt: skip
+def run(
+    file: str, params: tuple[str, ...], env: tuple[str, ...], only: str | None, thresholds: tuple[str, ...], seed: int | None,
+    once: bool, nodes: int, place: str, load: str, runtime: str, out: Path | None, json_path: Path | None, quiet: bool,
+) -> int:  # fmt: skip
     """Run a load file on this machine."""
-    from wasp_ray.execution import Execution, Settings
+    from wasp_ray.execution import Settings, execution_of
     from wasp_ray.report.table import print_table
 
     settings = Settings(
         source={"file": file, "params": pairs(params, "-p")}, seed=seed, thresholds=list(thresholds), only=only, once=once,
         runtime="inline" if once else runtime, out=out, wants_bundle=not once or out is not None, json_path=json_path,
-        user_dir=load_dir(file),
+        user_dir=load_dir(file), nodes=nodes, load=load,
     )  # fmt: skip
+    check_nodes(settings)
     set_environment(env)
     check_runtime(settings)
     view = TerminalView(quiet, once)
-    execution = Execution(settings, view)
-    outcome = execution.run()
+    outcome = execution_of(settings, view, place).run()
     print_table(
         outcome.summary,
         outcome.plan,
@@ -130,6 +144,15 @@ def run(file: str, params: tuple[str, ...], env: tuple[str, ...], only: str | No
         path=shown_path(outcome.path, settings.out),
     )
     return outcome.judged.exit_code
+
+
+def check_nodes(settings: Any) -> None:
+    """Several nodes are several processes."""
+    from wasp_ray.errors import BadInput
+
+    if settings.nodes > 1 and settings.runtime == "inline":
+        option = "--once" if settings.once else "--runtime inline"
+        raise BadInput(f"--nodes {settings.nodes} with {option}, which stays in one process: leave one of them out")
 
 
 def check_runtime(settings: Any) -> None:
@@ -156,6 +179,8 @@ def plan(
     only: str | None,
     thresholds: tuple[str, ...],
     seed: int | None,
+    nodes: int,
+    load: str,
 ) -> int:
     """Check a load file and say what it would do; starts nothing."""
     from wasp_ray.node.options import NodeOptions
@@ -165,8 +190,9 @@ def plan(
     set_environment(env)
     source = {"file": file, "params": pairs(params, "-p")}
     options = NodeOptions(
-        source=source, run_id="plan", seed=seed, thresholds=list(thresholds), only=only, user_dir=load_dir(file)
-    )
+        source=source, run_id="plan", seed=seed, thresholds=list(thresholds), only=only, user_dir=load_dir(file), nodes=nodes,
+        load=load,
+    )  # fmt: skip
     node = Node(options, SilentListener())
     described = node.describe()
     for line in describe_plan(described, node.needs()):

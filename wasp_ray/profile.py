@@ -182,15 +182,19 @@ class Profile:
     def _execution(
         self, nodes: int, load: str, out: str | Path | None, runtime: str, seed: int | None, user_dir: str
     ) -> Any:
-        from wasp_ray.execution import Execution, NoView, Settings
+        from wasp_ray.execution import NoView, Settings, execution_of
         from wasp_ray.wire.arena import has_memfd
 
         if os.environ.get("WASP_ZYGOTE") == "1":
             raise BadInput(MAIN_GUARD)
         if runtime not in ("process", "inline"):
             raise BadInput(f"runtime={runtime!r}: expected 'process' or 'inline'")
-        if nodes != 1:
-            raise BadInput(f"nodes={nodes!r}: this version runs one node; leave it at 1")
+        if load not in ("total", "per-node"):
+            raise BadInput(f"load={load!r}: expected 'total' or 'per-node'")
+        if isinstance(nodes, bool) or not isinstance(nodes, int) or nodes < 1:
+            raise BadInput(f"nodes={nodes!r}: expected a whole number from 1")
+        if nodes > 1 and runtime == "inline":
+            raise BadInput(f"nodes={nodes} with runtime='inline': several nodes are several processes; leave one out")
         problems = self.validate()
         if problems:
             raise BadInput(problems)
@@ -200,10 +204,11 @@ class Profile:
             warnings.append("this system has no memfd: the run was made by the inline runtime, in one process")
         source = {} if runtime == "inline" else {"pickle": base64.b64encode(dumps_profile(self)).decode()}
         settings = Settings(
-            source=source, profile=self, seed=seed, runtime=runtime, load=load, out=Path(out) if out is not None else None,
+            source=source, profile=self, seed=seed, runtime=runtime, nodes=nodes, load=load,
+            out=Path(out) if out is not None else None,
             user_dir=user_dir, warnings=warnings,
         )  # fmt: skip
-        return Execution(settings, NoView())
+        return execution_of(settings, NoView())
 
 
 def _caller_dir() -> str:

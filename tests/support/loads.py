@@ -455,3 +455,29 @@ class Burns(VirtualUser):
 
     def call(self) -> None:
         hashlib.pbkdf2_hmac("sha256", b"secret", b"salt", 10_000)
+
+
+class CountsRows(VirtualUser):
+    """Takes a row a call and counts it by name."""
+
+    def call(self) -> None:
+        self.count(f"row {self.context.feed('people')['n']}")
+        time.sleep(0.002)
+
+
+class SlowOnNodeTwo(VirtualUser):
+    """Ten times slower there."""
+
+    def call(self) -> None:
+        time.sleep(0.1 if self.context.node_id == 2 else 0.01)
+
+
+class BadOnNodeTwo(VirtualUser):
+    """Its setup raises there."""
+
+    def setup(self) -> None:
+        if self.context.node_id == 2:
+            raise RuntimeError("no login for you")
+
+    def call(self) -> None:
+        time.sleep(0.01)

@@ -1,8 +1,21 @@
 """Runs from source to verdict: settings, node, view, bundle, judgement. Used by Profile.run and the command line alike."""
 
-from wasp_ray.execution.reporter import Reporter
+from wasp_ray.execution.places import execution_of
+from wasp_ray.execution.reporter import Findings, Reporter
 from wasp_ray.execution.settings import NoView, Outcome, Settings, View
 from wasp_ray.execution.signals import signals_to
-from wasp_ray.execution.single import Execution, run_node
+from wasp_ray.execution.single import STOPPED_EARLY, Execution, run_node
 
-__all__ = ["Execution", "NoView", "Outcome", "Reporter", "Settings", "View", "run_node", "signals_to"]
+__all__ = [
+    "STOPPED_EARLY",
+    "Execution",
+    "Findings",
+    "NoView",
+    "Outcome",
+    "Reporter",
+    "Settings",
+    "View",
+    "execution_of",
+    "run_node",
+    "signals_to",
+]

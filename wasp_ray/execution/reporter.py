@@ -6,6 +6,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,16 @@ from wasp_ray.stats.summary import summarise
 from wasp_ray.stats.thresholds import evaluate
 from wasp_ray.stats.totals import merge_nodes
 from wasp_ray.stats.verdict import JudgeInput, judge
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What who runs several nodes found beside what they told themselves."""
+
+    errors: Sequence[str] = ()
+    invalid: Sequence[str] = ()
+    interrupted: str | None = None
+    stopped: bool = False
 
 
 class Reporter:
@@ -90,26 +101,27 @@ class Reporter:
 
     # -- the end
 
-    def conclude(self, results: Sequence[NodeResult]) -> Outcome:
+    def conclude(self, results: Sequence[NodeResult], found: Findings | None = None) -> Outcome:
         """The summary and verdict of all nodes' results; written where it was asked for."""
-        settings, first = self.settings, results[0]
-        plan = self._plan or first.plan or {"generators": [], "thresholds": [], "profile": settings.name}
+        settings, found = self.settings, found or Findings()
+        plan = self._plan or next((r.plan for r in results if r.plan), _no_plan(settings))
         nodes = [result.totals for result in results]
         for totals in nodes:
             for spec in plan["generators"]:
                 totals.generator(spec["name"], spec["kind"])
         merged = merge_nodes(nodes)
-        duration_s = max(result.duration_s for result in results)
+        duration_s = max((result.duration_s for result in results), default=0.0)
         load_s = min(duration_s, plan.get("duration_ns", 0) / 1e9)
         checked = [evaluate(text, merged, load_s, plan) for text in plan["thresholds"]] if duration_s else []
         judged = judge(JudgeInput(
-            merged, plan, checked, next((r.interrupted for r in results if r.interrupted), None),
-            any(r.stopped for r in results), frozenset(name for r in results for name in r.stopped_generators),
-            _told(results, "errors"), _told(results, "invalid"), _told(results, "failed"),
+            merged, plan, checked, found.interrupted or next((r.interrupted for r in results if r.interrupted), None),
+            found.stopped or any(r.stopped for r in results), frozenset(name for r in results for name in r.stopped_generators),
+            [*found.errors, *_told(results, "errors")], [*found.invalid, *_told(results, "invalid")],
+            _told(results, "failed"),
             [*settings.warnings, *_told(results, "warnings"), *(self.bundle.problems if self.bundle else [])],
         ))  # fmt: skip
         run = {
-            "run_id": settings.run_id, "started_at": wall_iso(min(r.started_wall_s for r in results)),
+            "run_id": settings.run_id, "started_at": wall_iso(min((r.started_wall_s for r in results), default=None)),
             "ended_at": wall_iso(), "duration_s": duration_s, "load_s": load_s,
             "versions": {"wasp_ray": __version__, "python": platform.python_version(), "image": None},
         }  # fmt: skip
@@ -156,6 +168,11 @@ def _told(results: Sequence[NodeResult], what: str) -> list[str]:
         text if len(nodes) == len(results) else f"node {', '.join(map(str, nodes))}: {text}"
         for text, nodes in said.items()
     ]
+
+
+def _no_plan(settings: Settings) -> dict[str, Any]:
+    """The plan of a run that came to none."""
+    return {"generators": [], "thresholds": [], "profile": settings.name}
 
 
 def _check_writable(path: Path, out: Path | None) -> None:

@@ -13,6 +13,8 @@ from wasp_ray.node.options import NodeOptions, NodeResult
 from wasp_ray.node.run import Interrupted, Node
 from wasp_ray.stats.totals import NodeTotals
 
+STOPPED_EARLY = "stopped before the load began"
+
 
 class Execution:
     """One run. `run` once, in any thread; stop, pause and resume from any other."""
@@ -55,6 +57,6 @@ def run_node(node: Node) -> NodeResult:
     except (NodeFailed, Interrupted) as exc:
         errors = [str(exc)] if isinstance(exc, NodeFailed) else []
         if not errors and node.stop_signal is None:
-            errors = ["stopped before the load began"]
+            errors = [STOPPED_EARLY]
         totals = NodeTotals(node=node.options.node + 1, host=platform.node())
         return NodeResult(node.plan, totals, 0.0, began, node.stop_signal, True, errors=errors)

@@ -17,7 +17,7 @@ from wasp_ray.clock import now_ns, sleep_s
 from wasp_ray.wire.arena import Arena
 from wasp_ray.wire.channel import Channel, channel_pair
 
-_CODE = "import json,sys;sys.path[:]=json.loads(sys.argv.pop());from {module} import main;main()"
+_CODE = "import json,sys;sys.path[:]=json.loads(sys.argv.pop());from {module} import main;sys.exit(main())"
 _END_NS = 5_000_000_000
 
 
@@ -63,22 +63,23 @@ class Engine:
 def start_process(module: str) -> Engine:
     """A fresh interpreter with this one's flags and sys.path, in its own session, running `module.main()`."""
     channel, theirs = channel_pair()
-    command = [
-        sys.executable,
-        *_interpreter_flags(),
-        "-P",
-        "-c",
-        _CODE.format(module=module),
-        str(theirs.fileno()),
-        json.dumps(sys.path),
-    ]
     try:
         process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], start_new_session=True, stdin=subprocess.DEVNULL
+            python_command(module, str(theirs.fileno())),
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
         )
     finally:
         theirs.close()
     return Engine(channel, process, None)
+
+
+def python_command(module: str, *arguments: str) -> list[str]:
+    """The command of a fresh interpreter with this one's flags and sys.path that runs `module.main()`."""
+    return [
+        sys.executable, *_interpreter_flags(), "-P", "-c", _CODE.format(module=module), *arguments, json.dumps(sys.path)
+    ]  # fmt: skip
 
 
 def _interpreter_flags() -> list[str]:

@@ -9,15 +9,23 @@ from wasp_ray.report.numbers import count, length, rate
 
 
 def headline(plan: Mapping[str, Any]) -> str:
-    """`demo: 150/s + 6 users peak, 5,250 calls at due times, 25s, seed 7`."""
+    """`demo: 150/s + 6 users peak, 5,250 calls at due times, 25s, seed 7`; of several nodes, `20 nodes x 25/s = 500/s`."""
     if plan["once"]:
         return f"{plan['profile']}: one call of each Generator, seed {plan['seed']}"
     rates = sum(part["peak"] for part in plan["generators"] if part["kind"] == "rate")
     users = sum(part["peak"] for part in plan["generators"] if part["kind"] == "users")
     calls = sum(part["calls"] or 0 for part in plan["generators"])
-    peak = " + ".join(([rate(rates)] if rates else []) + ([f"{users:,.0f} users"] if users else []))
-    due = f", {count(calls)} calls at due times" if rates else ""
+    nodes = plan["nodes"]
+    times = nodes if plan["load"] == "per-node" else 1
+    peak = _peak(rates * times, users * times)
+    if nodes > 1:
+        peak = f"{nodes} nodes x {_peak(rates * times / nodes, users * times / nodes)} = {peak}"
+    due = f", {count(calls * times)} calls at due times" if rates else ""
     return f"{plan['profile']}: {peak} peak{due}, {length(plan['duration_ns'] / 1e9)}, seed {plan['seed']}"
+
+
+def _peak(per_s: float, users: float) -> str:
+    return " + ".join(([rate(per_s)] if per_s else []) + ([f"{users:,.4g} users"] if users else []))
 
 
 def describe_plan(plan: Mapping[str, Any], needs: Mapping[str, Any]) -> list[str]:
@@ -38,7 +46,8 @@ def describe_plan(plan: Mapping[str, Any], needs: Mapping[str, Any]) -> list[str
             span = f"{length(segment['from_ns'] / 1e9)} to {length(segment['to_ns'] / 1e9)}"
             lines.append(f"   {span}{name}: up to {segment['planned_peak']:g}{unit}{calls}{warm}")
     lines += [f" threshold {text}" for text in plan["thresholds"]]
+    nodes = "1 node," if plan["nodes"] == 1 else f"{plan['nodes']:,} nodes, each with"
     lines.append(
-        f" 1 node, {needs['processes']:,} processes, about {needs['memory_bytes'] / 2**20:,.0f} MiB at the peak"
+        f" {nodes} {needs['processes']:,} processes, about {needs['memory_bytes'] / 2**20:,.0f} MiB at the peak"
     )
     return lines

@@ -1,0 +1,162 @@
+"""A node that is steered from outside: tells its story in protocol lines, waits for the common start, obeys.
+
+It owns the one writer of this process' stdout; what users print goes to stderr. Where the orders come from (a pipe, a
+Kubernetes object) is its starter's affair: `open_at`, `stop`, `command` may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from wasp_ray._version import __version__
+from wasp_ray.clock import now_ns, wall_s
+from wasp_ray.cluster.snapshot import Encoder
+from wasp_ray.errors import BadInput
+from wasp_ray.execution import run_node
+from wasp_ray.node.gate import HeldGate
+from wasp_ray.node.options import GeneratorState, NodeOptions, NodeResult
+from wasp_ray.node.run import Node
+from wasp_ray.report.snapshot import Phase
+
+STATE_EVERY_NS = 1_000_000_000
+WINDOWS_EVERY_NS = 5_000_000_000
+MAX_NOTE_CHARS = 6000
+
+
+class Agent:
+    """One node of a run; the node's Listener. `write_line` takes whole lines; `on_ready` is called when it could start."""
+
+    def __init__(
+        self, options: NodeOptions, uid: str, write_line: Callable[[str], None], on_ready: Callable[[], None]
+    ) -> None:
+        self._encoder = Encoder(options.run_id, options.node + 1, uid)
+        self._write_line, self._on_ready = write_line, on_ready
+        self._lock = threading.Lock()
+        self._windows: dict[str, list[dict[str, Any]]] = {}
+        self._next_state = self._next_windows = 0
+        self._gate = HeldGate(self._ready)
+        self.node = Node(options, self, self._gate)
+
+    # -- orders, from any thread
+
+    def open_at(self, start_wall_s: float) -> None:
+        """t = 0 is this instant of this machine's wall clock."""
+        self._gate.open(now_ns() + int((start_wall_s - wall_s()) * 1e9))
+        self.node.wake()
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Ends the load with its grace, or at once."""
+        self.node.stop()
+        if at_once:
+            self.node.stop()
+
+    def command(self, name: str) -> None:
+        """ "pause" or "resume"."""
+        self.node.command(name)
+
+    # -- the run
+
+    def run(self) -> NodeResult | None:
+        """To the result, which is told; None when the input was refused, which is told as well."""
+        try:
+            result = run_node(self.node)
+        except BadInput as exc:
+            self._tell("refused", {"problems": exc.problems})
+            return None
+        self._flush_windows()
+        self._tell("result", result.to_data())
+        return result
+
+    def _tell(self, kind: str, data: Mapping[str, Any]) -> None:
+        with self._lock:
+            for line in self._encoder.lines(kind, data):
+                self._write_line(line)
+
+    def _ready(self, plan: Mapping[str, Any]) -> None:
+        self._tell("ready", {"at": wall_s()})
+        self._on_ready()
+
+    # -- told by the node
+
+    def plan_ready(self, plan: dict[str, Any], warnings: list[str]) -> None:
+        """The load is known: what others compare and a controller shows."""
+        shared = {**plan, "generators": [_without(part, "arrival_seed") for part in plan["generators"]]}
+        self._tell("plan", {
+            "plan": shared, "warnings": warnings, "hash": plan_hash(shared), "version": __version__,
+            "python": platform.python_version(), "host": platform.node(), "at": wall_s(),
+        })  # fmt: skip
+
+    def progress(
+        self, phase: Phase, elapsed_s: float, states: Sequence[GeneratorState], totals: Mapping[str, Any]
+    ) -> None:
+        """A cumulative state a second; before the start it is the heartbeat."""
+        now = now_ns()
+        if now >= self._next_windows and self._windows:
+            self._next_windows = now + WINDOWS_EVERY_NS
+            self._flush_windows()
+        if now < self._next_state:
+            return
+        self._next_state = now + STATE_EVERY_NS
+        generators = [
+            {**asdict(state), "ledger": totals[state.name]["ledger"] if state.name in totals else {}}
+            for state in states
+        ]
+        self._tell(
+            "state", {"phase": phase, "elapsed_s": round(elapsed_s, 3), "at": wall_s(), "generators": generators}
+        )
+
+    def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Kept for a while, since a line for each would be many."""
+        for name, windows in closed.items():
+            self._windows.setdefault(name, []).extend(windows)
+
+    def _flush_windows(self) -> None:
+        if self._windows:
+            windows, self._windows = self._windows, {}
+            self._tell("windows", windows)
+
+    def note(self, text: str) -> None:
+        """A message of the engine."""
+        self._tell("note", {"text": text[:MAX_NOTE_CHARS]})
+
+    def output(self, line: str) -> None:
+        """What user code printed is no protocol."""
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+
+def plan_hash(plan: Mapping[str, Any]) -> str:
+    """The same for the same load, whatever process described it."""
+    return hashlib.sha256(json.dumps(plan, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _without(part: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key != name}
+
+
+def take_stdout() -> Callable[[str], None]:
+    """A writer of whole lines to this process' stdout, which nobody else has from now on: file 1 becomes stderr."""
+    fd = os.dup(1)
+    os.dup2(2, 1)
+
+    def write_line(line: str) -> None:
+        raw = line.encode() + b"\n"
+        while raw:
+            raw = raw[os.write(fd, raw) :]
+
+    return write_line
+
+
+def options_from(data: Mapping[str, Any]) -> NodeOptions:
+    """NodeOptions of an order's JSON. Raises TypeError for an unknown name."""
+    folder = data.get("bundle_dir")
+    return NodeOptions(**{**data, "bundle_dir": Path(folder) if folder else None})

@@ -1,0 +1,154 @@
+"""The loop that runs several nodes: hears what they tell, asks the life cycle, does what it says. It decides nothing."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from wasp_ray.clock import now_ns
+from wasp_ray.cluster.backend import Backend, Line
+from wasp_ray.cluster.lifecycle import (
+    Abort,
+    Clean,
+    Collect,
+    Event,
+    Finished,
+    Instruction,
+    Lifecycle,
+    Phase,
+    Planned,
+    Ready,
+    Refused,
+    Release,
+    StopAsked,
+    Terms,
+)
+from wasp_ray.cluster.snapshot import Decoder, Told
+from wasp_ray.node.options import NodeResult
+
+POLL_S = 0.1
+LIVE = (Phase.DEPLOYING, Phase.RUNNING, Phase.DRAINING)
+
+
+class Ear(Protocol):
+    """Who is shown what nodes tell; called from the controller's loop."""
+
+    def planned(self, node: int, data: Mapping[str, Any]) -> None:
+        """A node's plan, warnings, versions and host."""
+
+    def state(self, node: int, data: Mapping[str, Any]) -> None:
+        """A node's counts so far."""
+
+    def windows(self, node: int, data: Mapping[str, list[dict[str, Any]]]) -> None:
+        """A node's closed seconds."""
+
+    def note(self, node: int, text: str) -> None:
+        """A message of a node's engine, or of the controller (node 0)."""
+
+    def output(self, node: int, line: str) -> None:
+        """What users of a node printed."""
+
+    def phase(self, state: Lifecycle) -> None:
+        """Once a turn: where the run stands."""
+
+
+class Controller:
+    """One run of several nodes. `run` once; `stop` and `command` from any thread or signal handler."""
+
+    def __init__(self, backend: Backend, terms: Terms, run_id: str, ear: Ear) -> None:
+        self._backend, self._ear = backend, ear
+        self._decoder = Decoder(run_id)
+        self._asked: queue.SimpleQueue[StopAsked | str] = queue.SimpleQueue()
+        self._plan: dict[str, Any] = {}
+        self.state = Lifecycle(terms, _now_s())
+        self.results: dict[int, NodeResult] = {}
+        self.last_states: dict[int, dict[str, Any]] = {}
+        self.start_wall_s: float | None = None
+
+    def stop(self, signal: str | None = None) -> None:
+        """Ends the run; a second time: at once. Async-signal-safe."""
+        self._asked.put(StopAsked(signal))
+
+    def command(self, name: str) -> None:
+        """ "pause" or "resume", to all nodes."""
+        self._asked.put(name)
+
+    def run(self) -> None:
+        """Until nothing of the run is left; what came of it is in `state` and `results`. Raises what deploy raises."""
+        self._backend.deploy()
+        try:
+            while self.state.phase is not Phase.DONE:
+                for happening in self._backend.events(POLL_S):
+                    if isinstance(happening, Line):
+                        self._hear(happening)
+                    else:
+                        self._step(happening)
+                self._take_asked()
+                self._step(None)
+                self._ear.phase(self.state)
+        except BaseException:
+            self._backend.clean()
+            raise
+
+    # -- what is done
+
+    def _step(self, event: Event | None) -> None:
+        for instruction in self.state.step(event, _now_s()):
+            self._perform(instruction)
+
+    def _perform(self, instruction: Instruction) -> None:
+        match instruction:
+            case Release():
+                self.start_wall_s = self._backend.release()
+            case Abort(why, at_once):
+                self._ear.note(0, f"stopping all nodes{' at once' if at_once else ''}: {why}")
+                self._backend.tell("stop at once" if at_once else "stop")
+            case Collect():
+                self._backend.collect()
+            case Clean():
+                self._backend.clean()
+
+    def _take_asked(self) -> None:
+        while not self._asked.empty():
+            asked = self._asked.get_nowait()
+            if isinstance(asked, str):
+                self._backend.tell(asked)
+            else:
+                self._step(asked)
+
+    # -- what is heard
+
+    def _hear(self, line: Line) -> None:
+        told = line.text if line.is_error else self._decoder.read(line.text)
+        if isinstance(told, str):
+            self._ear.output(line.node, told)
+        elif told is not None and told.node == line.node and told.uid == line.uid:
+            self._told(told)
+
+    def _told(self, told: Told) -> None:
+        node, uid, data = told.node, told.uid, told.data
+        match told.kind:
+            case "plan":
+                self._plan = self._plan or data["plan"]
+                self._ear.planned(node, data)
+                self._step(Planned(node, uid, data["version"], data["hash"]))
+            case "ready":
+                self._step(Ready(node, uid))
+            case "state":
+                self.last_states[node] = data
+                self._ear.state(node, data)
+            case "windows":
+                self._ear.windows(node, data)
+            case "note":
+                self._ear.note(node, data["text"])
+            case "refused":
+                self._step(Refused(node, uid, tuple(data["problems"])))
+            case "result":
+                result = NodeResult.from_data(data, self._plan)
+                self.results[node] = result
+                self._step(Finished(node, uid, bool(result.errors)))
+
+
+def _now_s() -> float:
+    return now_ns() / 1e9

@@ -1,0 +1,129 @@
+"""A run of several nodes from source to verdict: the same settings, view, bundle and judgement as with one node."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from wasp_ray.clock import now_ns, wall_s
+from wasp_ray.cluster.backend import Backend
+from wasp_ray.cluster.controller import Controller
+from wasp_ray.cluster.lifecycle import Lifecycle, Phase, Terms
+from wasp_ray.cluster.local import LocalNodes
+from wasp_ray.cluster.merge import merged_phase, merged_states, result_of_lost
+from wasp_ray.errors import BadInput
+from wasp_ray.execution import STOPPED_EARLY, Findings, Outcome, Reporter, Settings, View, signals_to
+
+DEPLOY_TIMEOUT_S = 600.0
+SAY_EVERY_NS = 5_000_000_000
+
+
+class ClusterExecution:
+    """One run of `settings.nodes` nodes. `make_backend` is given the settings and the bundle's folder."""
+
+    def __init__(self, settings: Settings, view: View, make_backend: Callable[[Settings, Reporter], Backend]) -> None:
+        self.settings = settings
+        if settings.seed is None:  # every node must draw the same
+            settings.seed = random.SystemRandom().getrandbits(32)
+        self._reporter = Reporter(settings, view)
+        self._states: dict[int, Mapping[str, Any]] = {}
+        self._plan: dict[str, Any] = {}
+        self._say_at_ns = now_ns() + SAY_EVERY_NS
+        terms = Terms(nodes=settings.nodes, deploy_timeout_s=DEPLOY_TIMEOUT_S)
+        self.controller = Controller(make_backend(settings, self._reporter), terms, settings.run_id, self)
+
+    def run(self) -> Outcome:
+        """To the verdict. Raises BadInput when nothing was started (the bundle folder is taken back then)."""
+        began = wall_s()
+        with signals_to(self.controller.stop):
+            try:
+                self.controller.run()
+                return self._conclude(began)
+            except BadInput:
+                self._reporter.drop_bundle()
+                raise
+            finally:
+                self._reporter.close()
+
+    def stop(self) -> None:
+        """Ends the load with its grace; a second time: at once."""
+        self.controller.stop()
+
+    def command(self, name: str) -> None:
+        """ "pause" or "resume"."""
+        self.controller.command(name)
+
+    def _conclude(self, began: float) -> Outcome:
+        state, results = self.controller.state, dict(self.controller.results)
+        if state.problems:
+            raise BadInput(state.problems)
+        for node in state.lost:
+            if state.released and node not in results:
+                results[node] = result_of_lost(node, self.controller.last_states.get(node), self._plan, began)
+        if state.errors:  # the cause; that the others were stopped for it is none
+            for result in results.values():
+                result.errors = [text for text in result.errors if text != STOPPED_EARLY]
+        found = Findings(state.errors, state.invalid, state.interrupted, state.stopped)
+        return self._reporter.conclude([results[node] for node in sorted(results)], found)
+
+    # -- told by the controller
+
+    def planned(self, node: int, data: Mapping[str, Any]) -> None:
+        """The first node's plan is everybody's."""
+        if not self._plan:
+            self._plan = data["plan"]
+            self._reporter.plan_ready(self._plan, data["warnings"])
+
+    def state(self, node: int, data: Mapping[str, Any]) -> None:
+        """Kept until the next turn."""
+        self._states[node] = data
+
+    def windows(self, node: int, data: Mapping[str, list[dict[str, Any]]]) -> None:
+        """A line a node, Generator and second."""
+        self._reporter.windows({name: [{"node": node, **w} for w in windows] for name, windows in data.items()})
+
+    def note(self, node: int, text: str) -> None:
+        """With its node in front."""
+        self._reporter.note(f"node {node}: {text}" if node else text)
+
+    def output(self, node: int, line: str) -> None:
+        """With its node in front."""
+        self._reporter.output(f"{node}/{line}")
+
+    def phase(self, state: Lifecycle) -> None:
+        """The nodes' counts as one, and what is waited for."""
+        if state.phase is Phase.DEPLOYING:
+            self._say_missing(state.barrier.missing())
+        if self._plan and self._states:
+            states, totals = merged_states(self._plan, self._states.values())
+            elapsed_s = max(data["elapsed_s"] for data in self._states.values())
+            self._reporter.progress(merged_phase(state.phase, self._states.values()), elapsed_s, states, totals)
+
+    def _say_missing(self, missing: Sequence[str]) -> None:
+        """When it takes long, and then not ever again."""
+        now = now_ns()
+        if now >= self._say_at_ns:
+            self._say_at_ns = now + SAY_EVERY_NS
+            rest = f"; and {len(missing) - 5} more" if len(missing) > 5 else ""
+            self._reporter.note(
+                f"waiting for {len(missing)} of {self.settings.nodes} nodes: {'; '.join(missing[:5])}{rest}"
+            )
+
+
+def local_execution(settings: Settings, view: View) -> ClusterExecution:
+    """Nodes as processes of this machine."""
+    return ClusterExecution(settings, view, _local_nodes)
+
+
+def _local_nodes(settings: Settings, reporter: Reporter) -> Backend:
+    bundle = reporter.bundle
+    orders = []
+    for node in range(settings.nodes):
+        folder = None if bundle is None else str(bundle.path / "nodes" / str(node + 1))
+        orders.append({
+            "source": dict(settings.source), "run_id": settings.run_id, "seed": settings.seed, "node": node,
+            "nodes": settings.nodes, "load": settings.load, "thresholds": settings.thresholds, "only": settings.only,
+            "bundle_dir": folder, "user_dir": settings.user_dir,
+        })  # fmt: skip
+    return LocalNodes(orders)

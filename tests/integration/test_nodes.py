@@ -1,0 +1,231 @@
+"""Several nodes as processes of this machine: one start, one set of books, one verdict."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import loads
+from support.books import check_books, is_alive
+
+from wasp_ray import BadInput, Generator, Profile, RunResult, plain, ramp, rows
+
+WASP = [sys.executable, "-P", "-m", "wasp_ray"]
+LOAD = """
+import time
+from wasp_ray import *
+
+class Looper(VirtualUser):
+    def setup(self):
+        print("node", self.context.node_id, "of", self.context.nodes, "user", self.context.user_id, flush=True)
+    def call(self):
+        time.sleep(0.01)
+
+class Quick(Gun):
+    async def call(self):
+        pass
+
+profile = Profile(
+    Generator("quick", gun=Quick, schedule=ramp(0, 200, "1s") + plain(200, "SECONDS")),
+    Generator("looper", user=Looper, schedule=plain(5, "SECONDS")),
+)
+"""
+
+
+def nodes_run(nodes: int, *generators: Generator, **options: Any) -> RunResult:
+    """A run whose books close on every node and in all."""
+    result = Profile(*generators).run(nodes=nodes, **options)
+    check_books(result)
+    parts = [node["ledger"] for node in result.summary["nodes"]]
+    assert len(parts) == nodes
+    for column, number in vars(result.ledger).items():
+        assert number == sum(part[column] for part in parts), column
+    return result
+
+
+def test_the_whole_load_is_split_exactly() -> None:
+    """Every tick and every user once over all nodes; the start is common."""
+    result = nodes_run(
+        3,
+        Generator("gun", gun=loads.Quick, schedule=ramp(0, 300, "1s") + plain(300, "1s")),
+        Generator("sync", gun=loads.Blocking, schedule=plain(50, "2s"), params={"s": 0.001}),
+        Generator("users", user=loads.Looper, schedule=plain(7, "2s")),
+    )
+    assert result.verdict == "passed", result.reasons
+    assert result.generators["gun"].ledger.ok == 450 and result.generators["sync"].ledger.ok == 100
+    assert result.summary["generators"]["users"]["users"]["planned_max"] == 7
+    assert sorted(node["node"] for node in result.summary["nodes"]) == [1, 2, 3]
+    assert 0 <= result.summary["start_skew_s"]["max"] < 0.5
+
+
+def test_each_node_does_all_of_a_load_per_node() -> None:
+    """Three times the calls and users; arrivals of a Poisson process are each node's own."""
+    generators = (
+        Generator("gun", gun=loads.Quick, schedule=plain(100, "1s"), arrivals="poisson"),
+        Generator("users", user=loads.Looper, schedule=plain(2, "1s")),
+    )
+    result = nodes_run(3, *generators, load="per-node", seed=5)
+    counts = [node["ledger"]["scheduled"] for node in result.summary["nodes"]]
+    assert result.summary["load"] == "per-node" and len(set(counts)) > 1
+    assert result.generators["gun"].ledger.scheduled == pytest.approx(300, abs=90)
+    assert result.summary["generators"]["users"]["users"]["planned_max"] == 6
+
+
+def test_rows_are_used_once_over_all_nodes() -> None:
+    """30 rows, 3 nodes, each row in one call."""
+    people = rows([{"n": n} for n in range(30)])
+    result = nodes_run(3, Generator("u", user=loads.CountsRows, schedule=plain(6, "20s"), feeders={"people": people}))
+    counters = result.summary["generators"]["u"]["counters"]
+    assert {name: n for name, n in counters.items() if name.startswith("row")} == {f"row {n}": 1 for n in range(30)}
+
+
+def test_percentiles_are_those_of_all_calls() -> None:
+    """One node is slow: the merged histogram holds both."""
+    result = nodes_run(2, Generator("u", user=loads.SlowOnNodeTwo, schedule=plain(2, "2s")))
+    service = result.generators["u"].service
+    assert service.min < 0.02 < 0.1 < service.max
+    histogram = result.totals.generators["u"].call.service
+    assert histogram.count == result.ledger.ok
+
+
+def test_a_failed_setup_on_one_node_is_an_error_of_the_run() -> None:
+    """The others never start."""
+    result = Profile(Generator("u", user=loads.BadOnNodeTwo, schedule=plain(2, "5s"))).run(nodes=2)
+    assert result.verdict == "error" and result.exit_code == 4
+    assert any("node 2" in reason and "no login" in reason for reason in result.reasons), result.reasons
+    assert result.ledger.started == 0
+
+
+def test_bad_numbers_of_nodes_are_bad_input() -> None:
+    """Told before anything starts."""
+    profile = Profile(Generator("g", gun=loads.Quick, schedule=plain(1, "1s")))
+    for options in ({"nodes": 0}, {"nodes": 2, "runtime": "inline"}, {"load": "half"}):
+        with pytest.raises(BadInput):
+            profile.run(**options)  # type: ignore[arg-type]
+
+
+def wasp(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    """The command in a session of its own, as a terminal's foreground job."""
+    return subprocess.Popen(
+        [*WASP, *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def write(folder: Path, seconds: str) -> None:
+    """The load file."""
+    (folder / "load.py").write_text(textwrap.dedent(LOAD).replace("SECONDS", seconds))
+
+
+def tree_of(pid: int) -> list[int]:
+    """A process and all below it."""
+    found, new = [], [pid]
+    while new:
+        found += new
+        children: list[int] = []
+        for parent in new:
+            try:
+                children += [int(c) for c in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+            except OSError:
+                continue
+        new = children
+    return found
+
+
+def wait_for_family(pid: int, size: int) -> list[int]:
+    """The processes of a run, once there are so many."""
+    give_up = time.monotonic() + 30
+    while len(family := tree_of(pid)) < size:
+        assert time.monotonic() < give_up, family
+        time.sleep(0.05)
+    return family
+
+
+def test_the_command_writes_one_bundle(tmp_path: Path) -> None:
+    """Series by node, output with its node in front, a table with the spread."""
+    write(tmp_path, "2s")
+    process = wasp("run", "load.py", "--nodes", "2", "--out", "out", cwd=tmp_path)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, out
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    windows = [json.loads(line) for line in (tmp_path / "out/series.jsonl").read_text().splitlines()]
+    assert {w["node"] for w in windows} == {1, 2}
+    assert sum(w["calls"] for w in windows) == summary["ledger"]["started"]
+    log = (tmp_path / "out/logs/users.log").read_text()
+    assert "1/looper/0: node 1 of 2 user 0" in log and "2/looper/1: node 2 of 2 user 1" in log
+    assert "start spread" in out and out.strip().splitlines()[-1].strip().startswith("PASSED")
+
+
+def test_ctrl_c_stops_all_nodes_and_keeps_their_results(tmp_path: Path) -> None:
+    """Exit 130, exact books, no process left."""
+    write(tmp_path, "60s")
+    process = wasp("run", "load.py", "--nodes", "2", "--out", "out", cwd=tmp_path)
+    family = wait_for_family(process.pid, 1 + 2 * 4 + 5)
+    time.sleep(3)
+    os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, out
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    ledger = summary["ledger"]
+    assert summary["verdict"] == "interrupted" and ledger["ok"] > 50
+    assert ledger["scheduled"] == ledger["started"] + ledger["dropped"]
+    assert not [pid for pid in family if is_alive(pid)]
+
+
+def test_a_killed_controller_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Nodes end with the pipe of their orders."""
+    write(tmp_path, "60s")
+    process = wasp("run", "load.py", "--nodes", "2", cwd=tmp_path)
+    family = wait_for_family(process.pid, 1 + 2 * 4 + 5)
+    process.kill()
+    process.communicate()
+    give_up = time.monotonic() + 5
+    while any(is_alive(pid) for pid in family) and time.monotonic() < give_up:
+        time.sleep(0.05)
+    assert not [pid for pid in family if is_alive(pid)]
+
+
+def test_a_killed_node_makes_the_run_invalid_with_closed_books(tmp_path: Path) -> None:
+    """The rest of the results is kept; its last word is in the counts."""
+    write(tmp_path, "30s")
+    process = wasp("run", "load.py", "--nodes", "2", "--out", "out", cwd=tmp_path)
+    wait_for_family(process.pid, 1 + 2 * 4 + 5)
+    time.sleep(4)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 3, out
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert any("was lost" in reason and "SIGKILL" in reason for reason in summary["reasons"]), summary["reasons"]
+    ledger = summary["ledger"]
+    ends = sum(ledger[name] for name in ("ok", "failed", "timeout", "killed", "interrupted", "lost"))
+    assert ledger["started"] == ends and ledger["ok"] > 100
+
+
+def test_pause_and_resume_reach_every_node() -> None:
+    """The schedule's clock stands still on all of them."""
+    going = Profile(Generator("g", gun=loads.Quick, schedule=plain(100, "3s"))).start(nodes=2)
+    give_up = time.monotonic() + 20
+    while going._execution.controller.start_wall_s is None:
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+    time.sleep(1.3)
+    going.pause()
+    time.sleep(1.5)
+    going.resume()
+    result = going.wait(30)
+    check_books(result)
+    assert result.ledger.ok == 300 and result.verdict == "passed", result.reasons
+    assert result.summary["duration_s"] > 4.2

@@ -1,0 +1,43 @@
+"""Where the nodes of a run live, by name: this process' own node, or a place that an entry point names.
+
+The entry point group is `wasp_ray.places`: a callable (Settings, View) -> object with run, stop and command, as Execution.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import Protocol
+
+from wasp_ray.errors import BadInput
+from wasp_ray.execution.settings import Outcome, Settings, View
+from wasp_ray.execution.single import Execution
+
+GROUP = "wasp_ray.places"
+
+
+class Running(Protocol):
+    """A run that was made and waits for `run`."""
+
+    def run(self) -> Outcome:
+        """To the verdict. Raises BadInput when nothing was started."""
+
+    def stop(self) -> None:
+        """Ends the load with its grace; a second time: at once."""
+
+    def command(self, name: str) -> None:
+        """ "pause" or "resume"."""
+
+
+def execution_of(settings: Settings, view: View, place: str = "local") -> Running:
+    """The run as asked for. Raises BadInput for a place that is not there."""
+    if settings.nodes == 1 and place == "local":
+        return Execution(settings, view)
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    if place not in found:
+        raise BadInput(f"--on {place}: expected one of {', '.join(sorted(found)) or 'none: wasp_ray is not installed'}")
+    try:
+        make = found[place].load()
+    except ImportError as exc:
+        raise BadInput(f"--on {place} needs more than is installed ({exc}): pip install 'wasp-ray[{place}]'") from exc
+    running: Running = make(settings, view)
+    return running
