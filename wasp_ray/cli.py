@@ -123,7 +123,7 @@ def run(
     once: bool, nodes: int, place: str, load: str, runtime: str, out: Path | None, json_path: Path | None, quiet: bool,
 ) -> int:  # fmt: skip
     """Run a load file on this machine."""
-    from wasp_ray.execution import Settings, execution_of
+    from wasp_ray.execution import Settings, execution_of, in_pod
     from wasp_ray.report.table import print_table
 
     settings = Settings(
@@ -135,6 +135,10 @@ def run(
     set_environment(env)
     check_runtime(settings)
     view = TerminalView(quiet, once)
+    if in_pod():
+        settings.wants_bundle = False
+        execution_of(settings, view).run()
+        return 0  # the result is told; what it means is the controller's to say
     outcome = execution_of(settings, view, place).run()
     print_table(
         outcome.summary,

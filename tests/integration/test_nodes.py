@@ -109,7 +109,7 @@ def test_bad_numbers_of_nodes_are_bad_input() -> None:
     profile = Profile(Generator("g", gun=loads.Quick, schedule=plain(1, "1s")))
     for options in ({"nodes": 0}, {"nodes": 2, "runtime": "inline"}, {"load": "half"}):
         with pytest.raises(BadInput):
-            profile.run(**options)  # type: ignore[arg-type]
+            profile.run(**options)
 
 
 def wasp(*arguments: str, cwd: Path) -> subprocess.Popen[str]:

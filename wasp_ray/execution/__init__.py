@@ -1,6 +1,6 @@
 """Runs from source to verdict: settings, node, view, bundle, judgement. Used by Profile.run and the command line alike."""
 
-from wasp_ray.execution.places import execution_of
+from wasp_ray.execution.places import execution_of, in_pod
 from wasp_ray.execution.reporter import Findings, Reporter
 from wasp_ray.execution.settings import NoView, Outcome, Settings, View
 from wasp_ray.execution.signals import signals_to
@@ -16,6 +16,7 @@ __all__ = [
     "Settings",
     "View",
     "execution_of",
+    "in_pod",
     "run_node",
     "signals_to",
 ]

@@ -5,6 +5,7 @@ The entry point group is `wasp_ray.places`: a callable (Settings, View) -> objec
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import entry_points
 from typing import Protocol
 
@@ -28,8 +29,15 @@ class Running(Protocol):
         """ "pause" or "resume"."""
 
 
+def in_pod() -> bool:
+    """Whether this process is a node of a run that somebody else controls."""
+    return bool(os.environ.get("WASP_SYNC"))
+
+
 def execution_of(settings: Settings, view: View, place: str = "local") -> Running:
-    """The run as asked for. Raises BadInput for a place that is not there."""
+    """The run as asked for; in a pod of a run it is that pod's node. Raises BadInput for a place that is not there."""
+    if in_pod():
+        place = "pod"
     if settings.nodes == 1 and place == "local":
         return Execution(settings, view)
     found = {point.name: point for point in entry_points(group=GROUP)}
