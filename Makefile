@@ -6,7 +6,7 @@ PYTEST_ARGS ?=
 WHEEL ?=
 STAMP = $(VENV)/.ready$(if $(WHEEL),-wheel)
 
-.PHONY: help env test demo lint format types contracts wheel bench lock clean
+.PHONY: help env test test-e2e demo lint format types contracts wheel bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -30,6 +30,10 @@ $(VENV)/.ready-wheel: $(VENV)/.locked $(WHEEL)
 
 test: $(STAMP)  ## Run all tests that one machine can run
 	$(BIN)/pytest --durations=10 $(PYTEST_ARGS)
+
+test-e2e: $(STAMP)  ## Run the tests that need a real Kubernetes: built, started and removed here (root), or WASP_E2E_KUBECONFIG
+	$(BIN)/python -m tests.e2e.harness build
+	$(BIN)/pytest --durations=10 tests/e2e $(PYTEST_ARGS)
 
 demo: $(STAMP)  ## A target, a rate Generator and CPU-heavy users: 25 s of load
 	@$(BIN)/python examples/run_demo.py

@@ -34,6 +34,9 @@ LIVE = (Phase.DEPLOYING, Phase.RUNNING, Phase.DRAINING)
 class Ear(Protocol):
     """Who is shown what nodes tell; called from the controller's loop."""
 
+    def line(self, node: int, text: str) -> None:
+        """A line of a node's output, before it is understood."""
+
     def planned(self, node: int, data: Mapping[str, Any]) -> None:
         """A node's plan, warnings, versions and host."""
 
@@ -120,6 +123,7 @@ class Controller:
     # -- what is heard
 
     def _hear(self, line: Line) -> None:
+        self._ear.line(line.node, line.text)
         told = line.text if line.is_error else self._decoder.read(line.text)
         if isinstance(told, str):
             self._ear.output(line.node, told)

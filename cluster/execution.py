@@ -20,17 +20,20 @@ SAY_EVERY_NS = 5_000_000_000
 
 
 class ClusterExecution:
-    """One run of `settings.nodes` nodes. `make_backend` is given the settings and the bundle's folder."""
+    """One run of `settings.nodes` nodes. `make_backend` is given the settings and the reporter, whose bundle is made."""
 
-    def __init__(self, settings: Settings, view: View, make_backend: Callable[[Settings, Reporter], Backend]) -> None:
-        self.settings = settings
+    def __init__(
+        self, settings: Settings, view: View, make_backend: Callable[[Settings, Reporter], Backend], terms: Terms | None = None,
+        *, keep_logs: bool = False,
+    ) -> None:  # fmt: skip
+        self.settings, self._keep_logs = settings, keep_logs
         if settings.seed is None:  # every node must draw the same
             settings.seed = random.SystemRandom().getrandbits(32)
         self._reporter = Reporter(settings, view)
         self._states: dict[int, Mapping[str, Any]] = {}
         self._plan: dict[str, Any] = {}
         self._say_at_ns = now_ns() + SAY_EVERY_NS
-        terms = Terms(nodes=settings.nodes, deploy_timeout_s=DEPLOY_TIMEOUT_S)
+        terms = terms or Terms(nodes=settings.nodes, deploy_timeout_s=DEPLOY_TIMEOUT_S)
         self.controller = Controller(make_backend(settings, self._reporter), terms, settings.run_id, self)
 
     def run(self) -> Outcome:
@@ -68,6 +71,11 @@ class ClusterExecution:
         return self._reporter.conclude([results[node] for node in sorted(results)], found)
 
     # -- told by the controller
+
+    def line(self, node: int, text: str) -> None:
+        """A node's log as it came, beside what is made of it."""
+        if self._keep_logs and self._reporter.bundle is not None:
+            self._reporter.bundle.append_line(f"nodes/{node}/pod.log", text)
 
     def planned(self, node: int, data: Mapping[str, Any]) -> None:
         """The first node's plan is everybody's."""

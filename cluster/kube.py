@@ -146,6 +146,11 @@ class Kube:
                 return None
             raise
 
+    def cluster_nodes(self) -> list[Obj]:
+        """The machines of the cluster, which are in no namespace."""
+        found = self._ask("get", url="nodes", version="v1").json()
+        return [dict(item) for item in found.get("items") or []]
+
     def list(self, kind: str, selector: str = "", since: str = "", fields: str = "") -> tuple[list[Obj], str]:
         """Objects and the resourceVersion of the list; `since`: never older than that. Raises Gone."""
         params = {"labelSelector": selector, "fieldSelector": fields}

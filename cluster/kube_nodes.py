@@ -103,6 +103,8 @@ class KubeNodes:
             while True:
                 if isinstance(found, tuple):
                     out += self._pod_changed(read_pod(found[0], gone=found[1]))
+                    if found[1]:
+                        self._pods.pop(found[0]["metadata"]["uid"], None)
                 else:
                     out.append(found)
                 found = self._queue.get_nowait()
@@ -136,9 +138,9 @@ class KubeNodes:
         """Patience that runs out, pods that cannot be made, the end of cleaning."""
         now = now_ns()
         if self._clean_until is not None:
-            left = [s for s in self._pods.values() if not s.deleted or not s.ended]
-            if not left or now > self._clean_until:
+            if not self._pods or now > self._clean_until:
                 self._clean_until = None
+                self.close()
                 return [Cleaned()]
         if now < self._look_at or self._roots == [] or self._start_s is not None:
             return []
@@ -201,6 +203,7 @@ class KubeNodes:
     def clean(self) -> None:
         """Deletes the root and what it owns; Cleaned comes when its pods are gone."""
         if self._keep:
+            self.close()
             self._queue.put(Cleaned())
         else:
             self._delete()

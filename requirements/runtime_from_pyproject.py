@@ -6,12 +6,13 @@ import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).parent
+EXTRAS = ("fast", "cluster")
 
 
 def main() -> None:
-    """Dependencies and the extra `fast`, one a line."""
+    """Dependencies and the extras that tests need, one a line."""
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["fast"]]
+    wanted = [*project["dependencies"], *(line for extra in EXTRAS for line in project["optional-dependencies"][extra])]
     (HERE / "runtime.in").write_text("# Made from pyproject.toml by `make lock`.\n" + "\n".join(wanted) + "\n")
 
 

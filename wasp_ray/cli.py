@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wasp_ray.report.live import LiveView
     from wasp_ray.report.snapshot import Snapshot
 
-BAD_INPUT, INTERNAL = 2, 5
+BAD_INPUT, FAILED_TO_RUN, INTERNAL = 2, 4, 5
 EPILOG_RUN = """\b
 Examples:
   wasp run load.py                      run it, live, with a bundle in wasp-runs/latest
@@ -32,11 +32,11 @@ Exit codes: 0 passed, 1 failed, 2 bad input, 3 invalid, 4 error, 5 internal erro
 
 
 class Cli(click.Group):
-    """Unknown trouble is exit 5, bad input exit 2."""
+    """Bad input is exit 2, what could not be made or finished 4, unknown trouble 5."""
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Runs a command; never exits with 1 but for a failed verdict."""
-        from wasp_ray.errors import BadInput
+        from wasp_ray.errors import BadInput, WaspError
 
         try:
             code = super().main(*args, **{**kwargs, "standalone_mode": False})
@@ -44,6 +44,9 @@ class Cli(click.Group):
         except BadInput as exc:
             print_problems(exc.problems)
             sys.exit(BAD_INPUT)
+        except WaspError as exc:
+            click.echo(f"wasp: {exc}", err=True)
+            sys.exit(FAILED_TO_RUN)
         except click.exceptions.Abort:
             sys.exit(130)
         except click.exceptions.Exit as exc:
@@ -68,6 +71,40 @@ Shell completion: eval "$(_WASP_COMPLETE=bash_source wasp)" (zsh_source, fish_so
 """)  # fmt: skip
 def cli() -> None:
     """Load tests in Python: one process per virtual user, every call accounted for, one verdict."""
+
+
+class ClusterGroup(click.Group):
+    """The commands of wasp_ray.cluster.cli, which is imported when one is asked for: it costs most of a second."""
+
+    def _loaded(self) -> click.Group:
+        from wasp_ray.errors import BadInput
+
+        try:
+            from wasp_ray.cluster.cli import cluster as loaded
+        except ModuleNotFoundError as exc:
+            raise BadInput(
+                f"`wasp cluster` needs {exc.name}, which is not installed: pip install 'wasp-ray[cluster]'"
+            ) from exc
+        return loaded
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Those of the loaded group."""
+        return self._loaded().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One of the loaded group."""
+        return self._loaded().get_command(ctx, cmd_name)
+
+
+@cli.group(cls=ClusterGroup, short_help="Runs on many pods of a Kubernetes cluster.", epilog="""\b
+A first run:
+  kubectl create namespace wasp
+  wasp cluster setup --namespace wasp
+  wasp cluster image build --build-root . --tag registry.example/load:1 --push
+  wasp cluster run load.py --image registry.example/load:1 --jobs 10
+""")  # fmt: skip
+def cluster() -> None:
+    """Runs on many pods of a Kubernetes cluster: one start, one verdict."""
 
 
 def shared_options(command: Any) -> Any:

@@ -46,6 +46,11 @@ class RunResult:
             name: GeneratorResult(name, data) for name, data in summary["generators"].items()
         }
 
+    @classmethod
+    def of(cls, outcome: Any) -> RunResult:
+        """Of what an execution came to."""
+        return cls(outcome.summary, outcome.judged.exit_code, outcome.path, outcome.totals, outcome.plan)
+
     @property
     def ledger(self) -> SimpleNamespace:
         """scheduled, dropped, started, ok, failed, timeout, killed, interrupted, lost."""
@@ -165,7 +170,7 @@ class Profile:
         `runtime="inline"` stays in this process, for pdb and tests. Raises BadInput when nothing was started.
         """
         execution = self._execution(nodes, load, out, runtime, seed, _caller_dir())
-        return _to_result(execution.run())
+        return RunResult.of(execution.run())
 
     def start(
         self,
@@ -177,7 +182,7 @@ class Profile:
         seed: int | None = None,
     ) -> Run:
         """The same, in the background: a Run with pause, resume, stop and wait."""
-        return Run(self._execution(nodes, load, out, runtime, seed, _caller_dir()), _to_result)
+        return Run(self._execution(nodes, load, out, runtime, seed, _caller_dir()), RunResult.of)
 
     def _execution(
         self, nodes: int, load: str, out: str | Path | None, runtime: str, seed: int | None, user_dir: str
@@ -218,7 +223,3 @@ def _caller_dir() -> str:
         frame = frame.f_back if frame is not None else None
     name = frame.f_code.co_filename if frame is not None else ""
     return str(Path(name).resolve().parent) if os.path.exists(name) else os.getcwd()
-
-
-def _to_result(outcome: Any) -> RunResult:
-    return RunResult(outcome.summary, outcome.judged.exit_code, outcome.path, outcome.totals, outcome.plan)

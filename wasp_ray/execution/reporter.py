@@ -123,7 +123,7 @@ class Reporter:
         run = {
             "run_id": settings.run_id, "started_at": wall_iso(min((r.started_wall_s for r in results), default=None)),
             "ended_at": wall_iso(), "duration_s": duration_s, "load_s": load_s,
-            "versions": {"wasp_ray": __version__, "python": platform.python_version(), "image": None},
+            "versions": {"wasp_ray": __version__, "python": platform.python_version(), "image": settings.image},
         }  # fmt: skip
         summary = summarise(plan, nodes, run, judged, checked)
         self._write(summary, merged.to_data())

@@ -63,6 +63,7 @@ class Settings:
     out: Path | None = None
     wants_bundle: bool = False
     json_path: Path | None = None
+    image: str | None = None  # what the nodes run, where they are containers
     run_id: str = field(default_factory=lambda: f"{stamp()}-{secrets.token_hex(3)}")
     warnings: list[str] = field(default_factory=list)
 

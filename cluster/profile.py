@@ -1,0 +1,87 @@
+"""A run in a Kubernetes cluster, from its configuration to its verdict: what a client, `wasp cluster run` and tests use."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from wasp_ray.cluster import helm
+from wasp_ray.cluster.config import ClusterConfig
+from wasp_ray.cluster.credentials import Credentials
+from wasp_ray.cluster.execution import ClusterExecution
+from wasp_ray.cluster.images import build_image
+from wasp_ray.cluster.kube import Kube
+from wasp_ray.cluster.kube_nodes import KubeNodes
+from wasp_ray.cluster.manifests import run_objects
+from wasp_ray.cluster.naming import RunNames
+from wasp_ray.cluster.preflight import check
+from wasp_ray.cluster.values import Values
+from wasp_ray.errors import BadInput
+from wasp_ray.execution import NoView, Settings, View
+from wasp_ray.profile import RunResult
+
+
+class ClusterProfile:
+    """One run of a load file on `config.jobs` pods. `run` once."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        self.config = config
+
+    def run(self) -> RunResult:
+        """Deploys, waits, follows, judges and removes. Prints nothing; writes a bundle only with `out`.
+
+        Raises BadInput when nothing was started, NodeFailed when the cluster could not be asked.
+        """
+        deployment = Deployment(self.config)
+        deployment.prepare(lambda text: None)
+        return RunResult.of(deployment.execution(NoView(), wants_bundle=False).run())
+
+
+class Deployment:
+    """What a configuration comes to: names, values and objects of one run."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        """Raises BadInput for a configuration that cannot be run. Asks no cluster yet."""
+        self.config = config
+        self.names: RunNames = config.names()
+        self.seed = config.seed if config.seed is not None else random.SystemRandom().getrandbits(32)
+        self.values: Values = config.run_values(self.names, seed=self.seed)
+        self.credentials = Credentials(config.context, str(config.kubeconfig) if config.kubeconfig else None)
+        self.warnings: list[str] = []
+        self._objects: list[dict[str, Any]] | None = None
+
+    @property
+    def objects(self) -> Sequence[dict[str, Any]]:
+        """The Job first, then what belongs to it: built in, or as a chart renders them. Raises BadInput."""
+        if self._objects is None:
+            if self.config.chart is None:
+                self._objects = run_objects(self.values)
+            else:
+                found = helm.render(self.config.chart, self.values, self.config.namespace)
+                self._objects = sorted(found, key=lambda obj: obj["kind"] != "Job")
+        return self._objects
+
+    def prepare(self, progress: Callable[[str], None]) -> None:
+        """Builds the image when asked for, then looks for all that would keep the run from coming up. Raises BadInput."""
+        config = self.config
+        if config.update_image and config.build_root is not None:
+            build_image(config.build_root, config.image, push=True, progress=progress)
+        found = check(Kube(self.credentials, config.namespace), self.objects)
+        if found.errors:
+            raise BadInput(found.errors)
+        self.warnings = found.warnings
+
+    def execution(self, view: View, *, wants_bundle: bool) -> ClusterExecution:
+        """The run, ready to go."""
+        config = self.config
+        settings = Settings(
+            source={"file": config.test}, seed=self.seed, nodes=config.jobs, load=config.load, out=config.out,
+            wants_bundle=wants_bundle, json_path=config.json_path, run_id=self.names.run, image=config.image,
+            warnings=list(self.warnings), user_dir=str(Path.cwd()),
+        )  # fmt: skip
+        backend = KubeNodes(
+            self.credentials, config.namespace, self.objects, self.names.run, self.names.sync, keep=config.keep_jobs
+        )
+        return ClusterExecution(settings, view, lambda *_: backend, self.values.terms(), keep_logs=True)

@@ -1,0 +1,44 @@
+"""The cluster of the session: the one of `WASP_E2E_KUBECONFIG`, else one kept by `up`, else one of this session's own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from e2e.harness.cluster import Kubernetes
+
+HERE = Path(__file__).parent
+COLD_TIMEOUT_S = 3600  # the first test of a session may build Kubernetes
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests here may wait for builds: 10 minutes on two cores when the cache is empty."""
+    for item in items:
+        if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(COLD_TIMEOUT_S))
+
+
+@pytest.fixture(scope="session")
+def kubernetes() -> Iterator[Kubernetes]:
+    """A cluster with one real node."""
+    external = os.environ.get("WASP_E2E_KUBECONFIG")
+    if external:
+        yield Kubernetes.external(Path(external))
+        return
+    if os.geteuid() != 0:
+        pytest.skip("a kubelet of our own needs root; set WASP_E2E_KUBECONFIG to use another cluster")
+    with Kubernetes() as started:
+        yield started
+
+
+@pytest.fixture
+def namespace(kubernetes: Kubernetes) -> Iterator[str]:
+    """A fresh namespace, removed afterwards with all that is in it."""
+    name = f"e2e-{secrets.token_hex(4)}"
+    kubernetes.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    kubernetes.wait_for_service_account(name)
+    yield name
+    kubernetes.access.request("DELETE", f"/api/v1/namespaces/{name}")
