@@ -10,7 +10,6 @@ from typing import Any
 import click
 import yaml
 
-from wasp_ray.cli import TerminalView, pairs, shown_path
 from wasp_ray.cluster.config import ClusterConfig
 from wasp_ray.cluster.credentials import Credentials
 from wasp_ray.cluster.images import build_image
@@ -18,6 +17,7 @@ from wasp_ray.cluster.kube import Kube
 from wasp_ray.cluster.manifests import redacted, setup_objects, to_yaml
 from wasp_ray.cluster.profile import Deployment
 from wasp_ray.errors import BadInput
+from wasp_ray.report.terminal import TerminalView, pairs, shown_path
 
 RUN_EXAMPLES = """\b
 Examples:
@@ -93,6 +93,9 @@ def kube_of(namespace: str | None, context: str | None, kubeconfig: Path | None)
 @click.option("--seed", type=int, help="Of all random streams; drawn when not given.")
 @click.option("--run-id", metavar="ID", help="A DNS label; drawn from the file's name when not given.")
 @click.option("--keep", "keep_jobs", is_flag=True, default=None, help="Remove nothing at the end.")
+@click.option(
+    "--detach", is_flag=True, default=None, help="The controller runs in the cluster; `attach` gets the verdict."
+)
 @click.option("--build", "update_image", is_flag=True, default=None, help="Build and push the image first.")
 @click.option(
     "--build-root", type=click.Path(path_type=Path), metavar="DIR", help="With --build: what goes into the image."
@@ -126,6 +129,10 @@ def run(dry_run: bool, value_files: tuple[Path, ...], value_pairs: tuple[str, ..
         f" run {deployment.names.run}"
     )
     deployment.prepare(click.echo)
+    if config.detach:
+        deployment.detach()
+        click.echo(f"it goes on in the cluster; its verdict: wasp cluster attach {deployment.names.run}")
+        return 0
     return conclude(deployment.execution(TerminalView(bool(config.quiet), False), wants_bundle=True), config.out)
 
 
@@ -225,3 +232,14 @@ def build(build_root: Path, tag: str, push: bool, offline: bool, platform: str |
     build_image(build_root, tag, push=push, offline=offline, platform=platform, progress=click.echo)
     click.echo(f"{tag} is built{' and pushed' if push else ''}. Run it: wasp cluster run FILE --image {tag} --jobs 2")
     return 0
+
+
+def add_run_commands() -> None:
+    """Those for runs that are there already are a module of their own."""
+    from wasp_ray.cluster.cli_runs import COMMANDS
+
+    for command in COMMANDS:
+        cluster.add_command(command)
+
+
+add_run_commands()

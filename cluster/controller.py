@@ -35,7 +35,7 @@ class Ear(Protocol):
     """Who is shown what nodes tell; called from the controller's loop."""
 
     def line(self, node: int, text: str) -> None:
-        """A line of a node's output, before it is understood."""
+        """A line of a node's output before it is understood; of node 0, what the cluster says of the run."""
 
     def planned(self, node: int, data: Mapping[str, Any]) -> None:
         """A node's plan, warnings, versions and host."""
@@ -59,8 +59,11 @@ class Ear(Protocol):
 class Controller:
     """One run of several nodes. `run` once; `stop` and `command` from any thread or signal handler."""
 
-    def __init__(self, backend: Backend, terms: Terms, run_id: str, ear: Ear) -> None:
-        self._backend, self._ear = backend, ear
+    def __init__(
+        self, backend: Backend, terms: Terms, run_id: str, ear: Ear, adopt: tuple[bool, bool] | None = None
+    ) -> None:
+        """`adopt`: of a run that another controller began, whether it was released and whether it was told to stop."""
+        self._backend, self._ear, self._adopt = backend, ear, adopt
         self._decoder = Decoder(run_id)
         self._asked: queue.SimpleQueue[StopAsked | str] = queue.SimpleQueue()
         self._plan: dict[str, Any] = {}
@@ -81,6 +84,8 @@ class Controller:
         """Until nothing of the run is left; what came of it is in `state` and `results`. Raises what deploy raises."""
         self._backend.deploy()
         try:
+            if self._adopt is not None:
+                self.state.adopt(*self._adopt, _now_s())
             while self.state.phase is not Phase.DONE:
                 for happening in self._backend.events(POLL_S):
                     if isinstance(happening, Line):
@@ -124,6 +129,8 @@ class Controller:
 
     def _hear(self, line: Line) -> None:
         self._ear.line(line.node, line.text)
+        if not line.node:
+            return
         told = line.text if line.is_error else self._decoder.read(line.text)
         if isinstance(told, str):
             self._ear.output(line.node, told)

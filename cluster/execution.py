@@ -24,7 +24,7 @@ class ClusterExecution:
 
     def __init__(
         self, settings: Settings, view: View, make_backend: Callable[[Settings, Reporter], Backend], terms: Terms | None = None,
-        *, keep_logs: bool = False,
+        *, keep_logs: bool = False, adopt: tuple[bool, bool] | None = None,
     ) -> None:  # fmt: skip
         self.settings, self._keep_logs = settings, keep_logs
         if settings.seed is None:  # every node must draw the same
@@ -34,7 +34,7 @@ class ClusterExecution:
         self._plan: dict[str, Any] = {}
         self._say_at_ns = now_ns() + SAY_EVERY_NS
         terms = terms or Terms(nodes=settings.nodes, deploy_timeout_s=DEPLOY_TIMEOUT_S)
-        self.controller = Controller(make_backend(settings, self._reporter), terms, settings.run_id, self)
+        self.controller = Controller(make_backend(settings, self._reporter), terms, settings.run_id, self, adopt)
 
     def run(self) -> Outcome:
         """To the verdict. Raises BadInput when nothing was started (the bundle folder is taken back then)."""
@@ -75,7 +75,7 @@ class ClusterExecution:
     def line(self, node: int, text: str) -> None:
         """A node's log as it came, beside what is made of it."""
         if self._keep_logs and self._reporter.bundle is not None:
-            self._reporter.bundle.append_line(f"nodes/{node}/pod.log", text)
+            self._reporter.bundle.append_line(f"nodes/{node}/pod.log" if node else "events.log", text)
 
     def planned(self, node: int, data: Mapping[str, Any]) -> None:
         """The first node's plan is everybody's."""

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wasp_ray.clock import now_ns
-from wasp_ray.cluster.backend import Happening
+from wasp_ray.cluster.backend import Happening, Line
 from wasp_ray.cluster.credentials import Credentials
 from wasp_ray.cluster.kube import Kube, KubeError
+from wasp_ray.cluster.lease import LeaseLost, RunLease
 from wasp_ray.cluster.lifecycle import Broken, Cleaned, Collected, Ended, Seen, Trouble
 from wasp_ray.cluster.logs import LogFollower
 from wasp_ray.cluster.pods import PATIENCE_S, PodState, read_pod
@@ -26,18 +27,15 @@ Obj = dict[str, Any]
 
 
 class KubeNodes:
-    """`objects`: Job first, then what belongs to it, as manifests or a chart gave them; `sync`: the label of its pods."""
+    """`objects`: Job first, then what belongs to it, as manifests or a chart gave them; `sync`: the label of its pods.
+
+    `adopted`: they are there already, made by a controller that is no more. `keep`: nothing is removed at the end.
+    """
 
     def __init__(
-        self,
-        credentials: Credentials,
-        namespace: str,
-        objects: Sequence[Obj],
-        run: str,
-        sync: str,
-        *,
-        keep: bool = False,
-    ) -> None:
+        self, credentials: Credentials, namespace: str, objects: Sequence[Obj], run: str, sync: str, *, keep: bool = False,
+        adopted: bool = False,
+    ) -> None:  # fmt: skip
         self._credentials, self._namespace, self._keep = credentials, namespace, keep
         self._objects, self._selector = objects, f"sync={sync}"
         self._name = f"wasp-{run}"
@@ -53,6 +51,9 @@ class KubeNodes:
         self._look_at = 0
         self._clean_until: int | None = None
         self._start_s: float | None = None
+        self._adopted = adopted
+        self.lease = RunLease(self.kube, self._name)
+        self._overtaken = False
 
     # -- up
 
@@ -63,7 +64,8 @@ class KubeNodes:
         try:
             self._create()
         except KubeError as exc:
-            self._delete()
+            if not self._adopted:
+                self._delete()
             raise (BadInput if exc.status in (400, 403, 404, 409, 422) else NodeFailed)(
                 f"the run could not be deployed in namespace {self._namespace}: {exc}"
             ) from exc
@@ -72,12 +74,14 @@ class KubeNodes:
     def _create(self) -> None:
         jobs = [obj for obj in self._objects if obj["kind"] == "Job"]
         for job in jobs:
-            made = self.kube.create(job)
+            made = job if self._adopted else self.kube.create(job)
             self._roots.append(("Job", made["metadata"]["name"], made["metadata"]["uid"]))
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": self._roots[0][1], "uid": self._roots[0][2]}
-        for obj in self._objects:
+        for obj in [] if self._adopted else self._objects:
             if obj["kind"] != "Job":
                 self.kube.create({**obj, "metadata": {**obj["metadata"], "ownerReferences": [owner]}})
+        if not self.lease.acquire(owner):
+            raise NodeFailed(f"run {self._name} has another controller: `wasp cluster attach` waits for its turn")
         for kind, name, _ in self._roots:
             self.kube.patch(kind, name, {"spec": {"suspend": False}})
 
@@ -96,7 +100,16 @@ class KubeNodes:
     # -- events
 
     def events(self, timeout_s: float) -> Sequence[Happening]:
-        """What pods became and what they said."""
+        """What pods became and what they said. Raises NodeFailed when another controller has taken over."""
+        try:
+            self.lease.keep()
+        except LeaseLost:
+            self._overtaken = True
+            raise NodeFailed(
+                f"another controller has taken over run {self._name}: this one was silent for too long and does no more"
+            ) from None
+        except KubeError:  # tried again at the next turn
+            pass
         out: list[Happening] = []
         try:
             found = self._queue.get(timeout=timeout_s)
@@ -137,11 +150,10 @@ class KubeNodes:
     def _passing_time(self) -> list[Happening]:
         """Patience that runs out, pods that cannot be made, the end of cleaning."""
         now = now_ns()
-        if self._clean_until is not None:
-            if not self._pods or now > self._clean_until:
-                self._clean_until = None
-                self.close()
-                return [Cleaned()]
+        if self._clean_until is not None and (not self._pods or now > self._clean_until):
+            self._clean_until = None
+            self.close()
+            return [Cleaned()]
         if now < self._look_at or self._roots == [] or self._start_s is not None:
             return []
         self._look_at = now + LOOK_EVERY_NS
@@ -197,12 +209,24 @@ class KubeNodes:
     # -- down
 
     def collect(self) -> None:
-        """What pods said is here already."""
+        """What pods said is here already; what the cluster said of them is asked for once."""
+        try:
+            events, _ = self.kube.list("Event")
+        except KubeError as exc:
+            self._queue.put(Line(0, "", f"events could not be listed: {exc}"))
+            events = []
+        for event in events:
+            if str(event["involvedObject"].get("name", "")).startswith(self._name):
+                self._queue.put(Line(0, "", event_line(event)))
         self._queue.put(Collected())
 
     def clean(self) -> None:
         """Deletes the root and what it owns; Cleaned comes when its pods are gone."""
+        if self._overtaken:
+            self.close()
+            return
         if self._keep:
+            self.lease.release()
             self.close()
             self._queue.put(Cleaned())
         else:
@@ -217,6 +241,7 @@ class KubeNodes:
             self._logs.close()
 
     def _delete(self) -> None:
+        self._try_delete("Lease", self._name, "")
         for obj in self._objects:
             if obj["kind"] not in ("Job",) and self._roots:
                 self._try_delete(obj["kind"], obj["metadata"]["name"], "")
@@ -228,3 +253,12 @@ class KubeNodes:
             self.kube.delete(kind, name, uid)
         except KubeError as exc:
             self._queue.put(Broken(f"{kind} {name} could not be deleted: {exc}"))
+
+
+def event_line(event: Mapping[str, Any]) -> str:
+    """One event of the cluster as a line of a log."""
+    about = event["involvedObject"]
+    at = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp", "")
+    times = f" (x{event['count']})" if (event.get("count") or 1) > 1 else ""
+    what = f"{about.get('kind')} {about.get('name')} {event.get('reason')}: {event.get('message')}"
+    return f"{at} {event.get('type', '')} {what}{times}"

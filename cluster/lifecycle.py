@@ -183,6 +183,15 @@ class Lifecycle:
         self.barrier = Barrier(self.terms.nodes)
         self._deadline_s = self.started_s + self.terms.deploy_timeout_s
 
+    def adopt(self, released: bool, aborted: bool, now_s: float) -> None:
+        """Goes on with a run that another controller began: what it had decided stays decided."""
+        if released:
+            self.phase, self.released = Phase.RUNNING, True
+            self._deadline_s = float("inf") if self.terms.run_timeout_s is None else now_s + self.terms.run_timeout_s
+        if aborted:
+            self.phase, self.stopped = Phase.DRAINING, True
+            self._deadline_s = now_s + self.terms.drain_s
+
     def step(self, event: Event | None, now_s: float) -> list[Instruction]:
         """What is to be done now."""
         out = [] if event is None else self._take(event, now_s)

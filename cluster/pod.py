@@ -6,6 +6,7 @@ a result was told, 2 when the input was refused, 4 when there is no result.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -140,9 +141,12 @@ class PodExecution:
         source = dict(settings.source)
         if order.get("params"):
             source["params"] = dict(order["params"])
-        settings.run_id, settings.seed = _need("WASP_RUN"), order.get("seed")
+        run = _need("WASP_RUN")
+        # a chart that is installed alone draws no seed; all nodes must have the same
+        seed = order.get("seed", int.from_bytes(hashlib.sha256(run.encode()).digest()[:4], "big"))
+        settings.run_id, settings.seed = run, seed
         return NodeOptions(
-            source=source, run_id=settings.run_id, seed=order.get("seed"), node=int(_need("WASP_NODE_ID")) - 1,
+            source=source, run_id=settings.run_id, seed=seed, node=int(_need("WASP_NODE_ID")) - 1,
             nodes=int(_need("WASP_JOBS")), load=order.get("load") or "total", thresholds=list(order.get("thresholds") or []),
             only=order.get("only"), user_dir=settings.user_dir,
         )  # fmt: skip

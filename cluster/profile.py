@@ -14,7 +14,7 @@ from wasp_ray.cluster.execution import ClusterExecution
 from wasp_ray.cluster.images import build_image
 from wasp_ray.cluster.kube import Kube
 from wasp_ray.cluster.kube_nodes import KubeNodes
-from wasp_ray.cluster.manifests import run_objects
+from wasp_ray.cluster.manifests import controller_objects, run_objects
 from wasp_ray.cluster.naming import RunNames
 from wasp_ray.cluster.preflight import check
 from wasp_ray.cluster.values import Values
@@ -59,9 +59,13 @@ class Deployment:
             if self.config.chart is None:
                 self._objects = run_objects(self.values)
             else:
-                found = helm.render(self.config.chart, self.values, self.config.namespace)
+                found = helm.render(self.config.chart, self.values, self.config.namespace, kube_version=self._version())
                 self._objects = sorted(found, key=lambda obj: obj["kind"] != "Job")
         return self._objects
+
+    def _version(self) -> str:
+        major, minor = Kube(self.credentials, self.config.namespace).version()
+        return f"v{major}.{minor}.0"
 
     def prepare(self, progress: Callable[[str], None]) -> None:
         """Builds the image when asked for, then looks for all that would keep the run from coming up. Raises BadInput."""
@@ -72,6 +76,20 @@ class Deployment:
         if found.errors:
             raise BadInput(found.errors)
         self.warnings = found.warnings
+
+    def detach(self) -> None:
+        """Makes the run with a controller of its own in the cluster, which begins it. Raises BadInput or KubeError."""
+        kube = Kube(self.credentials, self.config.namespace)
+        root, *rest = self.objects
+        made = kube.create(root)
+        owner = {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "name": made["metadata"]["name"],
+            "uid": made["metadata"]["uid"],
+        }
+        for obj in [*rest, *controller_objects(self.values)]:
+            kube.create({**obj, "metadata": {**obj["metadata"], "ownerReferences": [owner]}})
 
     def execution(self, view: View, *, wants_bundle: bool) -> ClusterExecution:
         """The run, ready to go."""

@@ -19,15 +19,17 @@ Rule = tuple[str, str, tuple[str, ...]]
 """API group, resource, verbs."""
 
 NODE_RULES: Final[tuple[Rule, ...]] = (
-    ("", "configmaps", ("get", "watch")),  # of the namespace: a Role cannot know a run's name; plans hold no secrets
+    ("", "configmaps", ("watch",)),  # of the namespace: a Role cannot know a run's name; plans hold no secrets
 )
 CONTROLLER_RULES: Final[tuple[Rule, ...]] = (
-    ("batch", "jobs", ("create", "delete", "get", "list", "patch", "watch")),
-    ("", "pods", ("get", "list", "watch")),
+    ("batch", "jobs", ("create", "delete", "get", "list", "patch")),
+    ("", "pods", ("list", "watch")),
     ("", "pods/log", ("get",)),
     ("", "configmaps", ("create", "delete", "get", "patch")),
     ("", "secrets", ("create", "delete")),
     ("", "events", ("list",)),
+    ("", "limitranges", ("list",)),  # with resourcequotas: what would refuse the pods is told before there are any
+    ("", "resourcequotas", ("list",)),
     ("coordination.k8s.io", "leases", ("create", "delete", "get", "patch")),
 )
 LABELS: Final = {"app.kubernetes.io/managed-by": "wasp", "app.kubernetes.io/name": "wasp"}

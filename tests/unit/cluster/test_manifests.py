@@ -267,7 +267,7 @@ def test_setup_gives_each_persona_its_role() -> None:
     ]  # fmt: skip
     assert not [item for item in objects if "namespace" in item["metadata"]]
     node, controller = (item["rules"] for item in objects if item["kind"] == "Role")
-    assert node == [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "watch"]}]
+    assert node == [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["watch"]}]
     rights = {(resource, verb) for rule in controller for resource in rule["resources"] for verb in rule["verbs"]}
     assert {
         ("jobs", "patch"),

@@ -1,0 +1,132 @@
+"""Going on with a run that is there already: taking over its control, or waiting for a detached one's result."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from wasp_ray.clock import now_ns, sleep_s
+from wasp_ray.cluster.execution import ClusterExecution
+from wasp_ray.cluster.kube import Kube, KubeError
+from wasp_ray.cluster.kube_nodes import KubeNodes
+from wasp_ray.cluster.lease import RunLease
+from wasp_ray.cluster.manifests import object_name
+from wasp_ray.cluster.runs import RunState, find_run, remove_run
+from wasp_ray.errors import NodeFailed
+from wasp_ray.execution import Outcome, Settings, View
+
+LOOK_S = 1.0
+RENEWED_WITHIN_S = 6.0
+MAX_RESULT_BYTES = 900_000
+"""Of a ConfigMap's 1 MiB."""
+Obj = dict[str, Any]
+
+
+def is_detached(kube: Kube, run: str) -> bool:
+    """Whether a controller of its own runs in the cluster."""
+    return kube.get("Job", f"{object_name(run)}-controller") is not None
+
+
+def taken_over(
+    kube: Kube, state: RunState, view: View, say: Callable[[str], None], *, keep: bool = False, out: Path | None = None,
+    json_path: Path | None = None, wants_bundle: bool = True,
+) -> ClusterExecution:  # fmt: skip
+    """Waits for the lease of a run, then the run as one that goes on. Raises NodeFailed when it ends meanwhile."""
+    wait_for_lease(kube, state.run, say)
+    state = find_run(kube, state.run)  # as it is now that nobody else writes
+    order = state.order()
+    settings = Settings(
+        source={"file": state.test()}, seed=order.get("seed"), nodes=state.jobs, load=order.get("load") or "total", out=out,
+        wants_bundle=wants_bundle, json_path=json_path, run_id=state.run, image=state.image(), user_dir=str(Path.cwd()),
+    )  # fmt: skip
+    backend = KubeNodes(
+        kube.credentials, kube.namespace, _objects(state), state.run, state.sync, keep=keep, adopted=True
+    )
+    adopt = (bool(state.data.get("start_at")), bool(state.data.get("abort")))
+    return ClusterExecution(settings, view, lambda *_: backend, state.terms(), keep_logs=True, adopt=adopt)
+
+
+def _objects(state: RunState) -> list[Obj]:
+    """What is removed at the end, Job first."""
+    name = {"metadata": {"name": object_name(state.run)}}
+    return [state.job | {"kind": "Job"}, {"kind": "ConfigMap", **name}, {"kind": "Secret", **name}]
+
+
+def wait_for_lease(kube: Kube, run: str, say: Callable[[str], None]) -> None:
+    """Until its controller is silent for the length of its lease. Raises NodeFailed when the run is gone before."""
+    lease, told = RunLease(kube, object_name(run)), ""
+    while not lease.acquire():
+        job, config = kube.get("Job", object_name(run)), kube.get("ConfigMap", object_name(run))
+        if job is None or config is None:
+            raise NodeFailed(f"run {run} was ended by its controller, which has its verdict")
+        text = f"run {run} has a controller; it is {config['data'].get('phase') or 'unknown'}"
+        if text != told:
+            say(text)
+            told = text
+        sleep_s(LOOK_S)
+    lease.release()
+
+
+# -- detached runs
+
+
+def leave_result(kube: Kube, run: str, outcome: Outcome, owner: Obj | None) -> None:
+    """The summary and plan where whoever attaches finds them."""
+    data = {"summary": outcome.summary, "plan": outcome.plan, "exit_code": outcome.judged.exit_code}
+    packed = base64.b64encode(gzip.compress(json.dumps(data).encode(), 9, mtime=0)).decode()
+    if len(packed) > MAX_RESULT_BYTES:
+        slim = {
+            **outcome.summary,
+            "nodes": [],
+            "warnings": [*outcome.summary["warnings"], "too large: nodes are left out"],
+        }
+        packed = base64.b64encode(gzip.compress(json.dumps({**data, "summary": slim}).encode(), 9, mtime=0)).decode()
+    meta: Obj = {"name": f"{object_name(run)}-result", **({"ownerReferences": [owner]} if owner else {})}
+    kube.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"result": packed}})
+
+
+def wait_for_result(kube: Kube, run: str, say: Callable[[str], None]) -> Obj:
+    """{summary, plan, exit_code} of a detached run. Raises NodeFailed when its controller ended without one."""
+    told, silent_since = "", None
+    while True:
+        found = kube.get("ConfigMap", f"{object_name(run)}-result")
+        if found is not None:
+            data: Obj = json.loads(gzip.decompress(base64.b64decode(found["data"]["result"])))
+            return data
+        job = kube.get("Job", f"{object_name(run)}-controller")
+        ended = job is None or any(
+            c["type"] in ("Failed", "Complete") for c in job.get("status", {}).get("conditions") or []
+        )
+        if ended:
+            silent_since = silent_since or now_ns()
+            if now_ns() - silent_since > 5_000_000_000:
+                raise NodeFailed(
+                    f"the controller of run {run} ended without a result: see `wasp cluster logs {run}`; `wasp cluster stop"
+                    f" {run}` removes it"
+                )
+        config = kube.get("ConfigMap", object_name(run))
+        text = f"run {run} is {(config or {}).get('data', {}).get('phase') or 'unknown'}"
+        if text != told:
+            say(text)
+            told = text
+        sleep_s(LOOK_S)
+
+
+def stop_and_remove(kube: Kube, run: str, say: Callable[[str], None], *, drain_s: float) -> None:
+    """Tells the nodes to stop, waits for their ends, removes what is left. For runs without a controller."""
+    state = find_run(kube, run)
+    try:
+        kube.patch("ConfigMap", object_name(run), {"data": {"abort": "stop", "phase": "stopping"}})
+    except KubeError as exc:
+        if exc.status != 404:
+            raise
+    give_up = now_ns() + int(drain_s * 1e9)
+    while any(not pod.ended for pod in state.pods) and now_ns() < give_up:
+        sleep_s(LOOK_S)
+        state = find_run(kube, run)
+    say(f"run {run}: {sum(bool(p.ended) for p in state.pods)} of {len(state.pods)} pods ended by themselves")
+    remove_run(kube, run)

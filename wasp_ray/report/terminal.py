@@ -1,0 +1,72 @@
+"""What commands that run a load have in common at the terminal: the view, NAME=VALUE texts, how a bundle is named."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wasp_ray.errors import BadInput
+from wasp_ray.report.describe import headline
+
+if TYPE_CHECKING:
+    from wasp_ray.report.live import LiveView
+    from wasp_ray.report.snapshot import Snapshot
+
+
+class TerminalView:
+    """The live view of a terminal, plain lines elsewhere."""
+
+    def __init__(self, quiet: bool, once: bool) -> None:
+        self._quiet, self._once = quiet, once
+        self._live: LiveView | None = None
+
+    def begin(self, plan: dict[str, Any], warnings: list[str]) -> None:
+        """Says what is about to start."""
+        from wasp_ray.report.live import LiveView
+
+        if not self._quiet:
+            click.echo(headline(plan))
+        for warning in warnings:
+            click.echo(f" ! {warning}")
+        self._live = LiveView(sys.stdout, plan, self._quiet or self._once)
+
+    def update(self, snapshot: Snapshot) -> None:
+        """A new state."""
+        if self._live is not None:
+            self._live.update(snapshot)
+
+    def note(self, text: str, *, limit: bool) -> None:
+        """A line above the live view."""
+        if self._live is not None:
+            self._live.note(text, limit=limit and not self._once)
+
+    def close(self) -> None:
+        """Takes the live view away."""
+        if self._live is not None:
+            self._live.close()
+
+
+def pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
+    """NAME=VALUE texts as a dict. Raises BadInput for one without `=`."""
+    out = {}
+    for text in texts:
+        name, found, value = text.partition("=")
+        if not found or not name:
+            raise BadInput(f"{option} {text!r}: expected NAME=VALUE, for example {option} users=50")
+        out[name] = value
+    return out
+
+
+def shown_path(path: Path | None, out: Path | None) -> str | None:
+    """How the end of a run names its bundle: `wasp-runs/latest` for the default place."""
+    if path is None:
+        return None
+    if out is not None:
+        return str(out)
+    latest = path.parent / "latest"
+    here = latest if latest.is_symlink() and latest.resolve() == path.resolve() else path
+    return os.path.relpath(here)
