@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ ANSWER_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 10.0
 KEPT_LINES = 25
 """Of a command's output, for an error message."""
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -163,7 +165,7 @@ def stream(
         try:
             assert process.stdout is not None
             for line in process.stdout:
-                if text := line.rstrip():
+                if text := _COLOURS.sub("", line).rstrip():
                     last.append(text)
                     progress(text)
             return process.wait(), list(last)

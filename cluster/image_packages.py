@@ -118,7 +118,10 @@ def _requirements(root: Path, wheelhouse: Path) -> tuple[list[str], bool]:
                 f"--offline: expected names of packages in {file}, found {local[0].strip()!r}, which is built in the image and "
                 "needs a network: list a wheel of it, or build online"
             )
-        return ["-r", str(file)], "--hash=" in text
+        others = [path for path in root.glob("*.txt") if path.is_file()]  # `-r` may name them
+        return ["-r", str(file)], any(
+            "--hash=" in path.read_text(encoding="utf-8", errors="replace") for path in others
+        )
     needed = _pyproject(root).get("project", {}).get("dependencies", [])
     if not needed:
         return [], False

@@ -22,6 +22,7 @@ from wasp_ray.errors import BadInput, NodeFailed
 
 LEAD_S = 5.0
 CLEAN_S = 50.0
+LAST_LINES_S = 15.0
 LOOK_EVERY_NS = 10_000_000_000
 Obj = dict[str, Any]
 
@@ -49,6 +50,8 @@ class KubeNodes:
         self._watcher: PodWatcher | None = None
         self._logs: LogFollower | None = None
         self._look_at = 0
+        self._said: set[str] = set()  # uids whose log was read to its end
+        self._collect_until: int | None = None
         self._clean_until: int | None = None
         self._start_s: float | None = None
         self._adopted = adopted
@@ -119,6 +122,8 @@ class KubeNodes:
                     if found[1]:
                         self._pods.pop(found[0]["metadata"]["uid"], None)
                 else:
+                    if isinstance(found, Ended):
+                        self._said.add(found.uid)
                     out.append(found)
                 found = self._queue.get_nowait()
         except queue.Empty:
@@ -147,9 +152,16 @@ class KubeNodes:
                 out.append(ended)
         return out
 
+    def _all_said(self) -> bool:
+        """Every container has ended and its log was read to the end."""
+        return all(s.uid in self._said for s in self._pods.values() if s.started)
+
     def _passing_time(self) -> list[Happening]:
         """Patience that runs out, pods that cannot be made, the end of cleaning."""
         now = now_ns()
+        if self._collect_until is not None and (self._all_said() or now > self._collect_until):
+            self._collect_until = None
+            return self._collected()
         if self._clean_until is not None and (not self._pods or now > self._clean_until):
             self._clean_until = None
             self.close()
@@ -209,16 +221,21 @@ class KubeNodes:
     # -- down
 
     def collect(self) -> None:
-        """What pods said is here already; what the cluster said of them is asked for once."""
+        """What pods said comes by itself: it is waited for, so that no last line is deleted with its pod."""
+        self._collect_until = now_ns() + int(LAST_LINES_S * 1e9)
+
+    def _collected(self) -> list[Happening]:
+        """What the cluster said of the run is asked for once."""
+        out: list[Happening] = []
         try:
             events, _ = self.kube.list("Event")
         except KubeError as exc:
-            self._queue.put(Line(0, "", f"events could not be listed: {exc}"))
+            out.append(Line(0, "", f"events could not be listed: {exc}"))
             events = []
         for event in events:
             if str(event["involvedObject"].get("name", "")).startswith(self._name):
-                self._queue.put(Line(0, "", event_line(event)))
-        self._queue.put(Collected())
+                out.append(Line(0, "", event_line(event)))
+        return [*out, Collected()]
 
     def clean(self) -> None:
         """Deletes the root and what it owns; Cleaned comes when its pods are gone."""
@@ -241,6 +258,7 @@ class KubeNodes:
             self._logs.close()
 
     def _delete(self) -> None:
+        self.lease.held = False
         self._try_delete("Lease", self._name, "")
         for obj in self._objects:
             if obj["kind"] not in ("Job",) and self._roots:

@@ -158,7 +158,7 @@ class LogFollower:
 
     def _say(self, followed: _Followed, raw: bytes) -> None:
         at, _, text = raw.decode("utf-8", "replace").partition(" ")
-        if _sortable(at) > _sortable(followed.last):
+        if at[:4].isdigit() and _sortable(at) > _sortable(followed.last):  # else it is the kubelet that speaks
             followed.last = at
             self._out(Line(followed.node, followed.uid, text))
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from e2e.harness.cluster import Kubernetes
+from e2e.team import IMAGE, WASP, Team, make_team
 
 HERE = Path(__file__).parent
 COLD_TIMEOUT_S = 3600  # the first test of a session may build Kubernetes
@@ -42,3 +45,38 @@ def namespace(kubernetes: Kubernetes) -> Iterator[str]:
     kubernetes.wait_for_service_account(name)
     yield name
     kubernetes.access.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture(scope="session")
+def image(kubernetes: Kubernetes) -> str:
+    """An image of tests/e2e/image, built by the command and known to the cluster's node."""
+    if not kubernetes.is_own:
+        return os.environ["WASP_E2E_IMAGE"]
+    command = [*WASP, "cluster", "image", "build", "--build-root", str(HERE / "image"), "--tag", IMAGE, "--offline"]
+    done = subprocess.run(
+        command, env={**os.environ, **kubernetes.docker_host()}, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    kubernetes.import_into_cluster(IMAGE)
+    return IMAGE
+
+
+@pytest.fixture
+def team(kubernetes: Kubernetes, namespace: str, image: str, tmp_path: Path) -> Team:
+    """A namespace with the rights of `wasp cluster setup`, and an image."""
+    return make_team(kubernetes, namespace, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def target() -> Iterator[str]:
+    """The URL of a web server on this machine's loopback interface."""
+    process = subprocess.Popen(
+        [sys.executable, HERE.parents[1] / "examples" / "target.py"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    yield process.stdout.readline().strip()
+    process.stdin.close()
+    process.wait(10)

@@ -265,7 +265,8 @@ def test_a_build_names_folder_and_version_and_hands_on_each_line(
 ) -> None:
     """The context has the folder, the Dockerfile and the wheel; a push follows."""
     programs.add(
-        "docker", {**DOCKER_ANSWERS, "build": [0, "Step 1/9\n\nStep 2/9", ""], "push": [0, "latest: digest", ""]}
+        "docker",
+        {**DOCKER_ANSWERS, "build": [0, "Step 1/9\n\n\x1b[91mStep 2/9\x1b[0m", ""], "push": [0, "latest: digest", ""]},
     )
     lines: list[str] = []
     build_image(load / "data", "registry.example:5000/team/t:1", push=True, context=load, progress=lines.append)
@@ -319,6 +320,26 @@ def test_an_offline_build_has_a_wheelhouse_and_no_network(
     assert "WHEELHOUSE=.wasp-image/wheelhouse" in call
     assert not [word for word in call if word.startswith(("PIP_CONF", "CA_BUNDLE", "HTTP"))]
     assert "aarch64" in (programs.context / ".wasp-image" / "wheelhouse" / "a-1-py3-none-any.whl").read_text()
+
+
+@pytest.mark.parametrize(("isolation", "wants_none"), [("oci", True), ("chroot", False)])
+def test_podman_in_a_container_builds_offline_too(
+    programs: Programs, load: Path, monkeypatch: pytest.MonkeyPatch, isolation: str, wants_none: bool
+) -> None:
+    """Isolated by chroot it refuses every network but the host's; pip asks no index either way."""
+    monkeypatch.setattr(images, "gather_wheels", lambda *_: None)
+    monkeypatch.setenv("BUILDAH_ISOLATION", isolation)
+    programs.add("podman", {"info": [0, "linux/amd64", ""]})
+    build_image(load, "t", offline=True, progress=nothing)
+    assert ("none" in programs.build()) == wants_none
+
+
+def test_long_lines_of_a_failed_build_keep_their_end(programs: Programs, load: Path) -> None:
+    """Builders repeat the whole instruction before they say what was wrong."""
+    programs.add("docker", {**DOCKER_ANSWERS, "build": [1, "", "RUN " + "x" * 5000 + ": the cause"]})
+    with pytest.raises(NodeFailed, match="the cause") as caught:
+        build_image(load, "t", progress=nothing)
+    assert len(str(caught.value)) < 600
 
 
 @pytest.mark.parametrize(
@@ -400,7 +421,8 @@ def test_one_call_of_pip_resolves_all_unless_hashes_are_demanded(
         return 0, []
 
     monkeypatch.setattr(image_packages, "stream", record)
-    (load / "requirements.txt").write_text("a==1 --hash=sha256:00\n" if has_hashes else "a==1\n")
+    (load / "requirements.txt").write_text("-r base.txt\n")
+    (load / "base.txt").write_text("a==1 --hash=sha256:00\n" if has_hashes else "a==1\n")
     wasp = tmp_path / "w.whl"
     gather_wheels(load, tmp_path, wasp, "[kube]", Target("3.11", "x86_64", 36), nothing)
     assert [f"{wasp}[kube]" in call for call in calls] == ([False, True] if has_hashes else [True])

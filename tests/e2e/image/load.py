@@ -1,0 +1,115 @@
+"""Loads of end-to-end tests: each is a profile function; users reach TARGET_URL where they need a target."""
+
+import asyncio
+import hashlib
+import os
+import time
+
+import aiohttp
+
+from wasp_ray import Generator, Gun, Profile, VirtualUser, csv, plain
+
+
+class Get(Gun):
+    """GET /search of the target."""
+
+    async def setup(self):
+        self.session = aiohttp.ClientSession(os.environ["TARGET_URL"])
+
+    async def call(self):
+        async with self.session.get("/search?q=wasp") as answer:
+            await answer.read()
+
+    async def teardown(self):
+        await self.session.close()
+
+
+class Quick(Gun):
+    """Waits a little."""
+
+    async def call(self):
+        await asyncio.sleep(0.002)
+
+
+class Hasher(VirtualUser):
+    """Some CPU a call."""
+
+    def setup(self):
+        print("hello from node", self.context.node_id, "of", self.context.nodes, flush=True)
+
+    def call(self):
+        with self.group("hash"):
+            hashlib.pbkdf2_hmac("sha256", b"s", b"t", 3000)
+
+
+class Person(VirtualUser):
+    """A row of the file in the image a call, each row once over all nodes."""
+
+    def call(self):
+        self.count(self.context.feed("people")["name"])
+        time.sleep(0.005)
+
+
+class Hungry(VirtualUser):
+    """Takes memory until the kernel objects, on node 1."""
+
+    def call(self):
+        if self.context.node_id == 1:
+            self.kept = [*getattr(self, "kept", []), b"x" * 50000000]
+        time.sleep(0.05)
+
+
+class Secretive(VirtualUser):
+    """Has the secret, and does not tell it."""
+
+    def call(self):
+        assert hashlib.sha256(os.environ["API_KEY"].encode()).hexdigest() == os.environ["API_KEY_SHA256"]
+        time.sleep(0.02)
+
+
+class Broken(VirtualUser):
+    """Cannot be set up."""
+
+    def setup(self):
+        raise RuntimeError("no login for you")
+
+    def call(self):
+        return None
+
+
+def quick(rate: float = 100, seconds: float = 3, users: int = 4):
+    """A rate and some users, no target."""
+    return Profile(
+        Generator("quick", gun=Quick, schedule=plain(rate, seconds)),
+        Generator("hasher", user=Hasher, schedule=plain(users, seconds), think_time="50ms"),
+        thresholds=["p99(response) of quick < 5s"],
+    )
+
+
+def http(rate: float = 200, seconds: float = 4):
+    """A rate against the target."""
+    return Profile(Generator("get", gun=Get, schedule=plain(rate, seconds)), thresholds=["failed < 20%"])
+
+
+def people():
+    """Test data from the image."""
+    feeders = {"people": csv("people.csv")}
+    return Profile(Generator("person", user=Person, schedule=plain(4, "30s"), feeders=feeders))
+
+
+def hungry():
+    """One node runs out of memory."""
+    return Profile(Generator("hungry", user=Hungry, schedule=plain(2, "60s")))
+
+
+def secretive():
+    """A secret in the environment."""
+    return Profile(Generator("s", user=Secretive, schedule=plain(2, "2s")))
+
+
+def broken():
+    """An error in setup."""
+    return Profile(Generator("b", user=Broken, schedule=plain(2, "5s")))
+
+
+profile = quick()

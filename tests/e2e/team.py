@@ -1,0 +1,131 @@
+"""A team that may run tests in a namespace of the cluster: its rights are those that `wasp cluster setup` gives, no more."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from e2e.harness.access import Access
+from e2e.harness.cluster import Kubernetes
+
+WASP = [sys.executable, "-P", "-m", "wasp_ray"]
+IMAGE = "wasp-e2e:latest"
+Obj = dict[str, Any]
+
+
+@dataclass
+class Team:
+    """One namespace, one controller account, a folder to work in."""
+
+    kubernetes: Kubernetes
+    namespace: str
+    access: Access
+    folder: Path
+    port: int
+
+    @property
+    def user(self) -> str:
+        """As the audit log calls it."""
+        return f"system:serviceaccount:{self.namespace}:wasp-controller"
+
+    def environment(self) -> dict[str, str]:
+        """Of the command: only this team's way into the cluster."""
+        values = {
+            "imagePullPolicy": "Never", "hostNetwork": True,
+            "extraEnv": {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.port)},
+        }  # fmt: skip
+        kubeconfig = self.kubernetes.kubeconfig_for(self.access, self.folder / "kubeconfig", namespace=self.namespace)
+        return {
+            **os.environ, "KUBECONFIG": str(kubeconfig), "WASP_CLUSTER_NAMESPACE": self.namespace,
+            "WASP_CLUSTER_IMAGE": IMAGE, "WASP_CLUSTER_VALUES": json.dumps(values),
+        }  # fmt: skip
+
+    def wasp(self, *arguments: str, timeout_s: float = 150, **env: str) -> subprocess.CompletedProcess[str]:
+        """Runs `wasp cluster ...` to its end."""
+        return subprocess.run(
+            [*WASP, "cluster", *arguments], cwd=self.folder, capture_output=True, text=True, timeout=timeout_s,
+            env={**self.environment(), **env},
+        )  # fmt: skip
+
+    def start(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
+        """The same in the background, in a session of its own."""
+        return subprocess.Popen(
+            [*WASP, "cluster", *arguments], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**self.environment(), **env}, start_new_session=True,
+        )  # fmt: skip
+
+    def run(
+        self, test: str, *arguments: str, jobs: int = 2, out: str = "out", **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """`wasp cluster run` with a bundle in `out`."""
+        return self.wasp("run", test, "--jobs", str(jobs), "--out", out, *arguments, **options)
+
+    def summary(self, out: str = "out") -> Obj:
+        """What the run came to; its books close on each node and in all."""
+        summary: Obj = json.loads((self.folder / out / "summary.json").read_text())
+        for ledger in (summary["ledger"], *(node["ledger"] for node in summary["nodes"])):
+            ends = sum(ledger[name] for name in ("ok", "failed", "timeout", "killed", "interrupted", "lost"))
+            assert ledger["scheduled"] == ledger["started"] + ledger["dropped"] and ledger["started"] == ends, ledger
+        for column, number in summary["ledger"].items():
+            assert number == sum(node["ledger"][column] for node in summary["nodes"]), column
+        return summary
+
+    def objects(self, kind: str) -> list[Obj]:
+        """All of a kind in the namespace, asked for as the administrator."""
+        found: Obj = json.loads(self.kubernetes.kubectl("get", kind, "-n", self.namespace, "-o", "json"))
+        return list(found["items"])
+
+    def left_behind(self) -> list[str]:
+        """What of any run is there."""
+        return [
+            f"{obj['kind']} {obj['metadata']['name']}"
+            for kind in ("jobs", "pods", "configmaps", "secrets", "leases")
+            for obj in self.objects(kind)
+            if obj["metadata"]["name"].startswith("wasp-") and obj["metadata"].get("deletionTimestamp") is None
+        ]
+
+    def wait_for(self, what: Callable[[], Any], why: str, timeout_s: float = 60) -> Any:
+        """The first true answer."""
+        give_up = time.monotonic() + timeout_s
+        while not (found := what()):
+            assert time.monotonic() < give_up, f"{why}: not within {timeout_s} s"
+            time.sleep(0.2)
+        return found
+
+    def wait_for_phase(self, run: str, phase: str, timeout_s: float = 60) -> None:
+        """Until the run's controller wrote it."""
+
+        def reached() -> bool:
+            found = [o for o in self.objects("configmaps") if o["metadata"]["name"] == f"wasp-{run}"]
+            return bool(found) and found[0]["data"]["phase"] == phase
+
+        self.wait_for(reached, f"run {run} is {phase}", timeout_s)
+
+    def interrupt(self, process: subprocess.Popen[str], timeout_s: float = 90) -> str:
+        """Ctrl-C, and what the command said in all."""
+        os.killpg(process.pid, signal.SIGINT)
+        return process.communicate(timeout=timeout_s)[0]
+
+
+def make_team(kubernetes: Kubernetes, namespace: str, folder: Path) -> Team:
+    """Rights as `wasp cluster rbac` prints them, applied by the administrator."""
+    printed = subprocess.run([*WASP, "cluster", "rbac"], capture_output=True, text=True, check=True).stdout
+    objects = [{**obj, "metadata": {**obj["metadata"], "namespace": namespace}} for obj in yaml.safe_load_all(printed)]
+    kubernetes.apply(*objects)
+    access = kubernetes.service_account(namespace, "wasp-controller")
+    return Team(kubernetes, namespace, access, folder, kubernetes.port)
+
+
+def run_id() -> str:
+    """A fresh one."""
+    return f"t-{secrets.token_hex(3)}"
