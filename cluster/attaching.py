@@ -59,16 +59,23 @@ def _objects(state: RunState) -> list[Obj]:
 def wait_for_lease(kube: Kube, run: str, say: Callable[[str], None]) -> None:
     """Until its controller is silent for the length of its lease. Raises NodeFailed when the run is gone before."""
     lease, told = RunLease(kube, object_name(run)), ""
-    while not lease.acquire():
+    while True:
         job, config = kube.get("Job", object_name(run)), kube.get("ConfigMap", object_name(run))
-        if job is None or config is None:
+        if job is None or config is None or job["metadata"].get("deletionTimestamp"):
             raise NodeFailed(f"run {run} was ended by its controller, which has its verdict")
+        if lease.acquire(owner_of(job)):
+            break
         text = f"run {run} has a controller; it is {config['data'].get('phase') or 'unknown'}"
         if text != told:
             say(text)
             told = text
         sleep_s(LOOK_S)
     lease.release()
+
+
+def owner_of(job: Obj) -> Obj:
+    """A Job as the owner of what goes with it."""
+    return {"apiVersion": "batch/v1", "kind": "Job", "name": job["metadata"]["name"], "uid": job["metadata"]["uid"]}
 
 
 # -- detached runs

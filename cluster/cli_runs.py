@@ -235,8 +235,7 @@ def control(run: str) -> int:
     state = find_run(kube, run)
     execution = attaching.taken_over(kube, state, TerminalView(False, False), click.echo, keep=True, wants_bundle=False)
     outcome = execution.run()
-    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": object_name(run), "uid": state.job["metadata"]["uid"]}
-    attaching.leave_result(kube, run, outcome, owner)
+    attaching.leave_result(kube, run, outcome, attaching.owner_of(state.job))
     from wasp_ray.report.table import print_table
 
     print_table(outcome.summary, outcome.plan, sys.stdout, exit_code=outcome.judged.exit_code, path=None)

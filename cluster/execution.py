@@ -64,9 +64,8 @@ class ClusterExecution:
         for node in state.lost:
             if state.released and node not in results:
                 results[node] = result_of_lost(node, self.controller.last_states.get(node), self._plan, began)
-        if state.errors:  # the cause; that the others were stopped for it is none
-            for result in results.values():
-                result.errors = [text for text in result.errors if text != STOPPED_EARLY]
+        for result in results.values():  # it was stopped for a cause that is told: no error of its own
+            result.errors = [text for text in result.errors if text != STOPPED_EARLY]
         found = Findings(state.errors, state.invalid, state.interrupted, state.stopped)
         return self._reporter.conclude([results[node] for node in sorted(results)], found)
 

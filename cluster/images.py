@@ -20,7 +20,7 @@ from wasp_ray.cluster.image_wheel import copy_dockerfile, wasp_wheel
 from wasp_ray.errors import BadInput, NodeFailed
 
 PYTHON_IMAGE = "python:3.11-slim-bookworm"
-EXTRAS = "kube"
+EXTRAS = "cluster"
 """Of wasp_ray in the image: a controller may run in it."""
 LARGE_BYTES = 500_000_000
 LONG_LINE = 300

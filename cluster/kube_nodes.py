@@ -258,13 +258,14 @@ class KubeNodes:
             self._logs.close()
 
     def _delete(self) -> None:
+        """The root first, by which whoever waits for the lease sees that the run is over."""
         self.lease.held = False
-        self._try_delete("Lease", self._name, "")
-        for obj in self._objects:
-            if obj["kind"] not in ("Job",) and self._roots:
-                self._try_delete(obj["kind"], obj["metadata"]["name"], "")
         for kind, name, uid in self._roots:
             self._try_delete(kind, name, uid)
+        for obj in self._objects:
+            if obj["kind"] != "Job" and self._roots:
+                self._try_delete(obj["kind"], obj["metadata"]["name"], "")
+        self._try_delete("Lease", self._name, "")
 
     def _try_delete(self, kind: str, name: str, uid: str) -> None:
         try:
