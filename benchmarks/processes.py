@@ -63,7 +63,7 @@ def weight() -> list[Figure]:
         while not node.start_ns_known:
             time.sleep(0.05)
         time.sleep(4)
-        children = f"/proc/{node._zygote.pid}/task/{node._zygote.pid}/children"
+        children = f"/proc/{node.links.zygote.pid}/task/{node.links.zygote.pid}/children"
         with open(children) as file:
             pids = [int(pid) for pid in file.read().split()]
         mib = statistics.median(pss(pid) for pid in pids) / 2**20

@@ -19,9 +19,9 @@ def soak() -> list[Figure]:
     while not node.start_ns_known:
         time.sleep(0.1)
     time.sleep(SETTLE_S)
-    first = pss(node._aggregator.pid)
+    first = pss(node.links.aggregator.pid)
     time.sleep(SECONDS - SETTLE_S - 10)
-    last = pss(node._aggregator.pid)
+    last = pss(node.links.aggregator.pid)
     result = going.wait(120)
     growth = 100 * (last - first) / first
     return [

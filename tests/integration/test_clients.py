@@ -49,11 +49,11 @@ def test_a_full_ring_holds_its_user_up_and_then_loses_what_is_counted() -> None:
     """The aggregator stands still for longer than `ring_wait`: lost calls have their column and the run is invalid."""
     going = Profile(Generator("u", user=loads.Looper, schedule=plain(1, "14s"), params={"s": 0})).start()
     node = going._execution.node
-    while not node.start_ns_known or node._aggregator is None:
+    while not node.start_ns_known or node.links.aggregator is None:
         time.sleep(0.02)
-    os.kill(node._aggregator.pid, signal.SIGSTOP)
+    os.kill(node.links.aggregator.pid, signal.SIGSTOP)
     time.sleep(12.5)
-    os.kill(node._aggregator.pid, signal.SIGCONT)
+    os.kill(node.links.aggregator.pid, signal.SIGCONT)
     result = going.wait(60)
     check_books(result)
     assert result.ledger.lost >= 1

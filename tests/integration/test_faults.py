@@ -124,7 +124,7 @@ def test_a_dead_aggregator_ends_the_load_as_an_error_with_its_gap_counted() -> N
     going = started(Generator("u", user=loads.Looper, schedule=plain(2, "30s")))
     wait_for_workers(going, 2)
     time.sleep(1.5)
-    os.kill(going._execution.node._aggregator.pid, signal.SIGKILL)
+    os.kill(going._execution.node.links.aggregator.pid, signal.SIGKILL)
     result = going.wait(30)
     check_books(result)
     assert result.verdict == "error"
@@ -137,7 +137,7 @@ def test_a_dead_zygote_takes_its_workers_along_and_is_an_error() -> None:
     going = started(Generator("u", user=loads.Looper, schedule=plain(2, "30s")))
     pids = wait_for_workers(going, 2)
     time.sleep(0.5)
-    os.kill(going._execution.node._zygote.pid, signal.SIGKILL)
+    os.kill(going._execution.node.links.zygote.pid, signal.SIGKILL)
     result = going.wait(30)
     check_books(result)
     assert result.verdict == "error"
@@ -150,7 +150,7 @@ def test_a_stopped_aggregator_loses_nothing() -> None:
     going = started(Generator("g", gun=loads.Quick, schedule=plain(2000, "6s")))
     wait_for_workers(going, 1)
     time.sleep(1.0)
-    pid = going._execution.node._aggregator.pid
+    pid = going._execution.node.links.aggregator.pid
     os.kill(pid, signal.SIGSTOP)
     time.sleep(3.0)
     os.kill(pid, signal.SIGCONT)
@@ -296,7 +296,7 @@ def test_thirty_generators_run_side_by_side() -> None:
     assert result.ledger.ok == 150
 
 
-@pytest.mark.parametrize("engine", ["_zygote", "_aggregator"])
+@pytest.mark.parametrize("engine", ["zygote", "aggregator"])
 def test_an_engine_that_dies_while_users_are_set_up_is_an_error(engine: str) -> None:
     """Nothing waits for ever for a process that is gone."""
     going = started(Generator("u", user=loads.SlowSetup, schedule=plain(40, "30s"), setup_concurrency=2))
@@ -304,10 +304,10 @@ def test_an_engine_that_dies_while_users_are_set_up_is_an_error(engine: str) -> 
     while not workers_of(going):
         assert time.monotonic() < give_up
         time.sleep(0.01)
-    os.kill(getattr(going._execution.node, engine).pid, signal.SIGKILL)
+    os.kill(getattr(going._execution.node.links, engine).pid, signal.SIGKILL)
     result = going.wait(30)
     check_books(result)
-    assert result.verdict == "error" and any(engine[1:] in reason for reason in result.reasons), result.reasons
+    assert result.verdict == "error" and any(engine in reason for reason in result.reasons), result.reasons
     assert result.ledger.started == 0
 
 

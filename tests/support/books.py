@@ -29,7 +29,7 @@ def wait_for_start(going: Any, deadline_s: float = 20.0) -> None:
 
 def workers_of(going: Any) -> list[int]:
     """Pids of the live workers of a run in the background."""
-    zygote = going._execution.node._zygote
+    zygote = going._execution.node.links.zygote
     if zygote is None or not zygote.pid:
         return []
     try:

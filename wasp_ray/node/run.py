@@ -5,28 +5,26 @@ One thread, one loop. It never touches a record and never waits without a deadli
 
 from __future__ import annotations
 
-import os
 import resource
-import select
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from wasp_ray.clock import now_ns, wall_s
 from wasp_ray.errors import BadInput, NodeFailed
-from wasp_ray.node.engines import Engine, start_aggregator, start_zygote
 from wasp_ray.node.gate import Gate, OpenGate
 from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.intake import Intake
+from wasp_ray.node.links import AGGREGATOR, ZYGOTE, Interrupted, Links
 from wasp_ray.node.options import Listener, NodeOptions, NodeResult
 from wasp_ray.node.progress import lateness, tell_progress
 from wasp_ray.node.result import node_totals
 from wasp_ray.node.shape import estimate, shape_of, shortages
 from wasp_ray.runtime.fleet import Close, GiveUp, Instruction, Spawn
 from wasp_ray.wire.arena import Arena, lay_out
-from wasp_ray.wire.channel import ChannelClosed, Message
+from wasp_ray.wire.channel import Message
 from wasp_ray.wire.control import NEVER, Control
-from wasp_ray.worker.ticker import TimerFd
 
 LOAD_TIMEOUT_S = 300.0
 SCAN_NS = 20_000_000
@@ -35,11 +33,6 @@ PROGRESS_NS = 200_000_000
 FINISH_TIMEOUT_S = 60.0
 TOO_LATE_NS = 1_000_000_000
 """A start that is told so late makes a run invalid."""
-ZYGOTE, AGGREGATOR = "zygote", "aggregator"
-
-
-class Interrupted(Exception):
-    """A signal or stop came before the load began."""
 
 
 @dataclass(slots=True)
@@ -60,11 +53,7 @@ class Node:
         self.inline = options.runtime == "inline"
         self.stop_asked = _Stop()
         self._commands: list[str] = []
-        self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
-        self._zygote: Engine | None = None
-        self._aggregator: Engine | None = None
+        self.links = Links(self.inline)
         self._arena: Arena | None = None
         self.plan: dict[str, Any] = {}
         self.generators: list[GeneratorRun] = []
@@ -81,9 +70,7 @@ class Node:
         self.told_late_ns = 0
         self.started_wall_s = wall_s()
         self._hurried = False
-        self._fds_to_send: list[int] = []
         self._next_scan = self._next_progress = 0
-        self._timer: TimerFd | None = None
 
     # -- from outside
 
@@ -107,8 +94,7 @@ class Node:
 
     def wake(self) -> None:
         """Makes the loop look at once at what it was told and at its gate; from any thread."""
-        with suppress(OSError):
-            os.write(self._wake_write, b"w")
+        self.links.wake()
 
     @property
     def start_ns_known(self) -> bool:
@@ -147,12 +133,12 @@ class Node:
 
     def _load(self) -> None:
         options = self.options
-        self._zygote = start_zygote(self.inline, options.profile)
+        self.links.start_zygote(options.profile)
         message: Message = {
             "op": "load", "path": [], "seed": options.seed, "nodes": options.nodes, "load": options.load,
             "thresholds": options.thresholds, "only": options.only, "once": options.once, **options.source,
         }  # fmt: skip
-        answer = self._ask(self._zygote, message, LOAD_TIMEOUT_S, "reading the load file")
+        answer = self._ask(message, LOAD_TIMEOUT_S, "reading the load file")
         if "problems" in answer:
             raise BadInput(answer["problems"])
         self.plan = answer["plan"]
@@ -160,21 +146,8 @@ class Node:
         for part in self.plan["generators"]:  # nodes that each do the whole schedule must not draw the same arrivals
             part["arrival_seed"] = part["seed"] + (options.node if options.load == "per-node" else 0)
 
-    def _ask(self, engine: Engine, message: Message, timeout_s: float, what: str) -> Message:
-        """One answer, waited for with a deadline, interruptible."""
-        give_up = now_ns() + int(timeout_s * 1e9)
-        try:
-            engine.channel.send(message, self._fds_to_send)
-        except ChannelClosed as exc:
-            raise NodeFailed(f"{what}: the engine process ended at once ({exc})") from exc
-        while now_ns() < give_up:
-            for answer in engine.channel.wait(0.1):
-                return answer
-            if not engine.alive:
-                raise NodeFailed(f"{what}: the engine process died (its messages are above)")
-            if self.stop_asked.asked:
-                raise Interrupted
-        raise NodeFailed(f"{what} took longer than {timeout_s:g} s")
+    def _ask(self, message: Message, timeout_s: float, what: str, fds: Sequence[int] = ()) -> Message:
+        return self.links.ask(message, timeout_s, what, lambda: self.stop_asked.asked, fds)
 
     def _prepare(self) -> None:
         """Memory, engines, rows, the profile's setup."""
@@ -194,19 +167,18 @@ class Node:
         self.intake = Intake(self)
         self._start_aggregator(arena)
         self._prepare_zygote(arena)
-        self._timer = TimerFd() if not self.inline else None
 
     def _start_aggregator(self, arena: Arena) -> None:
-        self._aggregator = start_aggregator(self.inline, arena)
-        bundle = self.options.bundle_dir
-        samples = str(bundle / "samples.jsonl.gz") if bundle is not None and self.plan.get("raw_samples") else None
+        bundle, samples = self.options.bundle_dir, None
+        if bundle is not None and self.plan.get("raw_samples"):
+            bundle.mkdir(parents=True, exist_ok=True)
+            samples = str(bundle / "samples.jsonl.gz")
         slabs = [slab.to_data() for slab in arena.slabs]
-        message = {"op": "plan", "plan": self.plan, "slabs": slabs, "samples": samples}
-        self._aggregator.channel.send(message, [] if arena.fd is None else [arena.fd])
+        self.links.start_aggregator(arena, {"op": "plan", "plan": self.plan, "slabs": slabs, "samples": samples})
 
     def _prepare_zygote(self, arena: Arena) -> None:
-        assert self._zygote is not None
-        options = self.options
+        options, zygote = self.options, self.links.zygote
+        assert zygote is not None
         tick_fds = [g.ticks.read_fd if g.ticks is not None else self.intake.notes_write for g in self.generators]
         fds = [self.intake.notes_write, self.intake.output_write, *tick_fds]
         message: Message = {
@@ -216,12 +188,12 @@ class Node:
             "wants_raw": bool(self.plan.get("raw_samples")), "verbose": options.once, "plan": self.plan,
         }  # fmt: skip
         if self.inline:
-            self._zygote.hand_over(arena)
-            message["fds"] = fds
+            zygote.hand_over(arena)
+            message["fds"], fds = fds, []
         else:
             assert arena.fd is not None
-            self._fds_to_send = [arena.fd, *fds]
-        answer = self._ask(self._zygote, message, LOAD_TIMEOUT_S, "preparing the load")
+            fds = [arena.fd, *fds]
+        answer = self._ask(message, LOAD_TIMEOUT_S, "preparing the load", fds)
         if "problems" in answer:
             raise BadInput(answer["problems"])
         if "failed" in answer:
@@ -262,7 +234,7 @@ class Node:
             )
         self.started_wall_s = wall_s() + (self.start_ns - now) / 1e9
         ends = [[self.start_ns + s["to_ns"] for s in part["segments"]] for part in self.plan["generators"]]
-        self._tell_aggregator({"op": "begin", "start_ns": self.start_ns, "ends_ns": ends})
+        self.links.tell_aggregator({"op": "begin", "start_ns": self.start_ns, "ends_ns": ends})
         self.control.start(self.start_ns)  # only now: the first record must find t = 0 told
         for generator in self.generators:
             generator.begin(now)
@@ -295,7 +267,7 @@ class Node:
                 generator.paused()
         elif command == "resume" and self.control.paused:
             self.control.resume(now - self._paused_at)
-            self._tell_aggregator({"op": "bounds", "ends_ns": self._segment_ends()})
+            self.links.tell_aggregator({"op": "bounds", "ends_ns": self._segment_ends()})
             for generator in self.generators:
                 generator.resumed()
 
@@ -303,16 +275,15 @@ class Node:
         return [[self.control.absolute_ns(s["to_ns"]) for s in part["segments"]] for part in self.plan["generators"]]
 
     def _lost_engine(self) -> bool:
-        for engine, name in ((self._zygote, ZYGOTE), (self._aggregator, AGGREGATOR)):
-            if engine is not None and not engine.alive:
-                reason = f"the {name} process died: the load was ended"
-                if reason not in self.errors:
-                    self.errors.append(reason)
-                if name == ZYGOTE:
-                    self._bury_all()
-                else:
-                    self._forget_closing()
-                return True
+        for name in self.links.lost():
+            reason = f"the {name} process died: the load was ended"
+            if reason not in self.errors:
+                self.errors.append(reason)
+            if name == ZYGOTE:
+                self._bury_all()
+            else:
+                self._forget_closing()
+            return True
         return False
 
     def _bury_all(self) -> None:
@@ -342,7 +313,7 @@ class Node:
             for generator in self.generators:
                 getattr(generator, name).clear()
             if workers:
-                self._tell_zygote({"op": op, "workers": workers})
+                self.links.tell_zygote({"op": op, "workers": workers})
         if now >= self._next_progress:
             self._next_progress = now + PROGRESS_NS
             tell_progress(self, now)
@@ -358,55 +329,24 @@ class Node:
             elif isinstance(order, Close):
                 rings = [[generator.gen, order.ring, order.as_, order.at_ns]]
                 abandon = not generator.fleet.reuse_rings
-                if not self._tell_aggregator({"op": "close", "rings": rings, "abandon": abandon}):
+                if not self.links.tell_aggregator({"op": "close", "rings": rings, "abandon": abandon}):
                     generator.fleet.closed(order.ring)
             elif isinstance(order, GiveUp):
                 reason = f"Generator {generator.name!r}: {order.reason}"
                 (self.errors if order.verdict == "error" else self.invalid).append(reason)
                 generator.stop(now_ns())
         if spawns:
-            self._tell_zygote({"op": "spawn", "workers": spawns})
-
-    def _tell_zygote(self, message: Message) -> None:
-        with suppress(ChannelClosed):
-            assert self._zygote is not None
-            self._zygote.channel.send(message)
-
-    def _tell_aggregator(self, message: Message) -> bool:
-        try:
-            assert self._aggregator is not None
-            self._aggregator.channel.send(message)
-        except ChannelClosed:
-            return False
-        return True
+            self.links.tell_zygote({"op": "spawn", "workers": spawns})
 
     def _poll(self, timeout_ms: float, wake_at: int = NEVER) -> None:
         """Waits for messages, notes, output, a wake-up or the instant; handles what came."""
-        assert self._zygote is not None and self._aggregator is not None
-        poller = select.poll()
-        for fd in (self._wake_read, *self.intake.fds):
-            poller.register(fd, select.POLLIN)
-        for engine in (self._zygote, self._aggregator):
-            if not engine.channel.closed:
-                poller.register(engine.channel, select.POLLIN)
-        if self._timer is not None and wake_at != NEVER:
-            self._timer.arm(wake_at)
-            poller.register(self._timer.fd, select.POLLIN)
-        elif wake_at != NEVER:
-            timeout_ms = min(timeout_ms, max(0.0, (wake_at - now_ns()) / 1e6))
-        ready = {fd for fd, _ in poller.poll(timeout_ms)}
-        if self._wake_read in ready:
-            with suppress(BlockingIOError):
-                os.read(self._wake_read, 4096)
-        if self._timer is not None and self._timer.fd in ready:
-            self._timer.clear()
+        links = self.links
+        links.wait(timeout_ms, wake_at, self.intake.fds)
         self.intake.read()
-        if not self._zygote.channel.closed:
-            for message in self._zygote.channel.receive():
-                self._from_zygote(message)
-        if not self._aggregator.channel.closed:
-            for message in self._aggregator.channel.receive():
-                self._from_aggregator(message)
+        for message in links.heard(links.zygote):
+            self._from_zygote(message)
+        for message in links.heard(links.aggregator):
+            self._from_aggregator(message)
 
     def _from_zygote(self, message: Message) -> None:
         if "exits" in message:
@@ -449,10 +389,10 @@ class Node:
     def _finish(self) -> NodeResult:
         """Last records, the profile's teardown, the books."""
         ended_ns = now_ns()
-        self._tell_aggregator({"op": "unwatch"})
-        if self._tell_aggregator({"op": "finish"}):
+        self.links.tell_aggregator({"op": "unwatch"})
+        if self.links.tell_aggregator({"op": "finish"}):
             give_up = now_ns() + int(FINISH_TIMEOUT_S * 1e9)
-            while not self.final and self._aggregator is not None and self._aggregator.alive and now_ns() < give_up:
+            while not self.final and AGGREGATOR not in self.links.lost() and now_ns() < give_up:
                 self._poll(20.0)
             self._poll(0.0)
         if not self.final and self.generators:
@@ -462,12 +402,11 @@ class Node:
         return self._result(ended_ns)
 
     def _tear_down(self) -> None:
-        if self._zygote is None or not self._zygote.alive or not self.plan.get("has_teardown"):
+        if ZYGOTE in self.links.lost() or not self.plan.get("has_teardown"):
             return
-        self._fds_to_send = []
         self.stop_asked = _Stop(self.stop_asked.signal, False, False) if not self.stop_asked.again else self.stop_asked
         with suppress(NodeFailed, Interrupted):
-            answer = self._ask(self._zygote, {"op": "teardown"}, 90.0, "teardown")
+            answer = self._ask({"op": "teardown"}, 90.0, "teardown")
             if "failed" in answer:
                 self.errors.append(answer["failed"])
 
@@ -487,20 +426,14 @@ class Node:
         )  # fmt: skip
 
     def _close(self) -> None:
-        for engine in (self._zygote, self._aggregator):
-            if engine is not None:
-                engine.end()
+        self.links.close()
         if self.generators:
             self.intake.close()
             for generator in self.generators:
                 if generator.ticks is not None:
                     generator.ticks.dispose()
-            if self._timer is not None:
-                self._timer.close()
         if self._arena is not None:
             self._arena.close()
-        os.close(self._wake_read)
-        os.close(self._wake_write)
 
 
 def _engine_rss() -> int:
