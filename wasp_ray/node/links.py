@@ -64,7 +64,7 @@ class Links:
 
     def ask(
         self,
-        message: Mapping[str, Any],
+        message: Message,
         timeout_s: float,
         what: str,
         stopped: Callable[[], bool],
