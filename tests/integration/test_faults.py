@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import signal
 import threading
 import time
@@ -334,3 +335,14 @@ def test_users_that_fill_the_cpu_are_no_fault_of_the_run() -> None:
     burn = result.summary["generators"]["burn"]
     assert burn["cpu_s"] > 2 and burn["cpu_wait_s"] > 0.1 * 12 * 4
     assert any("waited" in warning for warning in result.warnings), result.warnings
+
+
+def test_users_may_have_as_many_descriptors_as_the_system_allows() -> None:
+    """A soft limit of 1,024 is raised: a thousand connections in flight are no fault."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, hard), hard))
+    try:
+        result = run(Generator("u", user=loads.Limits, schedule=plain(1, "300ms")))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert result.verdict == "passed", result.summary["generators"]["u"]["errors"]

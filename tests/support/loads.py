@@ -7,6 +7,7 @@ import ctypes
 import hashlib
 import os
 import random
+import resource
 import signal
 import socket
 import threading
@@ -480,4 +481,13 @@ class BadOnNodeTwo(VirtualUser):
             raise RuntimeError("no login for you")
 
     def call(self) -> None:
+        time.sleep(0.01)
+
+
+class Limits(VirtualUser):
+    """Fails unless it may have as many descriptors as the system allows."""
+
+    def call(self) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        assert soft == hard, (soft, hard)
         time.sleep(0.01)

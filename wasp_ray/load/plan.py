@@ -8,6 +8,7 @@ from typing import Any
 
 from wasp_ray.errors import BadInput
 from wasp_ray.load.generator import AUTO, Generator
+from wasp_ray.load.limits import raise_descriptor_limit
 from wasp_ray.load.locate import split_spec
 from wasp_ray.schedule import UserCurve, make_curve, plain
 
@@ -104,10 +105,5 @@ def _in_flight(generator: Generator, peak_per_s: float) -> int:
     if generator.max_in_flight is not AUTO:
         return int(generator.max_in_flight)
     wanted = max(LEAST_IN_FLIGHT, int(2 * peak_per_s))
-    try:
-        import resource
-
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    except (ImportError, OSError):
-        return wanted
-    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard // 2)
+    limit = raise_descriptor_limit()
+    return wanted if limit is None else min(wanted, limit // 2)

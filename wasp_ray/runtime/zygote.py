@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import Any
 
 from wasp_ray.errors import BadInput
+from wasp_ray.load.limits import raise_descriptor_limit
 from wasp_ray.load.locate import import_warnings, live_threads, load_file, loads_profile, trim_traceback
 from wasp_ray.load.plan import apply_options, make_plan
 from wasp_ray.load.validate import problems_of
@@ -238,6 +239,7 @@ def main() -> None:
         if null != 3:
             os.close(null)
     _become_subreaper()
+    raise_descriptor_limit()
     Zygote(Channel(sock), inline=False).serve()
 
 
