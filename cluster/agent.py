@@ -60,7 +60,7 @@ class Agent:
             self.node.stop()
 
     def command(self, name: str) -> None:
-        """ "pause" or "resume"."""
+        """As Node.command."""
         self.node.command(name)
 
     # -- the run
@@ -110,9 +110,10 @@ class Agent:
             {**asdict(state), "ledger": totals[state.name]["ledger"] if state.name in totals else {}}
             for state in states
         ]
-        self._tell(
-            "state", {"phase": phase, "elapsed_s": round(elapsed_s, 3), "at": wall_s(), "generators": generators}
-        )
+        stopped = [generator.name for generator in self.node.generators if generator.stops_everywhere]
+        self._tell("state", {
+            "phase": phase, "elapsed_s": round(elapsed_s, 3), "at": wall_s(), "generators": generators, "stopped": stopped,
+        })  # fmt: skip
 
     def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
         """Kept for a while, since a line for each would be many."""

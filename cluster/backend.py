@@ -38,7 +38,9 @@ class Backend(Protocol):
         """Fixes the common start once and tells every node; the wall-clock instant by the backend's own clock."""
 
     def tell(self, order: str) -> None:
-        """ "stop", "stop at once", "pause" or "resume", to every node; a node that is gone is no error."""
+        """ "stop", "stop at once", "pause", "resume" or STOP_GENERATOR and a name, to every node; one that is gone is no
+        error.
+        """
 
     def collect(self) -> None:
         """Begins to fetch what nodes left behind; Collected comes as an event."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from wasp_ray.clock import now_ns
@@ -26,6 +26,7 @@ from wasp_ray.cluster.lifecycle import (
 )
 from wasp_ray.cluster.snapshot import Decoder, Told
 from wasp_ray.node.options import NodeResult
+from wasp_ray.node.run import STOP_GENERATOR
 
 POLL_S = 0.1
 LIVE = (Phase.DEPLOYING, Phase.RUNNING, Phase.DRAINING)
@@ -67,6 +68,7 @@ class Controller:
         self._decoder = Decoder(run_id)
         self._asked: queue.SimpleQueue[StopAsked | str] = queue.SimpleQueue()
         self._plan: dict[str, Any] = {}
+        self._stopped: set[str] = set()
         self.state = Lifecycle(terms, _now_s())
         self.results: dict[int, NodeResult] = {}
         self.last_states: dict[int, dict[str, Any]] = {}
@@ -148,6 +150,7 @@ class Controller:
                 self._step(Ready(node, uid))
             case "state":
                 self.last_states[node] = data
+                self._stop_everywhere(data.get("stopped") or [])
                 self._ear.state(node, data)
             case "windows":
                 self._ear.windows(node, data)
@@ -159,6 +162,14 @@ class Controller:
                 result = NodeResult.from_data(data, self._plan)
                 self.results[node] = result
                 self._step(Finished(node, uid, bool(result.errors)))
+
+
+    def _stop_everywhere(self, names: Iterable[str]) -> None:
+        """A Generator whose code ended it on one node ends on all."""
+        for name in names:
+            if name not in self._stopped:
+                self._stopped.add(name)
+                self._backend.tell(f"{STOP_GENERATOR}{name}")
 
 
 def _now_s() -> float:

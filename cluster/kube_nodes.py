@@ -5,6 +5,7 @@ The run's ConfigMap is what all nodes watch: writing there is one request, howev
 
 from __future__ import annotations
 
+import json
 import queue
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from wasp_ray.cluster.logs import LogFollower
 from wasp_ray.cluster.pods import PATIENCE_S, PodState, read_pod
 from wasp_ray.cluster.watcher import PodWatcher
 from wasp_ray.errors import BadInput, NodeFailed
+from wasp_ray.node.run import STOP_GENERATOR
 
 LEAD_S = 5.0
 CLEAN_S = 50.0
@@ -55,6 +57,7 @@ class KubeNodes:
         self._clean_until: int | None = None
         self._start_s: float | None = None
         self._adopted = adopted
+        self._stopped: list[str] = []  # Generators
         self.lease = RunLease(self.kube, self._name)
         self._overtaken = False
 
@@ -207,10 +210,15 @@ class KubeNodes:
         return self._start_s
 
     def tell(self, order: str) -> None:
-        """`abort` in the ConfigMap; there is no pause in a cluster."""
+        """A word in the ConfigMap; there is no pause in a cluster."""
+        if order.startswith(STOP_GENERATOR):
+            self._stopped.append(order.removeprefix(STOP_GENERATOR))
+            change = {"stopped": json.dumps(self._stopped)}
+        else:
+            change = {"abort": order, "phase": "stopping"}
         if order.startswith("stop") and self._roots:
             try:
-                self._write({"abort": order, "phase": "stopping"})
+                self._write(change)
             except KubeError as exc:
                 if exc.status != 404:
                     self._queue.put(Broken(f"the nodes could not be told to stop: {exc}"))

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from wasp_ray.cluster.pod_api import PodApi
 from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.execution import NoView, Outcome, Reporter, Settings, View, signals_to
 from wasp_ray.node.options import NodeOptions, NodeResult
+from wasp_ray.node.run import STOP_GENERATOR
 
 READY_FILE = Path("/tmp/wasp/ready")  # noqa: S108 - the startup probe of the pod looks for this very file
 TERMINATION_LOG = Path("/dev/termination-log")
@@ -53,6 +54,7 @@ class PodExecution:
         self._trouble: Exception | None = None
         self._over = False
         self._told_start = False
+        self._obeyed: set[str] = set()
         self._said: Mapping[str, str] = {}
         self._stops = 0
 
@@ -111,11 +113,19 @@ class PodExecution:
         agent = self._agent
         if agent is None:
             return
+        for name in json.loads(data.get("stopped") or "[]"):
+            self._once(f"{STOP_GENERATOR}{name}", agent.command)
         if data.get("abort"):
-            agent.stop(at_once=data["abort"] == "stop at once")
+            self._once(data["abort"], lambda order: agent.stop(at_once=order == "stop at once"))
         if data.get("start_at") and not self._told_start:
             self._told_start = True
             self._start(agent, float(data["start_at"]), float(data.get("lead_s") or 0))
+
+    def _once(self, order: str, obey: Callable[[str], None]) -> None:
+        """The present state is told again at each connection: a second stop would mean at once."""
+        if order not in self._obeyed:
+            self._obeyed.add(order)
+            obey(order)
 
     def _start(self, agent: Agent, start_at_s: float, lead_s: float) -> None:
         """By the common clock; by the time of receipt where this machine's clock is off."""

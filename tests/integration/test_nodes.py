@@ -104,6 +104,20 @@ def test_a_failed_setup_on_one_node_is_an_error_of_the_run() -> None:
     assert result.ledger.started == 0
 
 
+@pytest.mark.parametrize(("user", "fail_on_error"), [(loads.StopsOnNodeTwo, False), (loads.FailsOnNodeTwo, True)])
+def test_a_generator_that_its_own_code_ends_on_one_node_ends_on_all(user: type, fail_on_error: bool) -> None:
+    """context.stop() and fail_on_error are about the Generator, not about a node; others go on."""
+    result = nodes_run(
+        2,
+        Generator("ends", user=user, schedule=plain(4, "60s"), fail_on_error=fail_on_error),
+        Generator("goes-on", user=loads.Looper, schedule=plain(2, "6s")),
+    )
+    assert result.summary["duration_s"] < 20
+    assert result.verdict == ("failed" if fail_on_error else "passed"), result.reasons
+    assert result.generators["goes-on"].ledger.ok > 400
+    assert all(node["ledger"]["ok"] > 100 for node in result.summary["nodes"])
+
+
 def test_bad_numbers_of_nodes_are_bad_input() -> None:
     """Told before anything starts."""
     profile = Profile(Generator("g", gun=loads.Quick, schedule=plain(1, "1s")))

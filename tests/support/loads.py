@@ -491,3 +491,22 @@ class Limits(VirtualUser):
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         assert soft == hard, (soft, hard)
         time.sleep(0.01)
+
+
+class StopsOnNodeTwo(VirtualUser):
+    """Ends its Generator in its third call there."""
+
+    def call(self) -> None:
+        self.calls = getattr(self, "calls", 0) + 1
+        if self.context.node_id == 2 and self.calls == 3:
+            self.context.stop("enough")
+        time.sleep(0.02)
+
+
+class FailsOnNodeTwo(VirtualUser):
+    """Fails in its third call there."""
+
+    def call(self) -> None:
+        self.calls = getattr(self, "calls", 0) + 1
+        assert not (self.context.node_id == 2 and self.calls == 3)
+        time.sleep(0.02)

@@ -12,8 +12,7 @@ from wasp_ray.node.ticks import TickPipe
 from wasp_ray.runtime.fleet import Fleet, Gone, Instruction, Spawn
 from wasp_ray.schedule import Schedule, UserCurve, make_curve, share_count
 from wasp_ray.wire.arena import Arena, Header, State
-from wasp_ray.wire.control import NEVER, Control, Word
-from wasp_ray.worker.booking import ASK_FAIL
+from wasp_ray.wire.control import NEVER, Ask, Control, Word
 
 SECOND = 1_000_000_000
 LEAD_NS = SECOND
@@ -58,7 +57,7 @@ class GeneratorRun:
         self.wakes: set[int] = set()
         self.stop_ns: int | None = None  # an explicit stop, monotonic
         self.end_ns = NEVER  # nothing becomes due after it, monotonic
-        self.failed_on_error = False
+        self.asked = 0  # the Ask of its own code that ended it
         self.cut_ns = NEVER  # where it ended
         self.grace_ns = NEVER
         self.ended = False  # past end or stop: calls in flight have their grace
@@ -127,7 +126,7 @@ class GeneratorRun:
             return self._drain(now)
         asked = self.control.get(self.gen, Word.ASK_STOP)
         if asked and self.stop_ns is None:
-            self.failed_on_error = asked == ASK_FAIL
+            self.asked = asked
             self.stop(now)
         if now >= min(self.end_ns, self.stop_ns if self.stop_ns is not None else NEVER):
             self._end(now)
@@ -261,6 +260,11 @@ class GeneratorRun:
     def ended_early(self) -> bool:
         """Stopped, or all its users left by themselves: what it delivered is no measure of anything."""
         return self.stop_ns is not None or (self.kind == "users" and bool(self.fleet.gone))
+
+    @property
+    def stops_everywhere(self) -> bool:
+        """Its own code ended it, for all nodes."""
+        return self.asked in (Ask.STOP, Ask.FAIL)
 
     # -- pause
 

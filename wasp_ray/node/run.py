@@ -24,12 +24,13 @@ from wasp_ray.node.shape import estimate, shape_of, shortages
 from wasp_ray.runtime.fleet import Close, GiveUp, Instruction, Spawn
 from wasp_ray.wire.arena import Arena, lay_out
 from wasp_ray.wire.channel import Message
-from wasp_ray.wire.control import NEVER, Control
+from wasp_ray.wire.control import NEVER, Ask, Control
 
 LOAD_TIMEOUT_S = 300.0
 SCAN_NS = 20_000_000
 LOOP_MS = 10.0
 PROGRESS_NS = 200_000_000
+STOP_GENERATOR = "stop generator "
 FINISH_TIMEOUT_S = 60.0
 TOO_LATE_NS = 1_000_000_000
 """A start that is told so late makes a run invalid."""
@@ -88,7 +89,7 @@ class Node:
         return self.stop_asked.signal
 
     def command(self, name: str) -> None:
-        """ "pause" or "resume"."""
+        """ "pause", "resume", or STOP_GENERATOR and a name: its code ended it on another node."""
         self._commands.append(name)
         self.wake()
 
@@ -248,18 +249,21 @@ class Node:
     def _obey(self, now: int) -> None:
         """Stops and pauses asked for, and the reasons to stop that the node found itself."""
         while self._commands:
-            self._pause_or_resume(self._commands.pop(0), now)
+            self._command(self._commands.pop(0), now)
         for generator in self.generators:
             if self.stop_asked.asked or self.errors:
                 generator.stop(now)
-            if generator.failed_on_error and not any(generator.name in reason for reason in self.failed):
+            if generator.asked == Ask.FAIL and not any(generator.name in reason for reason in self.failed):
                 self.failed.append(f"Generator {generator.name!r}: fail_on_error stopped it at its first failed call")
         if (self.stop_asked.again or self._lost_engine()) and not self._hurried:
             self._hurried = True
             for generator in self.generators:
                 generator.hurry(now)
 
-    def _pause_or_resume(self, command: str, now: int) -> None:
+    def _command(self, command: str, now: int) -> None:
+        for generator in self.generators:
+            if command == f"{STOP_GENERATOR}{generator.name}":
+                generator.stop(now)
         if command == "pause" and not self.control.paused:
             self._paused_at = now
             self.control.pause(self.control.schedule_ns(now))

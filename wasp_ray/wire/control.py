@@ -22,8 +22,16 @@ class Word:
     STOP_NS = 2  # nothing due after this instant is fired; written once
     FIRE_UNTIL_NS = 3  # overdue ticks may start until then
     GRACE_NS = 4  # calls still in flight then are ended
-    ASK_STOP = 5  # raised by workers: 1 = context.stop() or a used-up feeder, 2 = fail_on_error
+    ASK_STOP = 5  # raised by workers: an Ask, 0 = none
     WORKERS = 6  # rate: workers that share the ticks
+
+
+class Ask:
+    """Why a worker asks for the end of its Generator; the stronger reason stays."""
+
+    ROWS = 1  # this node's rows are used up: other nodes have their own
+    STOP = 2  # context.stop()
+    FAIL = 3  # fail_on_error
 
 
 class Control:

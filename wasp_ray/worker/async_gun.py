@@ -17,7 +17,7 @@ from wasp_ray.wire.control import NEVER, Control, Word
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.actor_life import set_up, tear_down
 from wasp_ray.worker.booking import Booker
-from wasp_ray.worker.call_state import CallState
+from wasp_ray.worker.call_state import CallState, why_stopped
 from wasp_ray.worker.calls import AsyncCalls
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
@@ -166,7 +166,7 @@ class AsyncGun:
     async def _one(self, state: CallState, due: int) -> None:
         asked = await self._calls.run(state, self._gun.call, self._host.part.name, due)
         if isinstance(asked, StopUser):
-            self._host.ask_stop(1)
+            self._host.ask_stop(why_stopped(asked))
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

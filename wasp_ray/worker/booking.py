@@ -16,6 +16,7 @@ from wasp_ray.errors import StopUser
 from wasp_ray.load.actors import Response
 from wasp_ray.load.locate import trim_traceback
 from wasp_ray.wire.arena import Header
+from wasp_ray.wire.control import Ask
 from wasp_ray.wire.record import MAX_DATA_BYTES, MAX_ERROR_BYTES, MAX_NAME_BYTES, Flag, Kind, Outcome, head_bits
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.call_state import CallState, RowsUsedUp, current_call, describe
@@ -23,7 +24,6 @@ from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 
 SETUP_GROUP = "setup"
-ASK_STOP, ASK_FAIL = 1, 2
 
 
 class TimedGroup:
@@ -155,7 +155,7 @@ class Booker:
     def failed_call(self) -> None:
         """After a call that failed: ends the Generator when it asked for that."""
         if self._part.fail_on_error:
-            self._host.ask_stop(ASK_FAIL)
+            self._host.ask_stop(Ask.FAIL)
 
     def _end_call(
         self, call: CallState, end: int, outcome: int, group: str, *, in_group: bool, error: str = ""

@@ -6,10 +6,16 @@ from contextvars import ContextVar
 from typing import Any
 
 from wasp_ray.errors import RestartUser, StopUser
+from wasp_ray.wire.control import Ask
 
 
 class RowsUsedUp(StopUser):
     """A feeder has no row left for this call; its Generator ends."""
+
+
+def why_stopped(exc: StopUser) -> int:
+    """The Ask of a gun's call that raised StopUser: a gun has no users, so its Generator ends."""
+    return Ask.ROWS if isinstance(exc, RowsUsedUp) else Ask.STOP
 
 
 class CallState:

@@ -8,8 +8,8 @@ from collections.abc import Coroutine
 from typing import Any
 
 from wasp_ray.errors import WaspError
-from wasp_ray.wire.control import NEVER, Word
-from wasp_ray.worker.booking import ASK_STOP, Booker, TimedGroup
+from wasp_ray.wire.control import NEVER, Ask, Word
+from wasp_ray.worker.booking import Booker, TimedGroup
 from wasp_ray.worker.call_state import RowsUsedUp
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
@@ -68,7 +68,7 @@ class WorkerContext:
         call = self._booker.current()
         row = source(call.tick if call is not None else -1, self._local)
         if row is None:
-            self.stop(f"feeder {name!r} is used up")
+            self._end(f"feeder {name!r} is used up", Ask.ROWS)
             raise RowsUsedUp(f"feeder {name!r} is used up")
         return row
 
@@ -80,9 +80,12 @@ class WorkerContext:
         return task
 
     def stop(self, why: str = "") -> None:
-        """Ends this Generator."""
-        self._notes.send("stop", why=str(why))
-        self._host.ask_stop(ASK_STOP)
+        """Ends this Generator, on all nodes."""
+        self._end(str(why), Ask.STOP)
+
+    def _end(self, why: str, asked: int) -> None:
+        self._notes.send("stop", why=why)
+        self._host.ask_stop(asked)
 
     def group(self, name: str) -> TimedGroup:
         """Times a block."""

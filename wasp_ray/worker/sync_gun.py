@@ -14,7 +14,7 @@ from wasp_ray.errors import StopUser
 from wasp_ray.wire.arena import Header, State
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.booking import Booker
-from wasp_ray.worker.call_state import CallState
+from wasp_ray.worker.call_state import CallState, why_stopped
 from wasp_ray.worker.context import WorkerContext
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
@@ -79,7 +79,7 @@ class SyncGun:
                 ok = booker.raised(state, exc, end, group)
                 if isinstance(exc, StopUser):
                     booker.free_entry(state)
-                    host.ask_stop(1)
+                    host.ask_stop(why_stopped(exc))
             else:
                 end = now_ns()
                 ok = booker.returned(state, result, end, group)
