@@ -14,6 +14,7 @@ from wasp_ray.cluster.local import LocalNodes
 from wasp_ray.cluster.merge import merged_phase, merged_states, result_of_lost
 from wasp_ray.errors import BadInput
 from wasp_ray.execution import STOPPED_EARLY, Findings, Outcome, Reporter, Settings, View, signals_to
+from wasp_ray.load.limits import raise_descriptor_limit
 
 DEPLOY_TIMEOUT_S = 600.0
 SAY_EVERY_NS = 5_000_000_000
@@ -27,6 +28,7 @@ class ClusterExecution:
         *, keep_logs: bool = False, adopt: tuple[bool, bool] | None = None,
     ) -> None:  # fmt: skip
         self.settings, self._keep_logs = settings, keep_logs
+        raise_descriptor_limit()  # a connection and a file a node
         if settings.seed is None:  # every node must draw the same
             settings.seed = random.SystemRandom().getrandbits(32)
         self._reporter = Reporter(settings, view)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import secrets
+import threading
 from collections.abc import Callable
 from typing import Any
 
-from wasp_ray.clock import now_ns, wall_iso
+from wasp_ray.clock import now_ns, sleep_s, wall_iso
 from wasp_ray.cluster.kube import Kube, KubeError
 
 DURATION_S = 15
 RENEW_NS = 5_000_000_000
+LOOK_S = 0.5
 Obj = dict[str, Any]
 
 
@@ -28,21 +30,21 @@ class RunLease:
         self.identity = f"{platform.node()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._version = ""
         self._renewed_at = 0
-        self._seen = ("", 0)  # the other holder's renewTime, and since when it is that
-        self.held = False
+        self._seen = ("", 0)  # the lease's version under another holder, and since when it is that
+        self.held = self.lost = False
 
     def acquire(self, owner: Obj | None = None) -> bool:
         """Takes the lease if it is free or lapsed; False while somebody else holds it. `owner`: removed with it."""
         found = self._kube.get("Lease", self._name)
         if found is None:
             return self._create(owner)
-        holder, renewed = found["spec"].get("holderIdentity") or "", str(found["spec"].get("renewTime") or "")
+        holder, version = found["spec"].get("holderIdentity") or "", str(found["metadata"]["resourceVersion"])
         if holder and holder != self.identity:
-            if self._seen[0] != renewed:
-                self._seen = (renewed, self._now())
+            if self._seen[0] != version:
+                self._seen = (version, self._now())
             if self._now() - self._seen[1] < DURATION_S * 1_000_000_000:
                 return False
-        return self._write(found["metadata"]["resourceVersion"])
+        return self._write(version)
 
     def keep(self) -> None:
         """Renews in time. Raises LeaseLost when somebody else holds it."""
@@ -50,6 +52,8 @@ class RunLease:
             return
         if not self._write(self._version):
             found = self._kube.get("Lease", self._name)
+            if not self.held:  # let go by another thread meanwhile
+                return
             if found is None or found["spec"].get("holderIdentity") != self.identity:
                 self.held = False
                 raise LeaseLost
@@ -83,6 +87,23 @@ class RunLease:
             if exc.status in (404, 409):
                 return False
             raise
+
+    def keep_on(self, kube: Kube) -> None:
+        """Renews from a thread of its own, by a connection of its own, as long as it is held: no trouble on the way to the
+        API server holds up the caller. `lost` is set when somebody else holds it.
+        """
+        self._kube = kube
+        threading.Thread(target=self._renew, name="wasp-lease", daemon=True).start()
+
+    def _renew(self) -> None:
+        while self.held:
+            try:
+                self.keep()
+            except LeaseLost:
+                self.lost = True
+            except KubeError:  # tried again at the next turn
+                pass
+            sleep_s(LOOK_S)
 
     def _take(self, lease: Obj) -> bool:
         self._version, self._renewed_at, self.held = lease["metadata"]["resourceVersion"], self._now(), True

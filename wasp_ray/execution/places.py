@@ -14,6 +14,7 @@ from wasp_ray.execution.settings import Outcome, Settings, View
 from wasp_ray.execution.single import Execution
 
 GROUP = "wasp_ray.places"
+POD = "pod"
 
 
 class Running(Protocol):
@@ -37,12 +38,13 @@ def in_pod() -> bool:
 def execution_of(settings: Settings, view: View, place: str = "local") -> Running:
     """The run as asked for; in a pod of a run it is that pod's node. Raises BadInput for a place that is not there."""
     if in_pod():
-        place = "pod"
+        place = POD
     if settings.nodes == 1 and place == "local":
         return Execution(settings, view)
     found = {point.name: point for point in entry_points(group=GROUP)}
-    if place not in found:
-        raise BadInput(f"--on {place}: expected one of {', '.join(sorted(found)) or 'none: wasp_ray is not installed'}")
+    if place not in found or (place == POD and not in_pod()):
+        known = ", ".join(sorted(found.keys() - {POD})) or "none: wasp_ray is not installed"
+        raise BadInput(f"--on {place}: expected one of {known}")
     try:
         make = found[place].load()
     except ImportError as exc:
