@@ -19,6 +19,7 @@ from typing import Any
 
 from wasp_ray.aggregator.book import GeneratorBook
 from wasp_ray.aggregator.drain import SlabReader, Strings
+from wasp_ray.aggregator.memory import give_back_memory
 from wasp_ray.clock import now_ns, process_cpu_ns
 from wasp_ray.sinks.jsonl import SampleFile
 from wasp_ray.stats.batch import Batch
@@ -29,6 +30,7 @@ SLOWEST_POLL_S, FASTEST_POLL_S = 0.02, 0.0005
 WANTED_FILL = 0.15
 """The time between polls is such that the fullest ring has so much of its slots in use."""
 SNAPSHOT_NS = 1_000_000_000
+TRIM_NS = 10_000_000_000
 SNAPSHOT_SHARE = 20
 """A snapshot takes at most one part in so many of the time."""
 
@@ -51,6 +53,7 @@ class Aggregator:
         self.max_gap_ns = 0
         self._watching = False
         self._next_snapshot = 0
+        self._next_trim = 0
         self._finished = False
         self._pending: list[Message] = []
 
@@ -113,6 +116,9 @@ class Aggregator:
             if any(windows.values()):
                 self._channel.send({"windows": windows})
             self._channel.send({"snapshot": self._totals()})
+        if now >= self._next_trim:
+            self._next_trim = now + TRIM_NS
+            give_back_memory()
         spent = now_ns() - now
         self._next_snapshot = now + max(SNAPSHOT_NS, SNAPSHOT_SHARE * spent)
 

@@ -54,12 +54,17 @@ def bucket_value(index: NDArray[np.intp]) -> NDArray[np.float64]:
 
 
 class Histogram:
-    """Counts of durations in ns; 37 kB once it holds a value, next to nothing before."""
+    """Counts of durations in ns; 37 kB once a value was added, next to nothing before.
 
-    __slots__ = ("_counts", "count", "max_ns", "min_ns", "sum_ns")
+    One that was read from data keeps only its buckets until it is changed or asked: a controller holds some for each of
+    many nodes, and adds them up.
+    """
+
+    __slots__ = ("_counts", "_read", "count", "max_ns", "min_ns", "sum_ns")
 
     def __init__(self) -> None:
         self._counts: Ints | None = None
+        self._read: tuple[NDArray[np.uint16], NDArray[Any]] | None = None  # index and count of buckets, not in _counts
         self.count: int = 0
         self.sum_ns: int = 0
         self.min_ns: int | None = None
@@ -70,6 +75,9 @@ class Histogram:
         """int64 array of BUCKETS numbers (the histogram's own, not a copy)."""
         if self._counts is None:
             self._counts = np.zeros(BUCKETS, dtype=np.int64)
+        if self._read is not None:
+            np.add.at(self._counts, *self._read)
+            self._read = None
         return self._counts
 
     def add(self, ns: Ints) -> None:
@@ -90,7 +98,10 @@ class Histogram:
         if other.count == 0 or other.min_ns is None or other.max_ns is None:
             return
         counts = self.counts
-        counts += other.counts
+        if other._read is not None:
+            np.add.at(counts, *other._read)
+        if other._counts is not None:
+            counts += other._counts
         self._extend(other.count, other.sum_ns, other.min_ns, other.max_ns)
 
     def _extend(self, count: int, sum_ns: int, min_ns: int, max_ns: int) -> None:
@@ -107,14 +118,14 @@ class Histogram:
         """
         if not 0 <= q <= 100:
             raise ValueError(f"a percentile is from 0 to 100, found {q!r}")
-        if self._counts is None or self.min_ns is None or self.max_ns is None:
+        if self.min_ns is None or self.max_ns is None:
             return None
         rank = max(1, -(-Fraction(str(q)) * self.count // 100))  # exact: 99.9 % of 1,000 is rank 999, not 1,000
         if rank == 1:
             return float(self.min_ns)
         if rank == self.count:
             return float(self.max_ns)
-        at = int(np.searchsorted(np.cumsum(self._counts), int(rank)))
+        at = int(np.searchsorted(np.cumsum(self.counts), int(rank)))
         middle = float(bucket_value(np.array([at], dtype=np.intp))[0])
         return min(max(middle, float(self.min_ns)), float(self.max_ns))
 
@@ -134,9 +145,10 @@ class Histogram:
     def to_data(self) -> dict[str, Any]:
         """JSON-able; `buckets` holds [index, count] of each bucket that is not empty."""
         buckets: list[list[int]] = []
-        if self._counts is not None:
-            index = np.flatnonzero(self._counts)
-            buckets = np.stack([index, self._counts[index]], axis=1).tolist()
+        if self.count:
+            counts = self.counts
+            index = np.flatnonzero(counts)
+            buckets = np.stack([index, counts[index]], axis=1).tolist()
         return {
             "count": self.count,
             "sum_ns": self.sum_ns,
@@ -157,7 +169,8 @@ class Histogram:
             return made
         if int(buckets.min()) < 0 or int(buckets[:, 0].max()) >= BUCKETS:
             raise ValueError(f"bucket indices from 0 to {BUCKETS - 1}, found {buckets[:, 0].tolist()}")
-        np.add.at(made.counts, buckets[:, 0], buckets[:, 1])
+        counts = buckets[:, 1]
+        made._read = buckets[:, 0].astype(np.uint16), counts.astype(np.min_scalar_type(int(counts.max())))
         made._extend(total, int(data["sum_ns"]), int(data["min_ns"]), int(data["max_ns"]))
         return made
 
