@@ -4,9 +4,10 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command 
 BIN = $(VENV)/bin
 PYTEST_ARGS ?=
 WHEEL ?=
+E2E_WORKERS ?= 3
 STAMP = $(VENV)/.ready$(if $(WHEEL),-wheel)
 
-.PHONY: help env test test-e2e demo lint format types contracts wheel bench lock clean
+.PHONY: help env test test-e2e demo lint format types contracts wheel bench bench-cluster lock clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -33,7 +34,8 @@ test: $(STAMP)  ## Run all tests that one machine can run
 
 test-e2e: $(STAMP)  ## Run the tests that need a real Kubernetes: built, started and removed here (root), or WASP_E2E_KUBECONFIG
 	$(BIN)/python -m tests.e2e.harness build
-	$(BIN)/pytest --durations=10 tests/e2e $(PYTEST_ARGS)
+	@if [ -z "$$WASP_E2E_KUBECONFIG" ]; then trap '$(BIN)/python -m tests.e2e.harness down' EXIT; $(BIN)/python -m tests.e2e.harness up; fi; \
+	$(BIN)/pytest --durations=15 -n $(E2E_WORKERS) --dist loadfile tests/e2e $(PYTEST_ARGS)
 
 demo: $(STAMP)  ## A target, a rate Generator and CPU-heavy users: 25 s of load
 	@$(BIN)/python examples/run_demo.py
@@ -59,6 +61,11 @@ wheel: $(VENV)/.locked  ## Build the wheel into dist/
 
 bench: $(STAMP)  ## Measure; prints ratios and writes bench-results/
 	$(BIN)/python -m benchmarks
+
+bench-cluster: $(STAMP)  ## Measure cluster mode on a real Kubernetes and with up to 1,000 simulated pods (root)
+	$(BIN)/python -m tests.e2e.harness build
+	$(BIN)/python -m benchmarks cluster-start cluster-scale
+	$(BIN)/python -m benchmarks.cluster_chart
 
 lock: $(STAMP)  ## Renew requirements/dev.txt (needs uv)
 	$(BIN)/python requirements/runtime_from_pyproject.py

@@ -17,11 +17,31 @@ ALL = {
     "pacing": pacing.due_error,
     "thousand": processes.thousand,
 }
-ON_DEMAND = {"soak": soak.soak}  # ten minutes
+
+
+def cluster_start() -> list[Figure]:
+    """Needs root and the harness of the end-to-end tests, which nothing else here does."""
+    from benchmarks.cluster import start
+
+    return start()
+
+
+def cluster_scale() -> list[Figure]:
+    """As cluster_start."""
+    from benchmarks.cluster_scale import scale
+
+    return scale()
+
+
+ON_DEMAND = {
+    "soak": soak.soak,
+    "cluster-start": cluster_start,
+    "cluster-scale": cluster_scale,
+}  # about ten minutes each
 
 
 def main() -> int:
-    """Names of benchmarks as arguments; all but the soak when none is given."""
+    """Names of benchmarks as arguments; all but those on demand when none is given."""
     names = sys.argv[1:] or list(ALL)
     known = {**ALL, **ON_DEMAND}
     unknown = [name for name in names if name not in known]

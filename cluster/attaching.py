@@ -15,7 +15,7 @@ from wasp_ray.cluster.kube import Kube, KubeError
 from wasp_ray.cluster.kube_nodes import KubeNodes
 from wasp_ray.cluster.lease import RunLease
 from wasp_ray.cluster.manifests import object_name
-from wasp_ray.cluster.runs import RunState, find_run, remove_run
+from wasp_ray.cluster.runs import RunState, find_jobs, find_run, remove_run
 from wasp_ray.errors import NodeFailed
 from wasp_ray.execution import Outcome, Settings, View
 
@@ -53,17 +53,17 @@ def taken_over(
 def _objects(state: RunState) -> list[Obj]:
     """What is removed at the end, Job first."""
     name = {"metadata": {"name": object_name(state.run)}}
-    return [state.job | {"kind": "Job"}, {"kind": "ConfigMap", **name}, {"kind": "Secret", **name}]
+    return [*(job | {"kind": "Job"} for job in state.roots), {"kind": "ConfigMap", **name}, {"kind": "Secret", **name}]
 
 
 def wait_for_lease(kube: Kube, run: str, say: Callable[[str], None]) -> None:
     """Until its controller is silent for the length of its lease. Raises NodeFailed when the run is gone before."""
     lease, told = RunLease(kube, object_name(run)), ""
     while True:
-        job, config = kube.get("Job", object_name(run)), kube.get("ConfigMap", object_name(run))
-        if job is None or config is None or job["metadata"].get("deletionTimestamp"):
+        jobs, config = find_jobs(kube, run), kube.get("ConfigMap", object_name(run))
+        if not jobs or config is None or jobs[0]["metadata"].get("deletionTimestamp"):
             raise NodeFailed(f"run {run} was ended by its controller, which has its verdict")
-        if lease.acquire(owner_of(job)):
+        if lease.acquire(owner_of(jobs[0])):
             break
         text = f"run {run} has a controller; it is {config['data'].get('phase') or 'unknown'}"
         if text != told:

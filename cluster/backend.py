@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from wasp_ray.cluster.lifecycle import Event
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a node's output: of its stdout, where the protocol is, or of its stderr (`is_error`)."""
+    """A line of a node's output: of its stdout, where the protocol is, or of its stderr (`is_error`).
+
+    `arrived_s`: by this machine's wall clock; 0 where nodes share that clock.
+    """
 
     node: int
     uid: str
     text: str
     is_error: bool = False
+    arrived_s: float = 0.0
 
 
-Happening = Event | Line
+@dataclass(frozen=True, slots=True)
+class LastWord:
+    """A node's books as they are found without its output, told before its end; used when no result was heard."""
+
+    node: int
+    uid: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What a person should know of the way to the nodes; nothing depends on it."""
+
+    text: str
+
+
+Happening = Event | Line | LastWord | Note
 
 
 class Backend(Protocol):

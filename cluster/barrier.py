@@ -32,7 +32,7 @@ class Barrier:
             known.where = where or known.where
             return False
         self.members[node] = Member(uid, where)
-        return known is not None
+        return known is not None and known.uid != ""
 
     def planned(self, node: int, uid: str, version: str, plan_hash: str) -> None:
         """It has read its load."""

@@ -15,6 +15,7 @@ from wasp_ray.cluster.credentials import Credentials
 from wasp_ray.cluster.images import build_image
 from wasp_ray.cluster.kube import Kube
 from wasp_ray.cluster.manifests import redacted, setup_objects, to_yaml
+from wasp_ray.cluster.place import place_of
 from wasp_ray.cluster.profile import Deployment
 from wasp_ray.errors import BadInput
 from wasp_ray.report.terminal import TerminalView, pairs, shown_path
@@ -49,9 +50,8 @@ def where_options(command: Any) -> Any:
 
 def kube_of(namespace: str | None, context: str | None, kubeconfig: Path | None) -> Kube:
     """The cluster and namespace that options, environment and wasp.toml name."""
-    config = ClusterConfig(namespace=namespace, context=context, kubeconfig=kubeconfig)
-    credentials = Credentials(config.context, str(config.kubeconfig) if config.kubeconfig else None)
-    return Kube(credentials, config.namespace)
+    place = place_of(namespace, context, kubeconfig)
+    return Kube(Credentials(place.context, place.kubeconfig), place.namespace)
 
 
 @cluster.command(epilog=RUN_EXAMPLES)

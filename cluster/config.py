@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from wasp_ray.cluster import value_types as t
 from wasp_ray.cluster.naming import RunNames, problem_of_run_id, run_names
+from wasp_ray.cluster.place import DEFAULT_NAMESPACE, PREFIX, check_namespace
 from wasp_ray.cluster.sources import AS_VALUES, from_toml, shaped
 from wasp_ray.cluster.values import Values, chart_schema, chart_schema_text
 from wasp_ray.cluster.wording import merged, sentences
@@ -27,19 +28,9 @@ from wasp_ray.stats.thresholds import parse
 
 __all__ = ["ClusterConfig", "RunNames", "Values", "chart_schema", "chart_schema_text", "run_names"]
 
-PREFIX = "WASP_CLUSTER_"
 LABELS_ANNOTATION = "wasp.dev/labels"
-_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _ENV_FROM = re.compile(r"(secret|configmap)/([a-z0-9][-a-z0-9.]*)")
 _ENV_FROM_KEYS = {"secret": "secretRef", "configmap": "configMapRef"}
-
-
-def _namespace(value: object) -> object:
-    if not isinstance(value, str) or not _NAMESPACE.fullmatch(value):
-        raise ValueError(
-            f"expected a DNS label of at most 63 characters, found {value!r}: name a namespace of the cluster"
-        )
-    return value
 
 
 def _threshold(value: object) -> object:
@@ -81,7 +72,7 @@ class ClusterConfig(BaseSettings):
         hide_input_in_errors=True, coerce_numbers_to_str=True, use_attribute_docstrings=True,
     )  # fmt: skip
 
-    namespace: Annotated[str, BeforeValidator(_namespace)] = Field(default="wasp", examples=["wasp"])
+    namespace: Annotated[str, BeforeValidator(check_namespace)] = Field(default=DEFAULT_NAMESPACE, examples=["wasp"])
     """Where the run lives; `wasp cluster setup` prepares it."""
     context: str | None = None
     """Of the kubeconfig; None: its current one, or the service account within a pod."""

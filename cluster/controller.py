@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from wasp_ray.clock import now_ns
-from wasp_ray.cluster.backend import Backend, Line
+from wasp_ray.cluster.backend import Backend, LastWord, Line, Note
+from wasp_ray.cluster.clocks import Clocks
 from wasp_ray.cluster.lifecycle import (
     Abort,
     Clean,
@@ -72,6 +73,8 @@ class Controller:
         self.state = Lifecycle(terms, _now_s())
         self.results: dict[int, NodeResult] = {}
         self.last_states: dict[int, dict[str, Any]] = {}
+        self.last_words: dict[int, Mapping[str, Any]] = {}
+        self.clocks = Clocks()
         self.start_wall_s: float | None = None
 
     def stop(self, signal: str | None = None) -> None:
@@ -90,10 +93,15 @@ class Controller:
                 self.state.adopt(*self._adopt, _now_s())
             while self.state.phase is not Phase.DONE:
                 for happening in self._backend.events(POLL_S):
-                    if isinstance(happening, Line):
-                        self._hear(happening)
-                    else:
-                        self._step(happening)
+                    match happening:
+                        case Line():
+                            self._hear(happening)
+                        case LastWord(node, _, data):
+                            self.last_words[node] = data
+                        case Note(text):
+                            self._ear.note(0, text)
+                        case _:
+                            self._step(happening)
                 self._take_asked()
                 self._step(None)
                 self._ear.phase(self.state)
@@ -137,6 +145,8 @@ class Controller:
         if isinstance(told, str):
             self._ear.output(line.node, told)
         elif told is not None and told.node == line.node and told.uid == line.uid:
+            if line.arrived_s and "at" in told.data:
+                self.clocks.heard(line.node, float(told.data["at"]), line.arrived_s)
             self._told(told)
 
     def _told(self, told: Told) -> None:
@@ -160,9 +170,9 @@ class Controller:
                 self._step(Refused(node, uid, tuple(data["problems"])))
             case "result":
                 result = NodeResult.from_data(data, self._plan)
+                signal, result.interrupted = result.interrupted, None  # whether the run was is the life cycle's to say
                 self.results[node] = result
-                self._step(Finished(node, uid, bool(result.errors)))
-
+                self._step(Finished(node, uid, bool(result.errors), signal))
 
     def _stop_everywhere(self, names: Iterable[str]) -> None:
         """A Generator whose code ended it on one node ends on all."""

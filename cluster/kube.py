@@ -19,12 +19,20 @@ from pykube.query import Query
 
 from wasp_ray.clock import now_ns, sleep_s
 from wasp_ray.cluster.credentials import Credentials
-from wasp_ray.errors import WaspError
+from wasp_ray.cluster.kube_errors import Gone, KubeError, error_of
+from wasp_ray.cluster.pods import kept
+from wasp_ray.errors import BadInput
 
-TIMEOUT_S = (5.0, 30.0)
+__all__ = ["Gone", "Kube", "KubeError"]
+
+TIMEOUT_S = (5.0, 15.0)
 RETRY_S = 20.0
-WATCH_S = 30
-"""A watch is asked for so long; then it is opened anew where it ended."""
+LOGIN_RETRY_S = 3.0
+"""Credentials that were just renewed and are refused all the same seldom get any better."""
+WATCH_S = 10
+"""A watch is asked for so long; then it is opened anew where it ended. One that says nothing beyond that is dead."""
+WATCH_QUIET_S = 5.0
+PAGE = "100"
 Obj = dict[str, Any]
 
 
@@ -47,23 +55,6 @@ KINDS: Mapping[str, Any] = {
     "ResourceQuota": pykube.objects.ResourceQuota,
     "Lease": Lease,
 }
-
-
-class KubeError(WaspError):
-    """What the API server answered, or that it did not. `status`: the HTTP status, 0 without an answer."""
-
-    def __init__(self, text: str, status: int = 0) -> None:
-        super().__init__(text)
-        self.status = status
-
-    @property
-    def passes(self) -> bool:
-        """Whether the same request may succeed a little later."""
-        return self.status in (0, 401, 429) or self.status >= 500
-
-
-class Gone(KubeError):
-    """410: what was asked for is older than what the server remembers. List anew."""
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
@@ -100,10 +91,16 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
 
 class Kube:
-    """One namespace of one cluster. `user_agent` tells an administrator who asks."""
+    """One namespace of one cluster. `user_agent` tells an administrator who asks.
 
-    def __init__(self, credentials: Credentials, namespace: str, user_agent: str = "wasp-ray") -> None:
+    A request whose trouble may pass is repeated for `retry_s`, so a call may block for that and one answer's time.
+    """
+
+    def __init__(
+        self, credentials: Credentials, namespace: str, user_agent: str = "wasp-ray", *, retry_s: float = RETRY_S
+    ) -> None:
         self.namespace, self.credentials = namespace, credentials
+        self._retry_s = retry_s
         self._adapter = _Adapter(credentials)
         cluster = {"server": credentials.server}
         config = pykube.KubeConfig({
@@ -151,18 +148,37 @@ class Kube:
         found = self._ask("get", url="nodes", version="v1").json()
         return [dict(item) for item in found.get("items") or []]
 
-    def list(self, kind: str, selector: str = "", since: str = "", fields: str = "") -> tuple[list[Obj], str]:
+    def list(
+        self, kind: str, selector: str = "", since: str = "", fields: str = "", *, once: bool = False
+    ) -> tuple[list[Obj], str]:
         """Objects and the resourceVersion of the list; `since`: never older than that. Raises Gone."""
         params = {"labelSelector": selector, "fieldSelector": fields}
         if since:
             params |= {"resourceVersion": since, "resourceVersionMatch": "NotOlderThan"}
-        found = self._on(kind, "get", params={k: v for k, v in params.items() if v}).json()
-        return [dict(item) for item in found.get("items") or []], str(found["metadata"]["resourceVersion"])
+        items: list[Obj] = []
+        while True:  # in pages, without what nobody reads: a thousand pods at once are 50 MB
+            asked = {"limit": PAGE, **{k: v for k, v in params.items() if v}}
+            found = self._on(kind, "get", params=asked, once=once).json()
+            for item in found.get("items") or []:
+                item["metadata"].pop("managedFields", None)
+                items.append(kept(item) if kind == "Pod" else item)
+            more = found["metadata"].get("continue")
+            if not more:
+                return items, str(found["metadata"]["resourceVersion"])
+            params = {"labelSelector": selector, "fieldSelector": fields, "continue": more}
 
-    def patch(self, kind: str, name: str, change: Obj) -> Obj:
-        """A merge patch; with metadata.resourceVersion in it only if nobody wrote since (KubeError 409)."""
+    def has_any(self, kind: str, selector: str) -> bool:
+        """Whether there is at least one; asked once."""
+        asked = {"labelSelector": selector, "limit": "1"}
+        return bool(self._on(kind, "get", params=asked, once=True).json().get("items"))
+
+    def patch(self, kind: str, name: str, change: Obj, *, once: bool = False) -> Obj:
+        """A merge patch; with metadata.resourceVersion in it only if nobody wrote since (KubeError 409).
+
+        `once`: not repeated here, whatever the trouble.
+        """
         headers = {"Content-Type": "application/merge-patch+json"}
-        return dict(self._on(kind, "patch", name, data=json.dumps(change), headers=headers).json())
+        return dict(self._on(kind, "patch", name, data=json.dumps(change), headers=headers, once=once).json())
 
     def delete(self, kind: str, name: str, uid: str = "") -> bool:
         """Deletes with what it owns; False when it was not there (or another one of that name is)."""
@@ -202,7 +218,7 @@ class Kube:
         Ends when the server ends it. Raises Gone when `since` is too old, also in mid-stream, KubeError for the rest.
         """
         query = Query(self._api, KINDS[kind], namespace=self.namespace).filter(selector=selector)
-        self._api.timeout = (TIMEOUT_S[0], WATCH_S + 10.0)
+        self._api.timeout = (TIMEOUT_S[0], WATCH_S + WATCH_QUIET_S)
         try:
             params = {"allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_S)}
             for event in query.watch(since=since, params=params):
@@ -210,6 +226,8 @@ class Kube:
                 if event.type == "ERROR":
                     raise _status_error(obj)
                 yield event.type, obj
+        except BadInput as exc:  # credentials that cannot be read any more
+            raise KubeError(f"watch: {exc}", 401) from exc
         except (pykube.exceptions.HTTPError, requests.RequestException, ValueError, KeyError) as exc:
             raise _translated(exc, "watch") from exc
         finally:
@@ -223,9 +241,9 @@ class Kube:
         base = {"base": cls.base} if cls.base else {}
         return self._ask(verb, url=url, version=cls.version, namespace=self.namespace, **base, **kwargs)
 
-    def _ask(self, verb: str, **kwargs: Any) -> Any:
-        """One request, repeated for RETRY_S when what was answered passes."""
-        give_up, pause_s = now_ns() + int(RETRY_S * 1e9), 0.1
+    def _ask(self, verb: str, *, once: bool = False, **kwargs: Any) -> Any:
+        """One request, repeated for a while when what was answered passes."""
+        began, pause_s = now_ns(), 0.1
         if "data" in kwargs:
             kwargs.setdefault("headers", {}).setdefault("Content-Type", "application/json")
         while True:
@@ -233,7 +251,8 @@ class Kube:
             if not isinstance(error, KubeError):
                 return error
             wait_s = max(pause_s, wait_s)
-            if not error.passes or now_ns() + wait_s * 1e9 > give_up:
+            patience_s = LOGIN_RETRY_S if error.is_locked_out else self._retry_s if error.passes else 0.0
+            if once or now_ns() + wait_s * 1e9 > began + patience_s * 1e9:
                 raise error
             sleep_s(wait_s)
             pause_s = min(2 * pause_s, 2.0)
@@ -244,6 +263,8 @@ class Kube:
             answer = getattr(self._api, verb)(**kwargs)
         except requests.RequestException as exc:
             return _translated(exc, verb), 0.0
+        except BadInput as exc:  # credentials that cannot be read any more
+            return KubeError(f"{verb.upper()} {kwargs.get('url', '')}: {exc}", 401), 0.0
         if answer.ok:
             return answer, 0.0
         try:
@@ -254,21 +275,17 @@ class Kube:
             wait_s = float(answer.headers.get("Retry-After", 0))
         except ValueError:
             wait_s = 0.0
-        return _error(f"{verb.upper()} {kwargs.get('url', '')}: {told}", answer.status_code), wait_s
-
-
-def _error(text: str, status: int) -> KubeError:
-    return Gone(text, status) if status == 410 else KubeError(f"{text} (HTTP {status})", status)
+        return error_of(f"{verb.upper()} {kwargs.get('url', '')}: {told}", answer.status_code), wait_s
 
 
 def _status_error(status: Obj) -> KubeError:
-    return _error(f"watch: {status.get('message', 'ended by the server')}", int(status.get("code") or 500))
+    return error_of(f"watch: {status.get('message', 'ended by the server')}", int(status.get("code") or 500))
 
 
 def _translated(exc: Exception, what: str) -> KubeError:
     if isinstance(exc, pykube.exceptions.HTTPError):
-        return _error(f"{what}: {exc}", exc.code)
+        return error_of(f"{what}: {exc}", exc.code)
     answer = getattr(exc, "response", None)
     if answer is not None:
-        return _error(f"{what}: {answer.reason}", answer.status_code)
+        return error_of(f"{what}: {answer.reason}", answer.status_code)
     return KubeError(f"{what}: no answer from the API server ({type(exc).__name__}: {str(exc)[:200]})")

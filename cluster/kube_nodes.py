@@ -1,20 +1,22 @@
 """Nodes as pods of one Indexed Job: deploys, hears, releases, tells and removes them. See Backend.
 
-The run's ConfigMap is what all nodes watch: writing there is one request, however many nodes there are.
+It turns what two threads see and hear into events; which objects there are is the Blackboard's.
 """
 
 from __future__ import annotations
 
 import json
 import queue
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from wasp_ray.clock import now_ns
-from wasp_ray.cluster.backend import Happening, Line
+from wasp_ray.clock import now_ns, wall_s
+from wasp_ray.cluster.backend import Happening, LastWord, Line, Note
+from wasp_ray.cluster.blackboard import Blackboard
 from wasp_ray.cluster.credentials import Credentials
 from wasp_ray.cluster.kube import Kube, KubeError
-from wasp_ray.cluster.lease import LeaseLost, RunLease
+from wasp_ray.cluster.last_word import read_word
+from wasp_ray.cluster.lease import RunLease
 from wasp_ray.cluster.lifecycle import Broken, Cleaned, Collected, Ended, Seen, Trouble
 from wasp_ray.cluster.logs import LogFollower
 from wasp_ray.cluster.pods import PATIENCE_S, PodState, read_pod
@@ -22,10 +24,13 @@ from wasp_ray.cluster.watcher import PodWatcher
 from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.node.run import STOP_GENERATOR
 
-LEAD_S = 5.0
 CLEAN_S = 50.0
+SIDECARS_S = 8.0
+"""So long pods are waited for whose nodes have ended."""
 LAST_LINES_S = 15.0
-LOOK_EVERY_NS = 10_000_000_000
+LOOK_EVERY_NS = 5_000_000_000
+RETRY_S = 40.0
+"""A run outlives an API server that is away for a moment: its nodes do not need it."""
 Obj = dict[str, Any]
 
 
@@ -40,82 +45,78 @@ class KubeNodes:
         adopted: bool = False,
     ) -> None:  # fmt: skip
         self._credentials, self._namespace, self._keep = credentials, namespace, keep
-        self._objects, self._selector = objects, f"sync={sync}"
-        self._name = f"wasp-{run}"
+        self._selector = f"sync={sync}"
         self._agent = f"wasp-ray/{run}"
-        self.kube = Kube(credentials, namespace, self._agent)
+        self.kube = Kube(credentials, namespace, self._agent, retry_s=RETRY_S)
+        self._board = Blackboard(self.kube, objects, run, adopted=adopted)
         self._queue: queue.SimpleQueue[Happening | tuple[Obj, bool]] = queue.SimpleQueue()
         self._pods: dict[str, PodState] = {}
         self._waiting_since: dict[str, int] = {}
         self._ended: set[str] = set()
-        self._roots: list[tuple[str, str, str]] = []  # kind, name, uid
         self._watcher: PodWatcher | None = None
         self._logs: LogFollower | None = None
         self._look_at = 0
         self._said: set[str] = set()  # uids whose log was read to its end
         self._collect_until: int | None = None
-        self._clean_until: int | None = None
+        self._cleaning_since: int | None = None
         self._start_s: float | None = None
         self._adopted = adopted
         self._stopped: list[str] = []  # Generators
-        self.lease = RunLease(self.kube, self._name)
-        self._overtaken = False
+        self._locked_out: KubeError | None = None
+        self._mute: set[int] = set()  # nodes whose log's trouble was told
+        self.lease = RunLease(self.kube, self._board.name)
+        self._given_up = False
 
     # -- up
 
     def deploy(self) -> None:
-        """Root first, suspended; then what it owns; then it may go."""
+        """Makes the run's objects, then looks and listens."""
         if self._watcher is not None:
             return
         try:
-            self._create()
+            self._board.make(self.lease)
         except KubeError as exc:
-            if not self._adopted:
-                self._delete()
+            left = "" if self._adopted else self._delete()
             raise (BadInput if exc.status in (400, 403, 404, 409, 422) else NodeFailed)(
-                f"the run could not be deployed in namespace {self._namespace}: {exc}"
+                f"the run could not be deployed in namespace {self._namespace}: {exc}{left and f'; {left}'}"
             ) from exc
         self._listen()
 
-    def _create(self) -> None:
-        jobs = [obj for obj in self._objects if obj["kind"] == "Job"]
-        for job in jobs:
-            made = job if self._adopted else self.kube.create(job)
-            self._roots.append(("Job", made["metadata"]["name"], made["metadata"]["uid"]))
-        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": self._roots[0][1], "uid": self._roots[0][2]}
-        for obj in [] if self._adopted else self._objects:
-            if obj["kind"] != "Job":
-                self.kube.create({**obj, "metadata": {**obj["metadata"], "ownerReferences": [owner]}})
-        if not self.lease.acquire(owner):
-            raise NodeFailed(f"run {self._name} has another controller: `wasp cluster attach` waits for its turn")
-        for kind, name, _ in self._roots:
-            self.kube.patch(kind, name, {"spec": {"suspend": False}})
-
     def _listen(self) -> None:
-        self._logs = LogFollower(self._fresh(), self._namespace, self._queue.put, self._agent)
+        self._logs = LogFollower(
+            self._credentials.copy(), self._namespace, self._queue.put, self._agent, self._log_trouble
+        )
         self._watcher = PodWatcher(
-            Kube(self._fresh(), self._namespace, self._agent), self._selector,
-            lambda pod, gone: self._queue.put((pod, gone)), lambda text: self._queue.put(Broken(text)),
+            self._one_more(), self._selector, lambda pod, gone: self._queue.put((pod, gone)), self._blinded,
+            lambda text: self._queue.put(Note(text)),
         )  # fmt: skip
         self._watcher.thread.start()
+        self.lease.keep_on(self._one_more())
 
-    def _fresh(self) -> Credentials:
-        """Credentials of one more thread."""
-        return self._credentials.copy()
+    def _one_more(self) -> Kube:
+        """For one more thread."""
+        return Kube(self._credentials.copy(), self._namespace, self._agent)
+
+    def _blinded(self, error: KubeError) -> None:
+        """The pods cannot be watched any more; told by the watcher's thread."""
+        if error.is_locked_out:
+            self._locked_out = error
+        else:
+            self._queue.put(Broken(f"pods cannot be watched: {error}"))
+
+    def _log_trouble(self, node: int, why: str) -> None:
+        """Before the start it is why a node is not heard to be ready; later it is told once."""
+        if self._start_s is None:
+            self._queue.put(Trouble(node, why))
+        elif node not in self._mute:
+            self._mute.add(node)
+            self._queue.put(Note(f"node {node}: {why}; its result is asked for at its end"))
 
     # -- events
 
     def events(self, timeout_s: float) -> Sequence[Happening]:
-        """What pods became and what they said. Raises NodeFailed when another controller has taken over."""
-        try:
-            self.lease.keep()
-        except LeaseLost:
-            self._overtaken = True
-            raise NodeFailed(
-                f"another controller has taken over run {self._name}: this one was silent for too long and does no more"
-            ) from None
-        except KubeError:  # tried again at the next turn
-            pass
+        """What pods became and what they said. Raises NodeFailed when this controller cannot or may not go on."""
+        self._may_go_on()
         out: list[Happening] = []
         try:
             found = self._queue.get(timeout=timeout_s)
@@ -133,6 +134,21 @@ class KubeNodes:
             pass
         return [*out, *self._passing_time()]
 
+    def _may_go_on(self) -> None:
+        """Another one may have taken over; and without credentials nothing can be done, not even an end be made."""
+        run = self._board.run
+        if self.lease.lost:
+            self._given_up = True
+            raise NodeFailed(
+                f"another controller has taken over run {run}: this one was silent for too long and does no more"
+            )
+        if self._locked_out is not None and self._cleaning_since is None:
+            self._given_up = True
+            raise NodeFailed(
+                f"the run goes on without a controller, since the cluster does not let this one in any more:"
+                f" {self._locked_out}, then `wasp cluster attach {run}` brings the run to its verdict"
+            )
+
     def _pod_changed(self, state: PodState) -> list[Happening]:
         if state.node is None:
             return []
@@ -146,9 +162,15 @@ class KubeNodes:
             out.append(Trouble(state.node, state.waiting, state.fatal or impatient))
         elif not state.patience:
             self._waiting_since.pop(state.uid, None)
+        if state.deleted and not state.ended and self._start_s is None:
+            out.append(Trouble(state.node, f"its pod {state.name} is being deleted, before the start", True))
         if state.ended and state.uid not in self._ended:
             self._ended.add(state.uid)
-            ended = Ended(state.node, state.uid, state.ended)
+            word = read_word(state.message)
+            if word is not None:
+                out.append(LastWord(state.node, state.uid, word))
+            is_bad = state.exit_code not in (None, 0)
+            ended = Ended(state.node, state.uid, state.ended, counted=word is not None, bad=is_bad)
             if state.started and self._logs is not None:  # all that it printed comes before the news of its end
                 self._logs.finish(state.uid, lambda complete: self._queue.put(ended))
             else:
@@ -165,11 +187,9 @@ class KubeNodes:
         if self._collect_until is not None and (self._all_said() or now > self._collect_until):
             self._collect_until = None
             return self._collected()
-        if self._clean_until is not None and (not self._pods or now > self._clean_until):
-            self._clean_until = None
-            self.close()
-            return [Cleaned()]
-        if now < self._look_at or self._roots == [] or self._start_s is not None:
+        if self._cleaning_since is not None:
+            return self._cleaned(now)
+        if now < self._look_at or self._board.roots == [] or self._start_s is not None:
             return []
         self._look_at = now + LOOK_EVERY_NS
         out: list[Happening] = [
@@ -180,33 +200,21 @@ class KubeNodes:
         return [*out, *self._refused_pods()]
 
     def _refused_pods(self) -> list[Happening]:
-        """Why the Job makes no pods: quotas and admission tell it in events only."""
+        """Why the Job makes no pods; of the first node that has none."""
         seen = {s.node for s in self._pods.values()}
-        out: list[Happening] = []
-        for kind, name, _ in self._roots:
-            try:
-                events, _ = self.kube.list("Event", fields=f"involvedObject.kind={kind},involvedObject.name={name}")
-            except KubeError:
-                continue
-            failed = [e for e in events if e.get("reason") == "FailedCreate"]
-            if failed:
-                node = next(n for n in range(1, len(seen) + 2) if n not in seen)
-                out.append(Trouble(node, str(failed[-1].get("message", "FailedCreate"))[:500]))
-        return out
+        without = next(n for n in range(1, len(seen) + 2) if n not in seen)
+        return [Trouble(without, why) for why in self._board.refusals()]
 
     # -- orders
 
     def release(self) -> float:
         """By the API server's clock, once: a second controller finds what the first one wrote."""
         if self._start_s is None:
-            start_s = self.kube.server_wall_s() + LEAD_S
-            known = self.kube.get("ConfigMap", self._name) or {}
-            written = (known.get("data") or {}).get("start_at")
-            if written:
-                start_s = float(written)
-            else:
-                self._write({"start_at": f"{start_s:.3f}", "lead_s": f"{LEAD_S:g}", "phase": "running"})
-            self._start_s = start_s
+            try:
+                self._start_s = self._board.fix_start()
+            except KubeError as exc:
+                self._start_s = wall_s()
+                self._queue.put(Broken(f"the common start could not be told to the nodes: {exc}"))
         return self._start_s
 
     def tell(self, order: str) -> None:
@@ -216,15 +224,14 @@ class KubeNodes:
             change = {"stopped": json.dumps(self._stopped)}
         else:
             change = {"abort": order, "phase": "stopping"}
-        if order.startswith("stop") and self._roots:
+        if order.startswith("stop") and self._board.roots:
             try:
-                self._write(change)
+                self._board.write(change)
             except KubeError as exc:
-                if exc.status != 404:
+                if exc.is_locked_out:
+                    self._locked_out = exc
+                elif exc.status != 404:
                     self._queue.put(Broken(f"the nodes could not be told to stop: {exc}"))
-
-    def _write(self, data: Mapping[str, str]) -> None:
-        self.kube.patch("ConfigMap", self._name, {"data": dict(data)})
 
     # -- down
 
@@ -234,20 +241,11 @@ class KubeNodes:
 
     def _collected(self) -> list[Happening]:
         """What the cluster said of the run is asked for once."""
-        out: list[Happening] = []
-        try:
-            events, _ = self.kube.list("Event")
-        except KubeError as exc:
-            out.append(Line(0, "", f"events could not be listed: {exc}"))
-            events = []
-        for event in events:
-            if str(event["involvedObject"].get("name", "")).startswith(self._name):
-                out.append(Line(0, "", event_line(event)))
-        return [*out, Collected()]
+        return [*(Line(0, "", text) for text in self._board.events()), Collected()]
 
     def clean(self) -> None:
         """Deletes the root and what it owns; Cleaned comes when its pods are gone."""
-        if self._overtaken:
+        if self._given_up:
             self.close()
             return
         if self._keep:
@@ -255,37 +253,41 @@ class KubeNodes:
             self.close()
             self._queue.put(Cleaned())
         else:
-            self._delete()
-            self._clean_until = now_ns() + int(CLEAN_S * 1e9)
+            left = self._delete()
+            if left:
+                self._queue.put(Broken(left))
+                self._pods.clear()  # they stay: nothing to wait for
+            self._cleaning_since = now_ns()
+
+    def _cleaned(self, now: int) -> list[Happening]:
+        """Cleaned when the pods are gone, by the watch or by a list: a lost event must not cost the whole patience. What a
+        pod has beside its node, as a sidecar that takes its time, is not waited for.
+        """
+        assert self._cleaning_since is not None
+        if self._pods and now > self._look_at:
+            self._look_at = now + LOOK_EVERY_NS
+            try:
+                if not self.kube.has_any("Pod", self._selector):
+                    self._pods.clear()
+            except KubeError:  # asked again at the next look
+                pass
+        nodes_ended = all(s.ended and s.deleted for s in self._pods.values())
+        if self._pods and now < self._cleaning_since + (SIDECARS_S if nodes_ended else CLEAN_S) * 1e9:
+            return []
+        self._cleaning_since = None
+        self.close()
+        left = ", ".join(s.name for s in self._pods.values())
+        return [*([Note(f"the cluster is still removing these pods: {left[:300]}")] if left else []), Cleaned()]
 
     def close(self) -> None:
         """Ends the threads."""
+        self.lease.let_go()
         if self._watcher is not None:
             self._watcher.close()
         if self._logs is not None:
             self._logs.close()
 
-    def _delete(self) -> None:
-        """The root first, by which whoever waits for the lease sees that the run is over."""
-        self.lease.held = False
-        for kind, name, uid in self._roots:
-            self._try_delete(kind, name, uid)
-        for obj in self._objects:
-            if obj["kind"] != "Job" and self._roots:
-                self._try_delete(obj["kind"], obj["metadata"]["name"], "")
-        self._try_delete("Lease", self._name, "")
-
-    def _try_delete(self, kind: str, name: str, uid: str) -> None:
-        try:
-            self.kube.delete(kind, name, uid)
-        except KubeError as exc:
-            self._queue.put(Broken(f"{kind} {name} could not be deleted: {exc}"))
-
-
-def event_line(event: Mapping[str, Any]) -> str:
-    """One event of the cluster as a line of a log."""
-    about = event["involvedObject"]
-    at = event.get("lastTimestamp") or event.get("eventTime") or event["metadata"].get("creationTimestamp", "")
-    times = f" (x{event['count']})" if (event.get("count") or 1) > 1 else ""
-    what = f"{about.get('kind')} {about.get('name')} {event.get('reason')}: {event.get('message')}"
-    return f"{at} {event.get('type', '')} {what}{times}"
+    def _delete(self) -> str:
+        """What is left, with its cure."""
+        self.lease.let_go()
+        return self._board.delete()

@@ -9,12 +9,12 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from wasp_ray.clock import now_ns, sleep_s, wall_iso
+from wasp_ray.clock import now_ns, wall_iso
 from wasp_ray.cluster.kube import Kube, KubeError
 
 DURATION_S = 15
 RENEW_NS = 5_000_000_000
-LOOK_S = 0.5
+LOOK_S, RELEASE_S = 0.5, 2.0
 Obj = dict[str, Any]
 
 
@@ -32,9 +32,12 @@ class RunLease:
         self._renewed_at = 0
         self._seen = ("", 0)  # the lease's version under another holder, and since when it is that
         self.held = self.lost = False
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def acquire(self, owner: Obj | None = None) -> bool:
         """Takes the lease if it is free or lapsed; False while somebody else holds it. `owner`: removed with it."""
+        self._over.clear()
         found = self._kube.get("Lease", self._name)
         if found is None:
             return self._create(owner)
@@ -46,23 +49,48 @@ class RunLease:
                 return False
         return self._write(version)
 
-    def keep(self) -> None:
-        """Renews in time. Raises LeaseLost when somebody else holds it."""
+    def keep(self, kube: Kube | None = None) -> None:
+        """Renews in time. Raises LeaseLost when somebody else holds it. `kube`: the calling thread's own."""
         if not self.held or self._now() - self._renewed_at < RENEW_NS:
             return
-        if not self._write(self._version):
-            found = self._kube.get("Lease", self._name)
-            if not self.held:  # let go by another thread meanwhile
-                return
+        kube = kube or self._kube
+        if not self._write(self._version, kube):
+            found = kube.get("Lease", self._name)
             if found is None or found["spec"].get("holderIdentity") != self.identity:
-                self.held = False
-                raise LeaseLost
+                lost, self.held = self.held, False
+                if lost:  # else it was let go meanwhile
+                    raise LeaseLost
+                return
             self._version = found["metadata"]["resourceVersion"]
+
+    def keep_on(self, kube: Kube) -> None:
+        """Renews from a thread of its own until `let_go`: no trouble on the way to the API server holds up the caller.
+        `lost` is set when somebody else holds it.
+        """
+        self._thread = threading.Thread(target=self._renew, args=(kube,), name="wasp-lease", daemon=True)
+        self._thread.start()
+
+    def _renew(self, kube: Kube) -> None:
+        while not self._over.wait(LOOK_S):
+            try:
+                self.keep(kube)
+            except LeaseLost:
+                self.lost = True
+                return
+            except KubeError:  # tried again at the next turn
+                pass
+
+    def let_go(self) -> None:
+        """Renews no more; the lease lapses by itself."""
+        self.held = False
+        self._over.set()
 
     def release(self) -> None:
         """Lets the next one have it at once."""
         if self.held:
-            self.held = False
+            self.let_go()
+            if self._thread is not None:
+                self._thread.join(RELEASE_S)
             try:
                 change = {"metadata": {"resourceVersion": self._version}, "spec": {"holderIdentity": None}}
                 self._kube.patch("Lease", self._name, change)
@@ -79,32 +107,16 @@ class RunLease:
         made = self._kube.create(lease)
         return self._take(made) if made["spec"].get("holderIdentity") == self.identity else False
 
-    def _write(self, version: str) -> bool:
+    def _write(self, version: str, kube: Kube | None = None) -> bool:
         change = {"metadata": {"resourceVersion": version}, "spec": self._spec()}
         try:
-            return self._take(self._kube.patch("Lease", self._name, change))
+            return self._take((kube or self._kube).patch("Lease", self._name, change))
         except KubeError as exc:
             if exc.status in (404, 409):
                 return False
             raise
 
-    def keep_on(self, kube: Kube) -> None:
-        """Renews from a thread of its own, by a connection of its own, as long as it is held: no trouble on the way to the
-        API server holds up the caller. `lost` is set when somebody else holds it.
-        """
-        self._kube = kube
-        threading.Thread(target=self._renew, name="wasp-lease", daemon=True).start()
-
-    def _renew(self) -> None:
-        while self.held:
-            try:
-                self.keep()
-            except LeaseLost:
-                self.lost = True
-            except KubeError:  # tried again at the next turn
-                pass
-            sleep_s(LOOK_S)
-
     def _take(self, lease: Obj) -> bool:
-        self._version, self._renewed_at, self.held = lease["metadata"]["resourceVersion"], self._now(), True
+        self._version, self._renewed_at = lease["metadata"]["resourceVersion"], self._now()
+        self.held = not self._over.is_set()
         return True

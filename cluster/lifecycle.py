@@ -10,6 +10,30 @@ import enum
 from dataclasses import dataclass, field
 
 from wasp_ray.cluster.barrier import Barrier
+from wasp_ray.cluster.story import (
+    Abort,
+    Broken,
+    Clean,
+    Cleaned,
+    Collect,
+    Collected,
+    Ended,
+    Event,
+    Finished,
+    Instruction,
+    Planned,
+    Ready,
+    Refused,
+    Release,
+    Seen,
+    StopAsked,
+    Trouble,
+)
+
+__all__ = [
+    "Abort", "Broken", "Clean", "Cleaned", "Collect", "Collected", "Ended", "Event", "Finished", "Instruction",
+    "Lifecycle", "Phase", "Planned", "Ready", "Refused", "Release", "Seen", "StopAsked", "Terms", "Trouble",
+]  # fmt: skip
 
 COLLECT_S = 60.0
 CLEAN_S = 60.0
@@ -38,128 +62,6 @@ class Terms:
     on_lost_node: str = "stop"  # or "continue"; the run is invalid either way
 
 
-# -- events
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A process or pod that is to be a node was found."""
-
-    node: int
-    uid: str
-    where: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A node has read its load."""
-
-    node: int
-    uid: str
-    version: str
-    plan_hash: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A node's first users are set up."""
-
-    node: int
-    uid: str
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A node found its input bad."""
-
-    node: int
-    uid: str
-    problems: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A node's result has come. `failed`: it could not do its part."""
-
-    node: int
-    uid: str
-    failed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A node's process or container is no more."""
-
-    node: int
-    uid: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Something keeps a node from coming up; `fatal`: it will not pass by itself."""
-
-    node: int
-    why: str
-    fatal: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StopAsked:
-    """By a signal, or by a handle (None). A second one means at once."""
-
-    signal: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """The controller itself cannot go on: its cluster refuses it, its disk is gone."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """Logs, events and results are here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cleaned:
-    """Nothing of the run is left where it ran."""
-
-
-Event = Seen | Planned | Ready | Refused | Finished | Ended | Trouble | StopAsked | Broken | Collected | Cleaned
-
-
-# -- instructions
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """Fix the common start and tell all nodes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Abort:
-    """Tell all nodes to stop: with their grace, or at once."""
-
-    why: str
-    at_once: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Collect:
-    """Fetch what is left to fetch."""
-
-
-@dataclass(frozen=True, slots=True)
-class Clean:
-    """Remove everything of the run."""
-
-
-Instruction = Release | Abort | Collect | Clean
-
-
 @dataclass(slots=True)
 class Lifecycle:
     """`step` with each event, or None to let time pass. `started_s`: the controller's clock at the beginning."""
@@ -171,12 +73,14 @@ class Lifecycle:
     problems: list[str] = field(default_factory=list)  # bad input: nothing was started
     errors: list[str] = field(default_factory=list)
     invalid: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     interrupted: str | None = None
     stopped: bool = False
     released: bool = False
     finished: dict[int, str] = field(default_factory=dict)  # node -> uid whose result has come
     lost: dict[int, str] = field(default_factory=dict)  # node -> why no result will come
     _deadline_s: float = field(init=False)
+    _aborted_s: float = 0.0
     _stops: int = 0
 
     def __post_init__(self) -> None:
@@ -208,19 +112,16 @@ class Lifecycle:
             case Refused(_, _, problems):
                 self.problems += [text for text in problems if text not in self.problems]
                 return self._abort("a node refused its input", now_s, at_once=True)
-            case Finished(node, uid, failed):
-                self.finished[node] = uid
-                self.lost.pop(node, None)
-                if failed or not self.released:
-                    return self._abort(f"node {node} could not do its part", now_s)
-            case Ended(node, uid, why):
-                return self._ended(node, uid, why, now_s)
+            case Finished():
+                return self._finished(event, now_s)
+            case Ended():
+                return self._ended(event, now_s)
             case Trouble(node, why, fatal):
                 return self._trouble(node, why, fatal, now_s)
             case StopAsked(signal):
                 return self._stop(signal, now_s)
             case Broken(why):
-                self.errors.append(why)
+                self.errors += [why] if why not in self.errors else []
                 return self._abort(why, now_s)
             case Collected():
                 return self._go(Phase.CLEANING, now_s) if self.phase is Phase.COLLECTING else []
@@ -239,7 +140,28 @@ class Lifecycle:
         self.invalid.append(f"node {node}: {why}")
         return self._abort(f"node {node}: {why}", now_s)
 
-    def _ended(self, node: int, uid: str, why: str, now_s: float) -> list[Instruction]:
+    def _finished(self, event: Finished, now_s: float) -> list[Instruction]:
+        node = event.node
+        self.finished[node] = event.uid
+        self.lost.pop(node, None)
+        if event.signal and self.phase in (Phase.DEPLOYING, Phase.RUNNING):
+            why = f"node {node} was ended by {event.signal} from outside, as a pod is that is deleted, evicted or preempted"
+            if not self.released:
+                self.errors.append(f"{why}, before the start")
+            else:
+                self.invalid.append(f"{why} in the middle of the run, which cut its load short")
+            if not self.released or self.terms.on_lost_node == "stop":
+                return self._abort(why, now_s)
+        elif event.failed or not self.released:
+            if self.phase is Phase.DEPLOYING and not event.failed:
+                self.errors.append(f"node {node} ended before the start, and did not say why")
+            return self._abort(f"node {node} could not do its part", now_s)
+        return []
+
+    def _ended(self, event: Ended, now_s: float) -> list[Instruction]:
+        node, uid, why = event.node, event.uid, event.why
+        if self.finished.get(node) == uid and event.bad and self.phase is not Phase.CLEANING:
+            self.warnings.append(f"node {node}: its result had come whole, but then {why}")
         if self.finished.get(node) == uid or node in self.lost or not self.barrier.is_member(node, uid):
             return []
         if self.problems:
@@ -253,12 +175,18 @@ class Lifecycle:
                 return self._abort(f"node {node}: {why}", now_s)
             return []
         self.lost[node] = why
-        self.invalid.append(f"node {node} was lost: {why}; what it did after its last word is not in the counts")
+        if event.counted:
+            told = f"the result of node {node} was not heard: {why}; its counts are those it left at its end, its times are lost"
+        else:
+            told = f"node {node} was lost: {why}; what it did after its last word is not in the counts"
+        self.invalid.append(told)
         if self.terms.on_lost_node == "stop":
             return self._abort(f"node {node} was lost", now_s)
         return []
 
     def _trouble(self, node: int, why: str, fatal: bool, now_s: float) -> list[Instruction]:
+        if node > self.terms.nodes:  # of a pod beside those of the run
+            return []
         self.barrier.trouble(node, why)
         if not fatal or self.phase is not Phase.DEPLOYING:
             return []
@@ -283,6 +211,7 @@ class Lifecycle:
             self._deadline_s = min(self._deadline_s, now_s + patience_s)
         else:
             self._deadline_s = now_s + patience_s
+            self._aborted_s = now_s
         self.phase = Phase.DRAINING
         return [Abort(why, at_once)]
 
@@ -309,7 +238,7 @@ class Lifecycle:
                 )
                 return self._abort("not all nodes came up", now_s)
         elif self.phase in (Phase.RUNNING, Phase.DRAINING):
-            if all(self._is_over(node) for node in range(1, self.terms.nodes + 1)):
+            if all(self._is_over(node, now_s) for node in range(1, self.terms.nodes + 1)):
                 return self._go(Phase.COLLECTING, now_s)
             if late:
                 return self._too_late(now_s)
@@ -320,10 +249,16 @@ class Lifecycle:
             return self._go(Phase.DONE, now_s)
         return []
 
-    def _is_over(self, node: int) -> bool:
+    def _is_over(self, node: int, now_s: float) -> bool:
         if node in self.finished or node in self.lost:
             return True
-        return not self.released and self.phase is Phase.DRAINING and node not in self.barrier.members
+        if self.released or self.phase is not Phase.DRAINING:
+            return False
+        member = self.barrier.members.get(node)
+        if member is None:
+            return True
+        # one that has no load yet has nothing to end; it may have bad input to tell, or never come up at all
+        return not member.plan_hash and now_s >= self._aborted_s + AT_ONCE_S
 
     def _open(self, now_s: float) -> list[Instruction]:
         versions, plans = self.barrier.different_versions(), self.barrier.different_plans()
@@ -342,7 +277,7 @@ class Lifecycle:
             self.errors.append(f"the run was not over within its timeout, {self.terms.run_timeout_s:g} s")
             return self._abort("timeout", now_s)
         for node in range(1, self.terms.nodes + 1):
-            if not self._is_over(node):
+            if not self._is_over(node, now_s):
                 self.lost[node] = "no result came in time"
                 if self.released:
                     self.invalid.append(f"node {node}: no result came within the time to drain")

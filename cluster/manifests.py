@@ -7,7 +7,7 @@ one Indexed Job, created suspended: the others get it as their owner before it i
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from wasp_ray.cluster import value_types as t
@@ -18,8 +18,8 @@ from wasp_ray.cluster.yaml_text import redacted, to_yaml
 from wasp_ray.errors import BadInput
 
 __all__ = [
-    "CONTAINER", "READY_FILE", "RUN_LABEL", "SYNC_LABEL", "controller_objects", "object_name", "redacted", "run_objects",
-    "setup_objects", "to_yaml",
+    "CONTAINER", "READY_FILE", "RUN_LABEL", "SYNC_LABEL", "completed", "controller_objects", "object_name", "redacted",
+    "run_objects", "setup_objects", "to_yaml",
 ]  # fmt: skip
 
 CONTAINER: Final = "wasp"
@@ -86,6 +86,44 @@ def controller_objects(values: Values) -> list[Object]:
     name = f"{object_name(values.run_label)}-controller"
     metadata = {"name": name, "labels": labels, **_some("annotations", values.annotations)}
     return [{"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}]
+
+
+def completed(objects: Iterable[Mapping[str, Any]], values: Values) -> list[Object]:
+    """A chart's objects, Jobs first, with what a chart of somebody's own may leave out.
+
+    That is the run's ConfigMap and Secret; of Jobs whose pods have the sync label: labels by which the run is found, the
+    nodes' service account, and variables that are not set. What is there stays as it is: charts/wasp lacks nothing.
+    """
+    found = [_completed_job(obj, values) if obj["kind"] == "Job" else dict(obj) for obj in objects]
+    there = {(obj["kind"], obj["metadata"]["name"]) for obj in found}
+    needed = [_config_map(values), *([_secret(values)] if values.secrets() else [])]
+    found += [obj for obj in needed if (obj["kind"], obj["metadata"]["name"]) not in there]
+    return sorted(found, key=lambda obj: str(obj["kind"]) != "Job")
+
+
+def _completed_job(job: Mapping[str, Any], values: Values) -> Object:
+    template = job["spec"]["template"]
+    if ((template.get("metadata") or {}).get("labels") or {}).get(SYNC_LABEL) != values.sync_label:
+        return dict(job)
+    pod = template["spec"]
+    containers = [_completed_container(c, values) if c["name"] == CONTAINER else c for c in pod["containers"]]
+    account = {} if pod.get("serviceAccountName") else _some("serviceAccountName", values.service_account)
+    spec = {**job["spec"], "template": {**template, "spec": {**pod, **account, "containers": containers}}}
+    metadata = job["metadata"]
+    return {
+        **job,
+        "metadata": {**metadata, "labels": {**_labels(values), **(metadata.get("labels") or {})}},
+        "spec": spec,
+    }
+
+
+def _completed_container(container: Mapping[str, Any], values: Values) -> Object:
+    given = list(container.get("env") or [])
+    names = {item["name"] for item in given}
+    if "WASP_NODE_ID" in names:  # it is no Job with an index
+        names.add("WASP_NODE_INDEX")
+    wanted = [*_own_env(values), *_node_env(values), *_extra_env(values)]
+    return {**container, "env": [*given, *(item for item in wanted if item["name"] not in names)]}
 
 
 def _check(values: Values) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from wasp_ray.cluster.last_word import ledgers
 from wasp_ray.cluster.lifecycle import Phase
 from wasp_ray.node.options import GeneratorState, NodeResult
 from wasp_ray.report import snapshot
 from wasp_ray.stats.totals import GeneratorTotals, Ledger, NodeTotals
 
 ENDS = ("ok", "failed", "timeout", "killed", "interrupted")
+UNKNOWN_CAUSE = "worker_lost"
 
 
 def merged_states(
@@ -58,17 +60,27 @@ def merged_phase(phase: Phase, states: Iterable[Mapping[str, Any]]) -> snapshot.
 
 
 def result_of_lost(
-    node: int, state: Mapping[str, Any] | None, plan: Mapping[str, Any], began_wall_s: float
-) -> NodeResult:
-    """From a node's last word: calls whose end was not told are lost. The caller says that the run is invalid."""
+    node: int, state: Mapping[str, Any] | None, plan: Mapping[str, Any], began_wall_s: float,
+    word: Mapping[str, Any] | None = None,
+) -> NodeResult:  # fmt: skip
+    """From what a node left at its end (`word`), which has whole books and no times; else from the last state that was
+    heard, by which calls whose end was not told are lost. The caller says that the run is invalid.
+    """
     totals = NodeTotals(node=node, host="")
-    elapsed_s = 0.0
-    if state is not None:
-        elapsed_s = float(state["elapsed_s"])
-        kinds = {part["name"]: part["kind"] for part in plan["generators"]}
+    elapsed_s = 0.0 if state is None else float(state["elapsed_s"])
+    kinds = {part["name"]: part["kind"] for part in plan.get("generators", [])}
+    books = None if word is None else ledgers(word, list(kinds))
+    if books is not None:
+        for name, ledger in books.items():
+            dropped_by = {UNKNOWN_CAUSE: ledger.dropped} if ledger.dropped else {}
+            totals.generators[name] = GeneratorTotals(
+                kind=kinds.get(name, "rate"), ledger=ledger, dropped_by=dropped_by, delivered=ledger.started
+            )
+    elif state is not None:
         for data in state["generators"]:
             totals.generators[data["name"]] = _generator(kinds.get(data["name"], data["kind"]), data)
-    return NodeResult(dict(plan), totals, elapsed_s, began_wall_s, stopped=True)
+    errors = [] if word is None else list(word["errors"])
+    return NodeResult(dict(plan), totals, elapsed_s, began_wall_s, stopped=True, errors=errors)
 
 
 def _generator(kind: str, data: Mapping[str, Any]) -> GeneratorTotals:
@@ -78,5 +90,5 @@ def _generator(kind: str, data: Mapping[str, Any]) -> GeneratorTotals:
         scheduled=started + data["dropped"], dropped=data["dropped"], started=started,
         lost=started - sum(ends.values()), **ends,
     )  # fmt: skip
-    dropped_by = {"worker_lost": data["dropped"]} if data["dropped"] else {}
+    dropped_by = {UNKNOWN_CAUSE: data["dropped"]} if data["dropped"] else {}
     return GeneratorTotals(kind=kind, ledger=ledger, dropped_by=dropped_by, delivered=started)

@@ -18,15 +18,16 @@ from typing import Any
 
 from wasp_ray.clock import wall_s
 from wasp_ray.cluster.agent import Agent, take_stdout
+from wasp_ray.cluster.last_word import MAX_WORD_CHARS, word_text
 from wasp_ray.cluster.pod_api import PodApi
+from wasp_ray.cluster.reaper import reap_as_init
 from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.execution import NoView, Outcome, Reporter, Settings, View, signals_to
-from wasp_ray.node.options import NodeOptions, NodeResult
+from wasp_ray.node.options import NodeOptions
 from wasp_ray.node.run import STOP_GENERATOR
 
 READY_FILE = Path("/tmp/wasp/ready")  # noqa: S108 - the startup probe of the pod looks for this very file
 TERMINATION_LOG = Path("/dev/termination-log")
-MAX_TERMINATION_BYTES = 3000
 CLOCK_OFF_S = 1.5
 """Of the pod's clock from the API server's, whose Date is cut to the second."""
 ORDER_TIMEOUT_S = 60.0
@@ -71,13 +72,16 @@ class PodExecution:
             self._obey(self._said)  # what was said while there was nobody to hear it
             if self._stops:
                 agent.stop()
+            ended = threading.Event()
+            reap_as_init(lambda: _engines(agent), ended)
             try:
                 result = agent.run()
             finally:
                 self._over = True
+                ended.set()
         if result is None:
             raise BadInput("this node refused its input, as told above")
-        _leave_word(result)
+        _leave(word_text(result.totals, result.errors))
         return Reporter(self._settings, NoView()).conclude([result])
 
     def stop(self) -> None:
@@ -91,6 +95,9 @@ class PodExecution:
         self._stops += 1
         if self._agent is not None:
             self._agent.node.stop(name if name.startswith("SIG") else None)
+        else:
+            with self._heard:
+                self._heard.notify_all()
 
     # -- orders
 
@@ -139,9 +146,11 @@ class PodExecution:
 
     def _wait_for_order(self) -> dict[str, Any]:
         with self._heard:
-            self._heard.wait_for(lambda: self._order is not None or self._trouble is not None, ORDER_TIMEOUT_S)
+            self._heard.wait_for(lambda: self._order or self._trouble or self._stops, ORDER_TIMEOUT_S)
         if self._trouble is not None:
             raise self._trouble
+        if self._order is None and self._stops:
+            raise NodeFailed("this node was ended before it had heard what to do")
         if self._order is None:
             raise NodeFailed(f"the run's ConfigMap wasp-{_need('WASP_RUN')} did not come within {ORDER_TIMEOUT_S:g} s")
         return self._order
@@ -160,6 +169,12 @@ class PodExecution:
             nodes=int(_need("WASP_JOBS")), load=order.get("load") or "total", thresholds=list(order.get("thresholds") or []),
             only=order.get("only"), user_dir=settings.user_dir,
         )  # fmt: skip
+
+
+def _engines(agent: Agent) -> set[int]:
+    """Pids that the node itself waits for."""
+    links = agent.node.links
+    return {engine.pid for engine in (links.zygote, links.aggregator) if engine is not None}
 
 
 def set_node_id() -> None:
@@ -190,15 +205,8 @@ def _touch_ready() -> None:
         ) from exc
 
 
-def _leave_word(result: NodeResult) -> None:
-    """The ledger where it is found even when the log is not: the container's termination message."""
-    word = {
-        "ledger": result.totals.ledger.to_data(), "errors": [text[:200] for text in result.errors[:3]],
-        "generators": {name: item.ledger.to_data() for name, item in list(result.totals.generators.items())[:8]},
-    }  # fmt: skip
-    text = json.dumps(word, separators=(",", ":"))
-    if len(text) > MAX_TERMINATION_BYTES:
-        text = json.dumps({"ledger": word["ledger"]}, separators=(",", ":"))
+def _leave(text: str) -> None:
+    """Where it is found even when the log is not: the container's termination message."""
     with suppress(OSError):
         TERMINATION_LOG.write_text(text)
 
@@ -206,6 +214,5 @@ def _leave_word(result: NodeResult) -> None:
 def fail(text: str) -> int:
     """No result: says why where a controller and a person look."""
     sys.stderr.write(f"wasp: {text}\n")
-    with suppress(OSError):
-        TERMINATION_LOG.write_text(text[:MAX_TERMINATION_BYTES])
+    _leave(text[:MAX_WORD_CHARS])
     return 4

@@ -27,6 +27,8 @@ WATCH_S = 30
 """A watch is asked for so long: a connection that is dead without saying so costs no more."""
 QUIET_S = 10.0
 """Beyond that a connection that should have ended is given up."""
+PROBES = (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3))
+"""A peer that is gone without a word, as behind a NAT that forgot, is found after 11 s without any request."""
 RETRY_MIN_S, RETRY_MAX_S = 0.2, 5.0
 
 
@@ -97,6 +99,9 @@ class PodApi:
         connection.connect()
         connection.sock.settimeout(WATCH_S + QUIET_S)
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, seconds in PROBES:
+            if hasattr(socket, name):
+                connection.sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
         return connection
 
     def _note_clock(self, date: str | None) -> None:

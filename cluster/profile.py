@@ -14,7 +14,7 @@ from wasp_ray.cluster.execution import ClusterExecution
 from wasp_ray.cluster.images import build_image
 from wasp_ray.cluster.kube import Kube
 from wasp_ray.cluster.kube_nodes import KubeNodes
-from wasp_ray.cluster.manifests import controller_objects, run_objects
+from wasp_ray.cluster.manifests import completed, controller_objects, run_objects
 from wasp_ray.cluster.naming import RunNames
 from wasp_ray.cluster.preflight import check
 from wasp_ray.cluster.values import Values
@@ -32,8 +32,12 @@ class ClusterProfile:
     def run(self) -> RunResult:
         """Deploys, waits, follows, judges and removes. Prints nothing; writes a bundle only with `out`.
 
-        Raises BadInput when nothing was started, NodeFailed when the cluster could not be asked.
+        Raises BadInput when nothing was started, NodeFailed or KubeError (both WaspError) when the cluster could not be asked.
         """
+        if self.config.detach:
+            raise BadInput(
+                "detach: ClusterProfile.run() waits for the verdict: leave it out, or use `wasp cluster run --detach`"
+            )
         deployment = Deployment(self.config)
         deployment.prepare(lambda text: None)
         return RunResult.of(deployment.execution(NoView(), wants_bundle=False).run())
@@ -60,7 +64,7 @@ class Deployment:
                 self._objects = run_objects(self.values)
             else:
                 found = helm.render(self.config.chart, self.values, self.config.namespace, kube_version=self._version())
-                self._objects = sorted(found, key=lambda obj: obj["kind"] != "Job")
+                self._objects = completed(found, self.values)
         return self._objects
 
     def _version(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from wasp_ray.cluster.kube import Kube
 from wasp_ray.cluster.lifecycle import Terms
 from wasp_ray.cluster.manifests import RUN_LABEL, SYNC_LABEL, object_name
+from wasp_ray.cluster.naming import problem_of_run_id
 from wasp_ray.cluster.pods import PodState, read_pod
 from wasp_ray.errors import BadInput
 
@@ -25,8 +26,13 @@ class RunState:
     sync: str
     created: str
     data: Mapping[str, str]  # of its ConfigMap
-    job: Obj
+    roots: list[Obj]  # its Jobs: one, or those of a custom chart
     pods: list[PodState] = field(default_factory=list)
+
+    @property
+    def job(self) -> Obj:
+        """The first of them."""
+        return self.roots[0]
 
     @property
     def phase(self) -> str:
@@ -66,28 +72,35 @@ class RunState:
 
 def list_runs(kube: Kube) -> list[RunState]:
     """All runs of the namespace, newest last."""
-    jobs, _ = kube.list("Job", f"{ALL_RUNS},{SYNC_LABEL}")
-    found = [_state(kube, job) for job in jobs if RUN_LABEL in (job["metadata"].get("labels") or {})]
-    return sorted(found, key=lambda run: run.created)
+    runs: dict[str, list[Obj]] = {}
+    for job in kube.list("Job", f"{ALL_RUNS},{SYNC_LABEL},{RUN_LABEL}")[0]:
+        runs.setdefault(job["metadata"]["labels"][RUN_LABEL], []).append(job)
+    return sorted((_state(kube, run, jobs) for run, jobs in runs.items()), key=lambda run: run.created)
 
 
 def find_run(kube: Kube, run: str) -> RunState:
     """One run with its pods. Raises BadInput when there is none, naming those that are."""
-    job = kube.get("Job", object_name(run))
-    if job is None:
+    jobs = find_jobs(kube, run)
+    if not jobs:
         known = ", ".join(state.run for state in list_runs(kube)) or "none"
         raise BadInput(f"there is no run {run!r} in namespace {kube.namespace} (runs there: {known})")
-    state = _state(kube, job)
+    state = _state(kube, run, jobs)
     pods, _ = kube.list("Pod", f"{SYNC_LABEL}={state.sync}")
     state.pods = sorted(map(read_pod, pods), key=lambda pod: (pod.node or 0, pod.name))
     return state
 
 
-def _state(kube: Kube, job: Obj) -> RunState:
-    labels = job["metadata"]["labels"]
-    run = labels[RUN_LABEL]
+def find_jobs(kube: Kube, run: str) -> list[Obj]:
+    """The Jobs of a run's nodes; none when there is no such run."""
+    if problem_of_run_id(run):
+        return []
+    return kube.list("Job", f"{ALL_RUNS},{SYNC_LABEL},{RUN_LABEL}={run}")[0]
+
+
+def _state(kube: Kube, run: str, jobs: list[Obj]) -> RunState:
+    meta = jobs[0]["metadata"]
     config = kube.get("ConfigMap", object_name(run)) or {}
-    return RunState(run, labels[SYNC_LABEL], job["metadata"]["creationTimestamp"], config.get("data") or {}, job)
+    return RunState(run, meta["labels"][SYNC_LABEL], meta["creationTimestamp"], config.get("data") or {}, jobs)
 
 
 def stop_run(kube: Kube, run: str, *, at_once: bool = False) -> None:
@@ -99,8 +112,9 @@ def stop_run(kube: Kube, run: str, *, at_once: bool = False) -> None:
 def remove_run(kube: Kube, run: str) -> bool:
     """Deletes all of a run; False when nothing was there."""
     name = object_name(run)
+    jobs = [job["metadata"]["name"] for job in find_jobs(kube, run)]
     there = [kube.delete(kind, found) for kind, found in (
         ("ConfigMap", name), ("Secret", name), ("ConfigMap", f"{name}-result"), ("Job", f"{name}-controller"), ("Lease", name),
-        ("Job", name),
+        *(("Job", job) for job in jobs or [name]),
     )]  # fmt: skip
     return any(there)

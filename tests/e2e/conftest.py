@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from e2e.harness.cluster import Kubernetes
+from e2e.harness.places import locked
 from e2e.team import IMAGE, WASP, Team, make_team
 
 HERE = Path(__file__).parent
@@ -48,17 +49,29 @@ def namespace(kubernetes: Kubernetes) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def image(kubernetes: Kubernetes) -> str:
-    """An image of tests/e2e/image, built by the command and known to the cluster's node."""
+def image(kubernetes: Kubernetes, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image of tests/e2e/image, built by the command and known to the cluster's node; once, also by several workers."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    with locked(shared / "image.lock", COLD_TIMEOUT_S, doing="build the image"):
+        if not (shared / "image-is-built").exists():
+            _build_image(kubernetes)
+            (shared / "image-is-built").touch()
+    return IMAGE if kubernetes.is_own else os.environ["WASP_E2E_IMAGE"]
+
+
+def _build_image(kubernetes: Kubernetes) -> None:
     if not kubernetes.is_own:
-        return os.environ["WASP_E2E_IMAGE"]
+        return
+    if os.environ.get("WASP_E2E_IMAGE_READY"):  # of a session before this one, on a kept cluster
+        return
     command = [*WASP, "cluster", "image", "build", "--build-root", str(HERE / "image"), "--tag", IMAGE, "--offline"]
     done = subprocess.run(
         command, env={**os.environ, **kubernetes.docker_host()}, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stdout + done.stderr
     kubernetes.import_into_cluster(IMAGE)
-    return IMAGE
 
 
 @pytest.fixture

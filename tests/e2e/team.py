@@ -10,28 +10,33 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 from e2e.harness.access import Access
 from e2e.harness.cluster import Kubernetes
+from e2e.harness.proxy import Proxy
 
 WASP = [sys.executable, "-P", "-m", "wasp_ray"]
 IMAGE = "wasp-e2e:latest"
+GROUPS = {"jobs": "apis/batch/v1", "leases": "apis/coordination.k8s.io/v1"}
 Obj = dict[str, Any]
 
 
 @dataclass
 class Team:
-    """One namespace, one controller account, a folder to work in."""
+    """One namespace, one controller account, a folder to work in. `port`: of the API server, or of a proxy before it, for
+    pods; `values`: of its runs, beside what the harness needs.
+    """
 
     kubernetes: Kubernetes
     namespace: str
     access: Access
     folder: Path
     port: int
+    values: Obj = field(default_factory=dict)
 
     @property
     def user(self) -> str:
@@ -43,6 +48,7 @@ class Team:
         values = {
             "imagePullPolicy": "Never", "hostNetwork": True,
             "extraEnv": {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.port)},
+            **self.values,
         }  # fmt: skip
         kubeconfig = self.kubernetes.kubeconfig_for(self.access, self.folder / "kubeconfig", namespace=self.namespace)
         return {
@@ -81,14 +87,15 @@ class Team:
         return summary
 
     def objects(self, kind: str) -> list[Obj]:
-        """All of a kind in the namespace, asked for as the administrator."""
-        found: Obj = json.loads(self.kubernetes.kubectl("get", kind, "-n", self.namespace, "-o", "json"))
-        return list(found["items"])
+        """All of a kind (its plural) in the namespace, asked for as the administrator."""
+        group = GROUPS.get(kind, "api/v1")
+        found: Obj = self.kubernetes.access.request("GET", f"/{group}/namespaces/{self.namespace}/{kind}")
+        return [{"kind": kind, **obj} for obj in found["items"]]
 
     def left_behind(self) -> list[str]:
         """What of any run is there."""
         return [
-            f"{obj['kind']} {obj['metadata']['name']}"
+            f"{kind} {obj['metadata']['name']}"
             for kind in ("jobs", "pods", "configmaps", "secrets", "leases")
             for obj in self.objects(kind)
             if obj["metadata"]["name"].startswith("wasp-") and obj["metadata"].get("deletionTimestamp") is None
@@ -117,13 +124,15 @@ class Team:
         return process.communicate(timeout=timeout_s)[0]
 
 
-def make_team(kubernetes: Kubernetes, namespace: str, folder: Path) -> Team:
-    """Rights as `wasp cluster rbac` prints them, applied by the administrator."""
+def make_team(kubernetes: Kubernetes, namespace: str, folder: Path, proxy: Proxy | None = None) -> Team:
+    """Rights as `wasp cluster rbac` prints them, applied by the administrator. Through the proxy if there is one."""
     printed = subprocess.run([*WASP, "cluster", "rbac"], capture_output=True, text=True, check=True).stdout
     objects = [{**obj, "metadata": {**obj["metadata"], "namespace": namespace}} for obj in yaml.safe_load_all(printed)]
     kubernetes.apply(*objects)
     access = kubernetes.service_account(namespace, "wasp-controller")
-    return Team(kubernetes, namespace, access, folder, kubernetes.port)
+    if proxy is None:
+        return Team(kubernetes, namespace, access, folder, kubernetes.port)
+    return Team(kubernetes, namespace, access.at(proxy.access.server), folder, proxy.port)
 
 
 def run_id() -> str:

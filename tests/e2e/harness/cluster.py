@@ -23,7 +23,7 @@ from .certs import Authority
 from .control_plane import ControlPlane, make_certificates, start_control_plane
 from .errors import HarnessError
 from .places import State, locked
-from .processes import recorded, wait_until
+from .processes import end, recorded, wait_until
 from .progress import step
 
 LOCK_WAIT_S = 900.0
@@ -270,6 +270,12 @@ class Kubernetes:
 
         log = self.state.log("kube-controller-manager")
         wait_until(there, timeout_s, f"namespace {namespace} has its service account", log)
+
+    def restart_kubelet(self) -> None:
+        """Ends the node's kubelet and starts another one; containers go on meanwhile."""
+        end(self.state, ["kubelet"])
+        address = json.loads(self.state.path("kubelet.yaml").read_text())["address"]
+        node.start_kubelet(self.state, self.authority, self.server, address)
 
     def requests_of(self, user: str, since: float) -> list[audit.Request]:
         """What that user asked of the API server since then (seconds since the epoch); see `audit.requests_of`."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from . import tools
+from .access import ApiError
 from .cluster import Kubernetes
 from .processes import end, free_port, start, wait_until
 from .progress import step
@@ -100,7 +101,7 @@ class Kwok:
 
     `logs` is what each container prints (plain text, stamped with the time of the start). `ready_after_s` counts from the
     moment a pod is bound, `complete_after_s` from the moment it is Ready: then it ends with `exit_code` (None: it runs on).
-    With `tainted`, only pods that tolerate `wasp.e2e/kwok` come.
+    With `tainted`, only pods that tolerate `wasp.e2e/kwok` come. `kubelet_port`: of who serves the pods' logs instead of kwok.
     """
 
     nodes: int = 10
@@ -109,6 +110,7 @@ class Kwok:
     complete_after_s: float | None = None
     exit_code: int = 0
     tainted: bool = False
+    kubelet_port: int | None = None
 
 
 @contextmanager
@@ -134,7 +136,8 @@ def stop_kwok(kubernetes: Kubernetes) -> None:
         if pod["spec"].get("nodeName") in names:
             meta = pod["metadata"]
             path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}?gracePeriodSeconds=0"
-            access.request("DELETE", path)
+            with suppress(ApiError):  # somebody else was faster
+                access.request("DELETE", path)
     end(kubernetes.state, ["kwok"])
 
 
@@ -152,7 +155,7 @@ def _start(kubernetes: Kubernetes, plan: Kwok, names: list[str]) -> None:
         f"--manage-nodes-with-label-selector={LABEL}=true",
         "--manage-all-nodes=false",
         "--node-ip=127.0.0.1",
-        f"--node-port={port}",
+        f"--node-port={plan.kubelet_port or port}",
         f"--server-address=127.0.0.1:{port}",
         f"--tls-cert-file={authority.cert('kwok')}",
         f"--tls-private-key-file={authority.key('kwok')}",

@@ -68,8 +68,8 @@ class Proxy:
         Raises:
             HarnessError: it did not come up.
         """
-        self._authority.sign("proxy", "/CN=fault-proxy", ["IP:127.0.0.1", "DNS:localhost"])
         self.port = free_port()
+        self._authority.sign(self._name, "/CN=fault-proxy", ["IP:127.0.0.1", "DNS:localhost"])
         self._thread.start()
         if not self._ready.wait(START_TIMEOUT_S) or self._failure is not None:
             raise HarnessError(f"the proxy did not start within {START_TIMEOUT_S:.0f} s: {self._failure}")
@@ -82,6 +82,11 @@ class Proxy:
         assert self._loop is not None and self._over is not None
         self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join(START_TIMEOUT_S)
+
+    @property
+    def _name(self) -> str:
+        """Of its certificate: several proxies may run at a time."""
+        return f"proxy-{self.port}"
 
     @property
     def access(self) -> Access:
@@ -122,7 +127,7 @@ class Proxy:
     async def _serve(self) -> None:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
         inward = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        inward.load_cert_chain(self._authority.cert("proxy"), self._authority.key("proxy"))
+        inward.load_cert_chain(self._authority.cert(self._name), self._authority.key(self._name))
         outward = ssl.create_default_context(cafile=str(self._upstream.ca))
         connector = aiohttp.TCPConnector(ssl=outward, limit=0)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)

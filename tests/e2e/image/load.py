@@ -31,6 +31,16 @@ class Quick(Gun):
         await asyncio.sleep(0.002)
 
 
+class Slow(Gun):
+    """Takes its time to be set up."""
+
+    async def setup(self):
+        await asyncio.sleep(20)
+
+    async def call(self):
+        return None
+
+
 class Hasher(VirtualUser):
     """Some CPU a call."""
 
@@ -60,10 +70,13 @@ class Hungry(VirtualUser):
 
 
 class Secretive(VirtualUser):
-    """Has the secret, and does not tell it."""
+    """Has the secrets of which it knows the hashes, and does not tell them."""
 
     def call(self):
         assert hashlib.sha256(os.environ["API_KEY"].encode()).hexdigest() == os.environ["API_KEY_SHA256"]
+        for name in ("LOKI_TOKEN", "LOKI_BASIC_AUTH"):
+            wanted = os.environ.get(f"{name}_SHA256")
+            assert wanted in (None, hashlib.sha256(os.environ.get(name, "").encode()).hexdigest())
         time.sleep(0.02)
 
 
@@ -86,6 +99,16 @@ def quick(rate: float = 100, seconds: float = 3, users: int = 4):
     )
 
 
+def light(rate: float = 20, seconds: float = 4):
+    """Next to nothing, so that many runs go beside each other."""
+    return Profile(Generator("light", gun=Quick, schedule=plain(rate, seconds)))
+
+
+def slow():
+    """A setup that is long enough to be disturbed."""
+    return Profile(Generator("slow", gun=Slow, schedule=plain(20, 4)))
+
+
 def http(rate: float = 200, seconds: float = 4):
     """A rate against the target."""
     return Profile(Generator("get", gun=Get, schedule=plain(rate, seconds)), thresholds=["failed < 20%"])
@@ -97,14 +120,14 @@ def people():
     return Profile(Generator("person", user=Person, schedule=plain(4, "30s"), feeders=feeders))
 
 
-def hungry():
+def hungry(seconds: float = 60):
     """One node runs out of memory."""
-    return Profile(Generator("hungry", user=Hungry, schedule=plain(2, "60s")))
+    return Profile(Generator("hungry", user=Hungry, schedule=plain(2, seconds)))
 
 
-def secretive():
+def secretive(seconds: float = 2):
     """A secret in the environment."""
-    return Profile(Generator("s", user=Secretive, schedule=plain(2, "2s")))
+    return Profile(Generator("s", user=Secretive, schedule=plain(2, seconds)))
 
 
 def broken():

@@ -150,14 +150,87 @@ def test_a_second_stop_is_at_once() -> None:
     assert run.interrupted == "SIGINT" and run.stopped
 
 
+def test_a_node_that_others_ended_makes_the_run_invalid_and_stops_it_or_not() -> None:
+    """Its result came whole, its load did not: a pod that is deleted, evicted, preempted."""
+    for policy, expected in (("stop", ["Abort"]), ("continue", [])):
+        run = made(on_lost_node=policy)
+        up(run)
+        assert kinds(run.step(Finished(1, "u1", signal="SIGTERM"), 5)) == expected
+        assert "SIGTERM" in run.invalid[0] and not run.lost and run.interrupted is None
+    run = made()
+    run.step(Seen(1, "u1"), 1)
+    assert kinds(run.step(Finished(1, "u1", signal="SIGTERM"), 2))[0] == "Abort"
+    assert "before the start" in run.errors[0]
+
+
+def test_a_node_that_ends_before_the_start_is_an_error() -> None:
+    """Whatever it thinks of its own part."""
+    run = made()
+    run.step(Seen(1, "u1"), 1)
+    assert kinds(run.step(Finished(1, "u1"), 2))[0] == "Abort" and "before the start" in run.errors[0]
+
+
+def test_a_node_that_is_told_to_stop_and_hears_a_signal_is_no_finding() -> None:
+    """Who drains is ended anyway."""
+    run = made()
+    up(run)
+    run.step(StopAsked("SIGINT"), 5)
+    run.step(Finished(1, "u1", signal="SIGTERM"), 6)
+    assert not run.invalid
+
+
+def test_a_node_whose_books_are_known_without_its_result_is_told_so() -> None:
+    """Invalid all the same: its times are lost."""
+    run = made()
+    up(run)
+    run.step(Ended(1, "u1", "exit code 0", counted=True), 5)
+    assert "was not heard" in run.invalid[0] and "counts are those it left" in run.invalid[0]
+
+
+def test_a_bad_end_after_the_result_is_a_warning() -> None:
+    """The result is whole; what happened then may matter to somebody."""
+    run = made()
+    up(run)
+    run.step(Finished(1, "u1"), 5)
+    run.step(Ended(1, "u1", "exit code 137 (OOMKilled)", bad=True), 6)
+    run.step(Ended(2, "u2", "exit code 0"), 6)
+    assert len(run.warnings) == 1 and "OOMKilled" in run.warnings[0] and len(run.lost) == 1
+
+
+def test_what_never_came_up_is_not_drained() -> None:
+    """A pod that no host takes has nothing to end: 5 s, in case it has bad input to tell."""
+    run = made(deploy_timeout_s=10)
+    run.step(Seen(1, "u1"), 1)
+    run.step(Trouble(1, "Unschedulable"), 1)
+    assert kinds(run.step(None, 10)) == ["Abort"]
+    assert run.step(None, 14.9) == []
+    assert kinds(run.step(None, 15)) == ["Collect"]
+
+
+def test_a_node_beside_those_of_the_run_is_no_member() -> None:
+    """Old refusals of pods must not look like a node of another version."""
+    run = made()
+    run.step(Trouble(3, "exceeded quota"), 1)
+    run.step(Trouble(2, "exceeded quota"), 1)
+    assert kinds(up(run)) == ["Release"] and not run.errors
+
+
+def test_the_same_trouble_is_told_once() -> None:
+    """Two requests may fail for one cause."""
+    run = made()
+    run.step(Broken("the API server is gone"), 1)
+    run.step(Broken("the API server is gone"), 2)
+    assert run.errors == ["the API server is gone"]
+
+
 EVENTS = st.one_of(
     st.builds(Seen, st.integers(1, 3), st.sampled_from("ab")),
     st.builds(Planned, st.integers(1, 3), st.sampled_from("ab"), st.sampled_from("12"), st.sampled_from("xy")),
     st.builds(Ready, st.integers(1, 3), st.sampled_from("ab")),
     st.builds(Refused, st.integers(1, 3), st.sampled_from("ab"), st.just(("bad",))),
-    st.builds(Finished, st.integers(1, 3), st.sampled_from("ab"), st.booleans()),
-    st.builds(Ended, st.integers(1, 3), st.sampled_from("ab"), st.just("gone")),
-    st.builds(Trouble, st.integers(1, 3), st.just("why"), st.booleans()),
+    st.builds(Finished, st.integers(1, 3), st.sampled_from("ab"), st.booleans(), st.sampled_from([None, "SIGTERM"])),
+    st.builds(Ended, st.integers(1, 3), st.sampled_from("ab"), st.just("gone"), st.booleans(), st.booleans()),
+    st.builds(Trouble, st.integers(1, 4), st.just("why"), st.booleans()),
     st.builds(StopAsked, st.sampled_from(["SIGINT", None])),
     st.builds(Broken, st.just("api")),
     st.just(Collected()),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wasp_ray.cluster import manifests
@@ -322,6 +322,7 @@ VALUES = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_objects_are_a_function_of_the_values(raw: dict[str, Any]) -> None:
     """Made twice they are equal, changing one set leaves the other, and they survive YAML whoever reads it."""
@@ -335,6 +336,7 @@ def test_objects_are_a_function_of_the_values(raw: dict[str, Any]) -> None:
     assert objects == run_objects(values) + controller_objects(values)
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_every_object_carries_the_labels_of_its_run(raw: dict[str, Any]) -> None:
     """By which it is found and removed; no object is put into a namespace, none has an owner yet."""

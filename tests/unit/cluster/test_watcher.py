@@ -54,7 +54,7 @@ def played(*steps: Any) -> tuple[list[tuple[str, int, bool]], Script]:
         script,  # type: ignore[arg-type]  # the two methods that are used
         "sync=x",
         lambda p, gone: said.append((p["metadata"]["name"], int(p["metadata"]["resourceVersion"]), gone)),
-        lambda text: said.append((text, 0, False)),
+        lambda error: said.append((f"gave up: {error}", 0, False)),
     )
     script.watcher = watcher
     watcher._live()
@@ -103,4 +103,54 @@ def test_trouble_that_passes_is_waited_out_and_other_trouble_is_told() -> None:
         ("watch", KubeError("no", 403)),
     )
     assert [what for what, _ in script.asked].count("watch") == 3
-    assert said == [("pods cannot be watched: no", 0, False)]
+    assert said == [("gave up: no", 0, False)]
+
+
+def test_a_stale_list_is_not_believed() -> None:
+    """It would take pods for gone that are there: it is asked for again."""
+    said, _ = played(
+        ("list", ([pod("a", 5)], "10")),
+        ("watch", [("ADDED", pod("b", 11)), Gone("old", 410)]),
+        ("list", ([], "9")),
+        ("list", ([pod("a", 5), pod("b", 11)], "12")),
+    )
+    assert said == [("a", 5, False), ("b", 11, False)]
+
+
+class Clock:
+    """Four seconds pass with each look."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+
+    def __call__(self) -> int:
+        self.now_ns += 4_000_000_000
+        return self.now_ns
+
+
+def watched(*steps: Any) -> tuple[list[str], list[str]]:
+    """Notes, and why it gave up."""
+    notes: list[str] = []
+    gave_up: list[str] = []
+    script = Script(*steps)
+    script.watcher = PodWatcher(
+        script,  # type: ignore[arg-type]  # the two methods that are used
+        "sync=x", lambda pod, gone: None, lambda error: gave_up.append(str(error)), notes.append, now=Clock(),
+    )  # fmt: skip
+    script.watcher._stop.wait = lambda timeout=None: script.watcher._stop.is_set()  # type: ignore[union-attr, method-assign]
+    script.watcher._live()
+    return notes, gave_up
+
+
+def test_one_who_is_blind_for_long_tells_it_once_and_that_he_sees_again() -> None:
+    """A run goes on without an API server; a person wants to know."""
+    trouble = [("watch", KubeError("boom", 500))] * 5
+    notes, gave_up = watched(("list", ([], "10")), *trouble, ("watch", [("ADDED", pod("a", 11))]))
+    assert len(notes) == 2 and "boom" in notes[0] and "again" in notes[1] and gave_up == []
+
+
+def test_refused_credentials_are_waited_for_a_little() -> None:
+    """Somebody may be renewing them; nobody is for ever."""
+    refused = ("watch", KubeError("expired", 401))
+    assert watched(("list", ([], "10")), refused, ("watch", [("ADDED", pod("a", 11))]), refused)[1] == []
+    assert watched(("list", ([], "10")), *[refused] * 4)[1] == ["expired"]
