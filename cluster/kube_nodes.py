@@ -286,6 +286,7 @@ class KubeNodes:
             self._watcher.close()
         if self._logs is not None:
             self._logs.close()
+            self._logs = None  # pods may still change after it
 
     def _delete(self) -> str:
         """What is left, with its cure."""

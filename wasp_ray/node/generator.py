@@ -25,6 +25,8 @@ ASYNC_MERCY_NS = SECOND
 """A cancelled async call has so long to end before its process is killed."""
 GROW_AFTER_NS = 3_000_000
 """Sync gun: ticks that waited so long ask for more workers."""
+NOT_SET_UP = (State.EMPTY, State.SETUP, State.SETUP_FAILED, State.BROKEN)
+"""A worker whose setup has failed is still there until it is reaped."""
 FIRST_GUN_WORKERS_S = 0.05
 """Sync gun: workers at the start, as if a call took so long."""
 
@@ -103,7 +105,7 @@ class GeneratorRun:
         """The workers of the first instant are set up (or have ended by themselves)."""
         if not self.fleet.settled:
             return False
-        return all(self._state(m.ring) not in (State.EMPTY, State.SETUP) for m in self.fleet.live.values())
+        return all(self._state(m.ring) not in NOT_SET_UP for m in self.fleet.live.values())
 
     def begin(self, now: int) -> None:
         """t = 0 is fixed: limits open."""
