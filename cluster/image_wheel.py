@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Callable
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import wasp_ray
 from wasp_ray.cluster.image_builders import stream
@@ -99,13 +99,14 @@ def repacked(dist: Distribution, folder: Path) -> Path:
 def _files(dist: Distribution) -> dict[str, bytes]:
     """By their name in the wheel. Scripts outside of it are made by installers, and so is what is compiled."""
     out: dict[str, bytes] = {}
-    for file in dist.files or ():
-        name = file.as_posix()
+    # not dist.files, which leaves out what is gone from Python 3.12 on
+    for name in (row[0] for row in csv.reader((dist.read_text("RECORD") or "").splitlines()) if row):
+        file = PurePosixPath(name)
         is_made = ".dist-info/" in name and file.name in LEFT_OUT
-        if name.startswith("../") or file.suffix == ".pyc" or is_made or Path(name).is_absolute():
+        if name.startswith("../") or file.suffix == ".pyc" or is_made or file.is_absolute():
             continue
         try:
-            out[name] = Path(str(dist.locate_file(file))).read_bytes()
+            out[name] = Path(str(dist.locate_file(name))).read_bytes()
         except OSError as exc:
             raise BadInput(
                 f"expected the installed {NAME} {dist.version} to be whole, found no {name} ({exc.strerror or exc}): "
