@@ -4,7 +4,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command 
 BIN = $(VENV)/bin
 PYTEST_ARGS ?=
 WHEEL ?=
-E2E_WORKERS ?= 3
+# Most end-to-end tests wait; faults run side by side by themselves, so they are not mixed with the others.
+E2E_WORKERS ?= 2
 STAMP = $(VENV)/.ready$(if $(WHEEL),-wheel)
 
 .PHONY: help env test test-e2e demo lint format types contracts wheel bench bench-cluster lock clean
@@ -35,7 +36,8 @@ test: $(STAMP)  ## Run all tests that one machine can run
 test-e2e: $(STAMP)  ## Run the tests that need a real Kubernetes: built, started and removed here (root), or WASP_E2E_KUBECONFIG
 	$(BIN)/python -m tests.e2e.harness build
 	@if [ -z "$$WASP_E2E_KUBECONFIG" ]; then trap '$(BIN)/python -m tests.e2e.harness down' EXIT; $(BIN)/python -m tests.e2e.harness up; fi; \
-	$(BIN)/pytest --durations=15 -n $(E2E_WORKERS) --dist loadfile tests/e2e $(PYTEST_ARGS)
+	$(BIN)/pytest --durations=10 $(PYTEST_ARGS) tests/e2e/test_cluster_faults.py && \
+	$(BIN)/pytest --durations=10 -n $(E2E_WORKERS) --dist loadfile $(PYTEST_ARGS) tests/e2e --ignore=tests/e2e/test_cluster_faults.py
 
 demo: $(STAMP)  ## A target, a rate Generator and CPU-heavy users: 25 s of load
 	@$(BIN)/python examples/run_demo.py
