@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -79,9 +79,14 @@ class Cost:
     list_s: float = 0.0
 
     @property
-    def requests_per_pod(self) -> float:
-        """Of the controller and of the node."""
-        return (self.controller_requests + self.node_requests) / self.pods
+    def requests(self) -> int:
+        """Of the controller and of the nodes."""
+        return self.controller_requests + self.node_requests
+
+    @property
+    def requests_until_start(self) -> int:
+        """Of these, those that came before start_at was written."""
+        return self.controller_requests_until_start + self.node_requests_until_start
 
 
 def scale() -> list[Figure]:
@@ -102,21 +107,13 @@ def scale() -> list[Figure]:
 
 def _figures(costs: list[Cost]) -> list[Figure]:
     most = costs[-1]
-    out = [
-        Figure(
-            f"{'simulated' if c.simulated else 'real'} pods {c.pods}: API requests a pod",
-            c.requests_per_pod,
-            "",
-            "",
-            True,
-        )
-        for c in costs
-    ]
-    slope = marginal(costs)
     mib = most.peak_rss_bytes / 2**20
+    until, until_x = growth(costs, lambda c: c.requests_until_start)
+    whole, whole_x = growth(costs, lambda c: c.requests)
     return [
-        *out,
-        Figure("  requests for one more pod, 100 to 1,000 against 10 to 100", slope, "x", "<= 1.5 x", slope <= 1.5),
+        *(Figure(f"{_kind(c)} pods {c.pods}: API requests of the run", c.requests, "", "", True) for c in costs),
+        Figure("requests for one more pod, until the start", until, "", "constant", until_x <= 1.1, "10-100 pods", until_x),
+        Figure("requests for one more pod, whole run", whole, "", "constant", whole_x <= 1.5, "10-100 pods", whole_x),
         Figure(
             f"last of {most.pods} pods ready to start_at written", most.written_after_s, "s", "<= 1 s", most.written_after_s <= 1
         ),
@@ -130,14 +127,16 @@ def _figures(costs: list[Cost]) -> list[Figure]:
     ]  # fmt: skip
 
 
-def marginal(costs: list[Cost]) -> float:
-    """Requests that one more pod costs among many pods, by what it costs among few."""
+def _kind(cost: Cost) -> str:
+    return "simulated" if cost.simulated else "real"
+
+
+def growth(costs: list[Cost], count: Callable[[Cost], int]) -> tuple[float, float]:
+    """What one more pod costs from 100 pods to 1,000, and how many times that is what it costs from 10 to 100."""
     few, some, many = costs[-3:]
-
-    def between(a: Cost, b: Cost) -> float:
-        return (b.requests_per_pod * b.pods - a.requests_per_pod * a.pods) / (b.pods - a.pods)
-
-    return between(some, many) / between(few, some)
+    low = (count(some) - count(few)) / (some.pods - few.pods)
+    high = (count(many) - count(some)) / (many.pods - some.pods)
+    return high, high / low
 
 
 # -- runs
@@ -197,7 +196,7 @@ def _cost(cost: Cost, who: Team, audit: Audit, done: Watched, meters: tuple[Mete
     cost.deploy_s, cost.run_s, cost.written_after_s = ready_s - done.began_s, done.wall_s, start_s - ready_s
     cost.peak_rss_bytes, cost.cores, cost.cores_busiest = done.peak_rss_bytes, done.cpu_s / done.wall_s, done.busiest(5)
     print(
-        f"  {cost.pods} pods: {cost.requests_per_pod:.1f} requests a pod, ready after {cost.deploy_s:.1f} s, written"
+        f"  {cost.pods} pods: {cost.requests} requests, ready after {cost.deploy_s:.1f} s, written"
         f" {cost.written_after_s * 1e3:.0f} ms later, {cost.peak_rss_bytes / 2**20:.0f} MiB, {cost.cores:.2f} cores",
         flush=True,
     )

@@ -147,12 +147,14 @@ def run_watched(who: Team, arguments: Sequence[str], timeout_s: float, profile: 
         try:
             out.code = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            process.kill()
-            out.code = process.wait()
+            out.said = f"not over within {timeout_s:g} s"
+        finally:
+            process.kill()  # does nothing to one that has ended
+            process.wait()
         out.wall_s = time.time() - out.began_s
         sampler.join()
         said.seek(0)
-        out.said = said.read()
+        out.said = said.read() + out.said
     return out
 
 
