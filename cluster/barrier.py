@@ -14,7 +14,6 @@ class Member:
     where: str = ""
     version: str = ""
     plan_hash: str = ""
-    ready: bool = False
     trouble: str = ""
 
 
@@ -24,6 +23,7 @@ class Barrier:
 
     expected: int
     members: dict[int, Member] = field(default_factory=dict)
+    _ready: set[int] = field(default_factory=set)
 
     def seen(self, node: int, uid: str, where: str = "") -> bool:
         """A process or pod that is to be `node`; True when it takes the place of another one."""
@@ -32,6 +32,7 @@ class Barrier:
             known.where = where or known.where
             return False
         self.members[node] = Member(uid, where)
+        self._ready.discard(node)
         return known is not None and known.uid != ""
 
     def planned(self, node: int, uid: str, version: str, plan_hash: str) -> None:
@@ -44,7 +45,8 @@ class Barrier:
         """Its first users are set up."""
         member = self._member(node, uid)
         if member is not None:
-            member.ready, member.trouble = True, ""
+            member.trouble = ""
+            self._ready.add(node)
 
     def trouble(self, node: int, why: str) -> None:
         """Why it is not there yet."""
@@ -54,6 +56,7 @@ class Barrier:
         """Its process or pod is no more."""
         if self._member(node, uid) is not None:
             del self.members[node]
+            self._ready.discard(node)
 
     def is_member(self, node: int, uid: str) -> bool:
         """Whether this process or pod plays the node at present."""
@@ -66,16 +69,13 @@ class Barrier:
     @property
     def full(self) -> bool:
         """All nodes are ready."""
-        return all(self._is_ready(node) for node in range(1, self.expected + 1))
-
-    def _is_ready(self, node: int) -> bool:
-        return node in self.members and self.members[node].ready
+        return len(self._ready) >= self.expected and self._ready.issuperset(range(1, self.expected + 1))
 
     def missing(self) -> list[str]:
         """The nodes that are not ready, each with what is known of it."""
         out = []
         for node in range(1, self.expected + 1):
-            if not self._is_ready(node):
+            if node not in self._ready:
                 member = self.members.get(node)
                 why = (
                     "not there"

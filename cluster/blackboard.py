@@ -10,7 +10,7 @@ from typing import Any
 
 from wasp_ray.clock import now_ns, sleep_s
 from wasp_ray.cluster.cluster_events import event_line, is_about, refusal
-from wasp_ray.cluster.kube import Kube, KubeError
+from wasp_ray.cluster.kube import LOGIN_RETRY_S, Kube, KubeError
 from wasp_ray.cluster.lease import RunLease
 from wasp_ray.errors import NodeFailed
 
@@ -57,7 +57,7 @@ class Blackboard:
         A write whose answer was lost may have been heard, and nodes obey the first word: so the present state is read
         before each try, and a write that comes late is of a later start.
         """
-        give_up = now_ns() + int(START_RETRY_S * 1e9)
+        began = now_ns()
         while True:
             known = self._kube.get("ConfigMap", self.name) or {}
             written = (known.get("data") or {}).get("start_at")
@@ -70,7 +70,9 @@ class Blackboard:
                 self._kube.patch("ConfigMap", self.name, {"metadata": meta, "data": data}, once=True)
                 return start_s
             except KubeError as exc:
-                if not (exc.passes or exc.status == 409) or now_ns() > give_up:
+                retries = exc.passes or exc.status == 409
+                patience_s = LOGIN_RETRY_S if exc.is_locked_out else START_RETRY_S if retries else 0.0
+                if now_ns() > began + patience_s * 1e9:
                     raise
             sleep_s(PAUSE_S)
 

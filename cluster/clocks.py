@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
+from typing import NamedTuple
 
 KEPT = 60
 """Delays of a node by which the error is guessed: a minute of heartbeats."""
 WARN_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
+class Clock(NamedTuple):
     """`offset_s`: a node's clock minus the controller's, at most the shortest way too low; `error_s`: how much ways vary."""
 
     offset_s: float

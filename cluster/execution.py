@@ -72,8 +72,9 @@ class ClusterExecution:
                 results[node] = result_of_lost(node, last, self._plan, began, self.controller.last_words.get(node))
         for result in results.values():  # it was stopped for a cause that is told: no error of its own
             result.errors = [text for text in result.errors if text != STOPPED_EARLY]
-        self.settings.warnings += [*state.warnings, *clock_warnings(self.controller.clocks.known())]
-        found = Findings(state.errors, state.invalid, state.interrupted, state.stopped)
+        clocks = self.controller.clocks.known()
+        self.settings.warnings += [*state.warnings, *clock_warnings(clocks)]
+        found = Findings(state.errors, state.invalid, state.interrupted, state.stopped, clocks)
         return self._reporter.conclude([results[node] for node in sorted(results)], found)
 
     # -- told by the controller

@@ -23,7 +23,7 @@ from wasp_ray.cluster.kube_errors import Gone, KubeError, error_of
 from wasp_ray.cluster.pods import kept
 from wasp_ray.errors import BadInput
 
-__all__ = ["Gone", "Kube", "KubeError"]
+__all__ = ["LOGIN_RETRY_S", "Gone", "Kube", "KubeError"]
 
 TIMEOUT_S = (5.0, 15.0)
 RETRY_S = 20.0

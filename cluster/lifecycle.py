@@ -238,7 +238,7 @@ class Lifecycle:
                 )
                 return self._abort("not all nodes came up", now_s)
         elif self.phase in (Phase.RUNNING, Phase.DRAINING):
-            if all(self._is_over(node, now_s) for node in range(1, self.terms.nodes + 1)):
+            if self._all_over(now_s):
                 return self._go(Phase.COLLECTING, now_s)
             if late:
                 return self._too_late(now_s)
@@ -248,6 +248,11 @@ class Lifecycle:
             self.errors.append(f"the run could not be removed within {CLEAN_S:g} s")
             return self._go(Phase.DONE, now_s)
         return []
+
+    def _all_over(self, now_s: float) -> bool:
+        if self.released and len(self.finished) + len(self.lost) < self.terms.nodes:
+            return False  # cheaply: it is asked after each event of each node
+        return all(self._is_over(node, now_s) for node in range(1, self.terms.nodes + 1))
 
     def _is_over(self, node: int, now_s: float) -> bool:
         if node in self.finished or node in self.lost:

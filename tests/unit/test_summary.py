@@ -100,9 +100,22 @@ def test_nodes_are_listed_one_by_one() -> None:
     """Each with its host, skew, CPU, memory and ledger; the largest skew stands for the run."""
     found = summary_of()
     assert [node["host"] for node in found["nodes"]] == ["host1", "host2"]
-    assert list(found["nodes"][0]) == ["node", "host", "start_skew_s", "cpu_s", "peak_rss_bytes", "ledger"]
+    assert list(found["nodes"][0]) == [
+        "node", "host", "start_skew_s", "clock_offset_s", "clock_error_s", "cpu_s", "peak_rss_bytes", "ledger",
+    ]  # fmt: skip
     assert found["nodes"][1]["ledger"]["scheduled"] == 50
-    assert found["start_skew_s"] == {"max": 0.004}
+    assert found["start_skew_s"] == {"max": 0.004, "spread": pytest.approx(0.002), "spread_error": 0.0}
+
+
+def test_the_start_spread_is_by_one_clock() -> None:
+    """A node that is 2 ms later by a clock that is 10 ms ahead began 8 ms before the other."""
+    nodes = [NodeTotals(node=1, start_skew_s=0.001), NodeTotals(node=2, start_skew_s=0.003), NodeTotals(node=3)]
+    found = summarise(
+        {"generators": []}, nodes, {"run_id": "r", "started_at": None, "ended_at": None, "duration_s": 1.0},
+        Judgement("passed", [], [], 0), clocks={1: (0.0, 0.004), 2: (0.010, 0.002)},
+    )  # fmt: skip
+    assert found["start_skew_s"] == {"max": 0.003, "spread": pytest.approx(0.008), "spread_error": pytest.approx(0.006)}
+    assert [node["clock_offset_s"] for node in found["nodes"]] == [0.0, 0.010, None]
 
 
 def test_segments_are_those_of_the_plan() -> None:
@@ -145,5 +158,5 @@ def test_users_have_no_planned_rate() -> None:
 def test_a_run_without_time_or_nodes_is_still_a_summary() -> None:
     """A run that ended before it began has all keys and no division by zero."""
     found = summarise(plan_of(), [], RUN | {"duration_s": 0}, Judgement("error", ["no node"], [], 4))
-    assert found["nodes"] == [] and found["start_skew_s"] == {"max": None}
+    assert found["nodes"] == [] and found["start_skew_s"] == {"max": None, "spread": None, "spread_error": None}
     assert found["generators"]["shop"]["planned_rate"] is None

@@ -70,7 +70,7 @@ def summary() -> Json:
         "thresholds": [{**broken, "passed": False}, {"expression": "failed < 1%", "value": 0.002, "passed": True}],
         "generators": {"search": one, "checkout": two},
         "nodes": [{"node": 0, **node}, {"node": 1, **node}],
-        "start_skew_s": {"max": 0.003},
+        "start_skew_s": {"max": 0.003, "spread": 0.003, "spread_error": 0.0},
     }
 
 
@@ -134,7 +134,7 @@ def test_nothing_measured() -> None:
         "thresholds": [{"expression": "p99 < 1s", "value": None, "limit": 1.0, "passed": False}],
         "generators": {"a": _generator("users", _ledger(0), {}, [])},
         "nodes": [],
-        "start_skew_s": {"max": None},
+        "start_skew_s": {"max": None, "spread": None, "spread_error": None},
     }
     lines = final_table(summary, {}).splitlines()
     assert lines[-3:] == [

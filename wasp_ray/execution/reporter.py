@@ -6,7 +6,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ class Findings:
     invalid: Sequence[str] = ()
     interrupted: str | None = None
     stopped: bool = False
+    clocks: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    """of each node: its clock minus the controller's and how well that is known, in seconds"""
 
 
 class Reporter:
@@ -125,7 +127,7 @@ class Reporter:
             "ended_at": wall_iso(), "duration_s": duration_s, "load_s": load_s,
             "versions": {"wasp_ray": __version__, "python": platform.python_version(), "image": settings.image},
         }  # fmt: skip
-        summary = summarise(plan, nodes, run, judged, checked)
+        summary = summarise(plan, nodes, run, judged, checked, found.clocks)
         self._write(summary, merged.to_data())
         return Outcome(summary, plan, judged, merged, self.bundle.path if self.bundle else None)
 

@@ -44,6 +44,11 @@ class Context(Protocol):
     def feed(self, name: str) -> dict[str, Any]:
         """The next row of a feeder (or this user's row). Ends the Generator when the rows are used up."""
 
+    def http(self, base_url: str, **options: Any) -> Any:
+        """A client whose requests are timed and recorded (docs/http.md): awaited in an async actor, blocking in a sync one.
+        Connects on first use. Raises BadInput with all that is wrong with the options.
+        """
+
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Starts a task that lives until it ends or the actor does."""
 

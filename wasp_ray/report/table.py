@@ -180,9 +180,10 @@ def _node_lines(summary: Data) -> list[Line]:
     known = [delay for delay in delays if delay is not None]
     if known:
         items.append(f"calls late p99 {numbers.latency(max(known))}")
-    spread = (summary.get("start_skew_s") or {}).get("max")
-    if len(nodes) > 1 and spread is not None:
-        items.append(f"start spread {numbers.latency(spread)}")
+    start = summary["start_skew_s"]
+    if start["spread"] is not None:
+        error = f" ± {numbers.latency(start['spread_error'])}" if start["spread_error"] else ""
+        items.append(f"start spread {numbers.latency(start['spread'])}{error}")
     return [(line, "") for line in flow(" NODES   ", items, " · ")]
 
 

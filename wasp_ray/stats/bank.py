@@ -19,7 +19,7 @@ class HistogramBank:
     """Rows of BUCKETS counts with exact count, sum, min and max each."""
 
     def __init__(self, rows: int = 4) -> None:
-        self._counts = np.zeros((rows, BUCKETS), np.int64)
+        self._counts = np.full((rows, BUCKETS), 0, np.int64)  # written, so that its memory is taken now and not in the run
         self.count = np.zeros(rows, np.int64)
         self.sum = np.zeros(rows, np.int64)
         self.min = np.full(rows, _MAX, np.int64)
@@ -31,7 +31,7 @@ class HistogramBank:
         if rows <= have:
             return
         more = max(rows, 2 * have) - have
-        self._counts = np.concatenate([self._counts, np.zeros((more, BUCKETS), np.int64)])
+        self._counts = np.concatenate([self._counts, np.full((more, BUCKETS), 0, np.int64)])
         self.count = np.concatenate([self.count, np.zeros(more, np.int64)])
         self.sum = np.concatenate([self.sum, np.zeros(more, np.int64)])
         self.min = np.concatenate([self.min, np.full(more, _MAX, np.int64)])

@@ -19,17 +19,18 @@ def summarise(
     run: Mapping[str, Any],
     judged: Judgement,
     thresholds: Sequence[Mapping[str, Any]] = (),
+    clocks: Mapping[int, tuple[float, float]] | None = None,
 ) -> dict[str, Any]:
     """The summary of a run, JSON-able.
 
     `run`: run_id, started_at, ended_at (ISO texts), duration_s (t = 0 to the last end), versions {wasp_ray, python,
     image}; optional `load_s`, the seconds of schedule that were run when a stop cut it short. `thresholds`: results of
-    thresholds.evaluate. A generator of the plan that no node reported is there with zeros.
+    thresholds.evaluate. A generator of the plan that no node reported is there with zeros. `clocks`: of nodes on machines
+    of their own, their clocks' offset from one common clock and the error of that, in seconds.
     """
     total = merge_nodes(nodes)
     load_s = float(run["duration_s"] if run.get("load_s") is None else run["load_s"])
     versions = run.get("versions") or {}
-    skews = [node.start_skew_s for node in nodes if node.start_skew_s is not None]
     specs = {spec["name"]: spec for spec in plan["generators"]}
     for name, spec in specs.items():
         total.generator(name, spec["kind"])
@@ -52,19 +53,38 @@ def summarise(
         "ledger": total.ledger.to_data(),
         "thresholds": [dict(result) for result in thresholds],
         "generators": {name: _generator(specs.get(name, {}), total.generators[name], load_s, times) for name in names},
-        "nodes": [_node(node) for node in nodes],
-        "start_skew_s": {"max": max(skews, default=None)},
+        "nodes": [_node(node, clocks or {}) for node in nodes],
+        "start_skew_s": _start(nodes, clocks or {}),
     }
 
 
-def _node(node: NodeTotals) -> dict[str, Any]:
+def _node(node: NodeTotals, clocks: Mapping[int, tuple[float, float]]) -> dict[str, Any]:
+    offset_s, error_s = clocks.get(node.node, (None, None))
     return {
         "node": node.node,
         "host": node.host,
         "start_skew_s": node.start_skew_s,
+        "clock_offset_s": offset_s,
+        "clock_error_s": error_s,
         "cpu_s": node.cpu_s,
         "peak_rss_bytes": node.peak_rss_bytes,
         "ledger": node.ledger.to_data(),
+    }
+
+
+def _start(nodes: Sequence[NodeTotals], clocks: Mapping[int, tuple[float, float]]) -> dict[str, float | None]:
+    """How late the latest began by its own clock; how far apart the nodes began by one clock, and how well that is known.
+
+    A node whose clock is ahead by its offset begins as much earlier. Nodes without an offset share one clock.
+    """
+    skews = {node.node: node.start_skew_s for node in nodes if node.start_skew_s is not None}
+    begun = [skew_s - clocks.get(node, (0.0, 0.0))[0] for node, skew_s in skews.items()]
+    errors = sorted(clocks.get(node, (0.0, 0.0))[1] for node in skews)
+    several = len(begun) > 1
+    return {
+        "max": max(skews.values(), default=None),
+        "spread": max(begun) - min(begun) if several else None,
+        "spread_error": sum(errors[-2:]) if several else None,
     }
 
 

@@ -134,6 +134,7 @@ class AsyncUsers:
         host, words, run_word = self._host, self._words, self._run_word
         context, part = actor.context, host.part
         pace, state = Pace(part.pacing), CallState(context.user_id)
+        state.task = asyncio.current_task()
         call, group = actor.call, part.name
         pick = picker(actor, group, context.random)
         if not await self._wait_for_turn(user):
@@ -154,8 +155,8 @@ class AsyncUsers:
                     return False
                 if pick is not None:
                     call, group = pick()
-                state.task = asyncio.create_task(self._calls.run(state, call, group, due or now_ns()))
-                asked = await state.task
+                asked = await self._calls.run(state, call, group, due or now_ns())
+                yielded = state.yielded
                 state.reset()
                 if asked is not None:
                     again = isinstance(asked, RestartUser)
@@ -164,6 +165,8 @@ class AsyncUsers:
                     return again
                 if part.think is not None:
                     await self._sleep_until(now_ns() + part.think.draw_ns(context.random), user)
+                elif not yielded:  # a call that never waits must not keep the loop for itself
+                    await asyncio.sleep(0)
         finally:
             words[self._active_word] -= 1
 

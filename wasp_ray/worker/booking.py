@@ -12,7 +12,7 @@ import random
 from types import TracebackType
 
 from wasp_ray.clock import now_ns
-from wasp_ray.errors import StopUser
+from wasp_ray.errors import CallFailed, StopUser
 from wasp_ray.load.actors import Response
 from wasp_ray.load.locate import trim_traceback
 from wasp_ray.wire.arena import Header
@@ -70,7 +70,7 @@ class Booker:
 
     def __init__(self, host: Host, writer: RingWriter, notes: Notes) -> None:
         part = host.part
-        self._host, self._part, self._writer, self._notes = host, part, writer, notes
+        self._host, self._part, self.writer, self._notes = host, part, writer, notes
         self._words = host.arena.words
         self._begun_word = host.header(Header.BEGUN)
         self._lost_word = host.header(Header.LOST)
@@ -136,7 +136,9 @@ class Booker:
             self._end_call(call, end, Outcome.FAILED if call.failed else Outcome.OK, group, in_group=call.requests == 0)
             return not call.failed
         error = ""
-        if call.seen is not exc:
+        if isinstance(exc, CallFailed):  # a failed request is booked already: its call has no second error
+            error = "" if call.failed else str(exc) or "failed"
+        elif call.seen is not exc:
             error = describe(exc)
             self.tell(error, group, exc)
         self._end_call(call, end, Outcome.FAILED, group, in_group=call.requests == 0, error=error)
@@ -185,7 +187,7 @@ class Booker:
 
     def request(
         self, call: CallState | None, due: int, start: int, end: int, group: str, *,
-        status: object = "", error: str = "", bytes_in: int = 0, bytes_out: int = 0,
+        status: object = "", error: str = "", bytes_in: int = 0, bytes_out: int = 0, path: str = "",
     ) -> None:  # fmt: skip
         """Books one request; a failed one makes its call failed."""
         if call is not None and not call.closed:
@@ -194,7 +196,7 @@ class Booker:
         outcome = Outcome.FAILED if error else Outcome.OK
         result = Response(
             group,
-            "",
+            path,
             status if isinstance(status, (str, int)) else str(status),
             error,
             False,
@@ -210,8 +212,8 @@ class Booker:
 
     def count(self, name: str, number: int) -> None:
         """Adds to a counter."""
-        group = self._writer.intern(str(name), MAX_NAME_BYTES)
-        self._writer.publish(head_bits(Kind.COUNT), int(number), 0, now_ns(), group, 0, 0, 0, 0, 0, 0, 0)
+        group = self.writer.intern(str(name), MAX_NAME_BYTES)
+        self.writer.publish(head_bits(Kind.COUNT), int(number), 0, now_ns(), group, 0, 0, 0, 0, 0, 0, 0)
 
     def tell(self, error: str, group: str, exc: BaseException) -> None:
         """The first exception of each kind goes to the terminal, trimmed to the user's frames."""
@@ -223,7 +225,7 @@ class Booker:
         result: Response | None, error: str = "",
     ) -> None:  # fmt: skip
         """One record; a loss is counted where the ledger sees it."""
-        writer = self._writer
+        writer = self.writer
         path = status = failure = bytes_in = bytes_out = 0
         group_id = writer.intern(group, MAX_NAME_BYTES)
         if result is not None:

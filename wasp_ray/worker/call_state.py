@@ -35,6 +35,7 @@ class CallState:
         "tick",
         "user",
         "waited",
+        "yielded",
     )
 
     def __init__(self, user: int) -> None:
@@ -53,6 +54,7 @@ class CallState:
         self.opened = False  # a request has begun
         self.requests = 0
         self.failed = False  # a request failed
+        self.yielded = False  # it waited for an answer, so other users of its loop had their turn
         self.closed = False  # booked; what comes later is not its own
         self.seen: BaseException | None = None  # already booked by a request
 

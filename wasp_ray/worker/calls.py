@@ -33,7 +33,8 @@ class AsyncCalls:
         return len(self._in_flight)
 
     async def run(self, state: CallState, call: Callable[[], Any], group: str, due: int) -> BaseException | None:
-        """One call inside the task that runs this coroutine: always booked, never raises but for the task's own cancel.
+        """One call inside the task that runs this coroutine, `state.task`: always booked, never raises but when somebody
+        else than `watch` and `interrupt` cancels that task.
 
         Returns StopUser or RestartUser when the call raised it.
         """
@@ -49,6 +50,8 @@ class AsyncCalls:
         except asyncio.CancelledError as exc:
             if not state.closed:
                 ok = booker.raised(state, exc, now_ns(), group)
+                if state.task.cancelling():
+                    raise
         except (Exception, SystemExit) as exc:
             if not state.closed:
                 ok = booker.raised(state, exc, now_ns(), group)
@@ -60,6 +63,9 @@ class AsyncCalls:
             del in_flight[state]
             booker.free_entry(state)
             self._free.append(state.entry)
+            if state.closed:  # cancelled from here, and that was for the call alone
+                while state.task.uncancel():
+                    pass
         if not ok:
             booker.failed_call()
         return asked

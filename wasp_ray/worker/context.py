@@ -12,6 +12,7 @@ from wasp_ray.wire.control import NEVER, Ask, Word
 from wasp_ray.worker.booking import Booker, TimedGroup
 from wasp_ray.worker.call_state import RowsUsedUp
 from wasp_ray.worker.host import Host
+from wasp_ray.worker.http_recorder import HttpRecorder
 from wasp_ray.worker.notes import Notes
 
 
@@ -34,6 +35,7 @@ class WorkerContext:
         self.tasks: set[asyncio.Task[Any]] = set()
         self._rows: dict[str, dict[str, Any]] = {}
         self._log: Any = None
+        self._recorder: HttpRecorder | None = None
         for name in part.per_user:  # drawn before setup, bound to the user id
             self._rows[name] = self._draw(name)
 
@@ -103,6 +105,17 @@ class WorkerContext:
     ) -> None:
         """Books a request that user code timed."""
         self._booker.record(str(group), service_s, status, error, bytes_in, bytes_out)
+
+    def http(self, base_url: str, **options: Any) -> Any:
+        """A client whose requests are recorded, async in an async actor."""
+        from wasp_ray.http import AsyncClient, SyncClient
+
+        return (AsyncClient if self._host.part.is_async else SyncClient)(base_url, self._http_recorder(), **options)
+
+    def _http_recorder(self) -> HttpRecorder:
+        if self._recorder is None:
+            self._recorder = HttpRecorder(self._host, self._booker.writer, self._booker)
+        return self._recorder
 
     def count(self, name: str, n: int = 1) -> None:
         """Adds to a counter."""

@@ -11,7 +11,7 @@ from wasp_ray.cluster.kube import KubeError
 
 
 class Server:
-    """One ConfigMap. `fate` of each write in turn: "heard", "lost" (heard, its answer is not), "refused"."""
+    """One ConfigMap. `fate` of each write in turn: "heard", "lost" (heard, its answer is not), "refused", or "401"."""
 
     def __init__(self, *fate: str) -> None:
         self.fate, self.now_s, self.version = list(fate), 100.0, 1
@@ -32,6 +32,8 @@ class Server:
         fate = self.fate.pop(0) if self.fate else "heard"
         if fate == "refused":
             raise KubeError("boom", 500)
+        if fate == "401":
+            raise KubeError("log in again", 401)
         if change["metadata"].get("resourceVersion", str(self.version)) != str(self.version):
             raise KubeError("conflict", 409)
         self.data.update(change["data"])
@@ -65,6 +67,12 @@ def test_a_write_whose_answer_was_lost_is_not_written_again() -> None:
 def test_a_write_that_comes_late_is_of_a_later_start() -> None:
     """Else nodes would hear of a start that is past."""
     server = Server("refused", "refused")
+    assert board(server).fix_start() == float(server.data["start_at"]) == 103 + LEAD_S
+
+
+def test_credentials_that_are_refused_for_a_moment_cost_no_run() -> None:
+    """They may just have been renewed, and not every server of the API know it."""
+    server = Server("401", "401")
     assert board(server).fix_start() == float(server.data["start_at"]) == 103 + LEAD_S
 
 

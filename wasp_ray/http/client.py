@@ -1,0 +1,178 @@
+"""The async client: a pool of kept connections and the way of a request over one of them. See docs/http.md."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any
+
+from wasp_ray.clock import now_ns
+from wasp_ray.http import failures
+from wasp_ray.http.connection import Connection
+from wasp_ray.http.dial import Dialer
+from wasp_ray.http.failures import RequestFailed
+from wasp_ray.http.methods import Client
+from wasp_ray.http.options import Origin
+from wasp_ray.http.recorder import Recorder
+from wasp_ray.http.request import Request
+from wasp_ray.http.response import Response
+from wasp_ray.http.talk import Talk
+from wasp_ray.wire.control import NEVER
+
+SWEEP_SHARE = 50
+SWEEP_MIN_S, SWEEP_MAX_S = 0.002, 0.05
+"""Deadlines are looked at so often: a fiftieth of the shortest timeout, within these bounds."""
+
+
+class AsyncClient(Client[Coroutine[Any, Any, Response]]):
+    """For one event loop; made without one."""
+
+    def __init__(self, base_url: str, recorder: Recorder | None = None, **options: Any) -> None:
+        super().__init__(base_url, recorder, **options)
+        made = self.settings
+        self._idle: dict[Origin, list[Connection]] = {}
+        self._open: set[Connection] = set()
+        self._opening = 0
+        self._queue: deque[asyncio.Future[None]] = deque()  # requests that wait for a connection to be free
+        self._dialer: Dialer | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wants_phases = made.phases
+        self._first_byte_ns = made.first_byte_timeout_ns
+        shortest = min(made.timeout_ns, made.first_byte_timeout_ns or made.timeout_ns)
+        self._sweep_s = min(max(shortest / 1e9 / SWEEP_SHARE, SWEEP_MIN_S), SWEEP_MAX_S)
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def _run(self, request: Request) -> Response:
+        loop = self._loop or self._begin()
+        talk, judge = Talk(request, self._recorder), self._judge
+        connection: Connection | None = None
+        try:
+            while True:
+                request = talk.request
+                idle = None if talk.repeated else self._idle.get(request.origin)
+                is_kept = bool(idle)
+                connection = idle.pop() if idle else await self._new(request.origin, talk)
+                waiter = connection.exchange(request, talk.deadline, loop)
+                if self._first_byte_ns is not None:
+                    connection.first_byte_by = now_ns() + self._first_byte_ns
+                sent = now_ns() if self._wants_phases else 0
+                await waiter
+                if sent and connection.first_ns:
+                    talk.took("first byte", max(0, connection.first_ns - sent))
+                error, reader = connection.error, connection.reader
+                if error:
+                    self._drop(connection)
+                    if is_kept and judge.may_repeat(talk, reader, error):
+                        continue
+                    return judge.failed(talk, error, reader)
+                response = judge.answered(talk, reader, connection.ended_ns)
+                if connection.reusable:
+                    self._keep_connection(request.origin, connection)
+                else:
+                    self._drop(connection)
+                if response is not None:
+                    return response
+        except RequestFailed as exc:  # no connection could be had
+            return judge.failed(talk, str(exc))
+        except BaseException:
+            if connection is not None:
+                self._drop(connection)
+            judge.cancelled(talk)
+            raise
+
+    async def close(self) -> None:
+        """Ends all connections; a request after it opens new ones."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._loop = self._sweeper = None
+        for connection in list(self._open):
+            connection.fail(failures.CANCELLED)
+        self._idle.clear()
+        self._open.clear()
+
+    # -- connections
+
+    def _begin(self) -> asyncio.AbstractEventLoop:
+        self._loop = loop = asyncio.get_running_loop()
+        if self._dialer is None:
+            context = self.settings.ssl_context()
+            self._dialer = Dialer(self.settings, self._lost, context)
+        self._sweep()
+        return loop
+
+    async def _new(self, origin: Origin, talk: Talk) -> Connection:
+        """A new connection, or a kept one that comes free while it waits for its turn."""
+        assert self._dialer is not None
+        while len(self._open) + self._opening >= self.settings.connections:
+            await self._wait_for_turn(talk)
+            idle = self._idle.get(origin)
+            if idle and not talk.repeated:
+                return idle.pop()
+        self._opening += 1
+        try:
+            connection = await self._dialer.dial(origin, talk)
+        finally:
+            self._opening -= 1
+            self._next_turn()
+        self._open.add(connection)
+        return connection
+
+    async def _wait_for_turn(self, talk: Talk) -> None:
+        for origin, idle in self._idle.items():  # one of another origin makes room
+            if idle and origin != talk.request.origin:
+                self._drop(idle.pop())
+                return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        try:
+            async with asyncio.timeout(max(0.0, (talk.deadline - now_ns()) / 1e9)):
+                await turn
+        except TimeoutError:
+            if turn.done() and not turn.cancelled():  # it had come in the same instant: the next one's
+                self._next_turn()
+            raise RequestFailed(failures.NO_CONNECTION) from None
+
+    def _next_turn(self) -> None:
+        while self._queue:
+            turn = self._queue.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    def _keep_connection(self, origin: Origin, connection: Connection) -> None:
+        idle = self._idle.get(origin)
+        if idle is None:
+            idle = self._idle[origin] = []
+        idle.append(connection)
+        if self._queue:
+            self._next_turn()
+
+    def _drop(self, connection: Connection) -> None:
+        connection.close()
+        self._open.discard(connection)
+        if self._queue:
+            self._next_turn()
+
+    def _lost(self, connection: Connection) -> None:
+        """Told by the connection itself: it is no longer open."""
+        self._open.discard(connection)
+        for idle in self._idle.values():
+            if connection in idle:
+                idle.remove(connection)
+        if self._queue:
+            self._next_turn()
+
+    def _sweep(self) -> None:
+        """Looks at deadlines, and closes what was idle for long."""
+        loop = self._loop
+        if loop is None:
+            return
+        now = now_ns()
+        stale = now - self.settings.idle_ns
+        for connection in list(self._open):
+            if connection.deadline != NEVER:
+                connection.check(now)
+            elif connection.ended_ns and connection.ended_ns < stale:
+                connection.close()
+        self._sweeper = loop.call_later(self._sweep_s, self._sweep)

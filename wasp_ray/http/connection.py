@@ -1,0 +1,163 @@
+"""One connection of the async client: writes one request, reads its answer, is reused. It must not decide what an answer
+means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Callable
+from contextlib import suppress
+
+from wasp_ray.clock import now_ns
+from wasp_ray.http import failures
+from wasp_ray.http.answer import AnswerReader
+from wasp_ray.http.failures import RequestFailed, name_of
+from wasp_ray.http.request import Request
+from wasp_ray.wire.control import NEVER
+
+
+class Connection(asyncio.Protocol):
+    """`exchange`, wait for its future, look at `error` and the reader. `deadline` NEVER: it is idle since `ended_ns`."""
+
+    __slots__ = (
+        "_feeding", "_is_open", "_lost", "_room", "_waiter", "deadline", "ended_ns", "error", "first_byte_by", "first_ns",
+        "reader", "transport",
+    )  # fmt: skip
+
+    def __init__(self, reader: AnswerReader, lost: Callable[[Connection], None]) -> None:
+        self.reader, self._lost = reader, lost
+        self.transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._feeding: asyncio.Task[None] | None = None
+        self._room: asyncio.Event | None = None  # set while more may be written
+        self._is_open = False
+        self.deadline = self.first_byte_by = NEVER
+        self.first_ns = self.ended_ns = 0
+        self.error = ""
+
+    # -- of the client
+
+    def exchange(self, request: Request, deadline: int, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+        """Done when the answer is complete or `error` is set; it has no exception and no result."""
+        self._waiter = waiter = loop.create_future()
+        self.reader.expect(head_only=request.method == "HEAD")
+        self.deadline = deadline
+        self.error = ""
+        assert self.transport is not None
+        self.transport.write(request.data)
+        if request.is_chunked:
+            self._feeding = loop.create_task(self._feed(request))
+        return waiter
+
+    @property
+    def reusable(self) -> bool:
+        """After an exchange: whether the next one may go on it."""
+        reader = self.reader
+        return self._is_open and reader.keep_alive and not reader.surplus and not self.error and self._feeding is None
+
+    def fail(self, name: str) -> None:
+        """Ends the exchange and the connection."""
+        self.error = self.error or name
+        self.close()
+        self._done()
+
+    def close(self) -> None:
+        """At once; nothing more is read."""
+        self._is_open = False
+        if self._feeding is not None:
+            self._feeding.cancel()
+        if self.transport is not None:
+            self.transport.abort()
+
+    def check(self, now: int) -> None:
+        """Ends an exchange that is past one of its deadlines."""
+        if now >= self.deadline:
+            self.fail(failures.TIMEOUT)
+        elif now >= self.first_byte_by and not self.reader.received:
+            self.fail(failures.FIRST_BYTE_TIMEOUT)
+
+    def _done(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        self.deadline = self.first_byte_by = NEVER
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def _feed(self, request: Request) -> None:
+        """A body in pieces, as fast as they are taken."""
+        body, transport = request.body, self.transport
+        assert transport is not None and body is not None and not isinstance(body, bytes)
+        try:
+            if isinstance(body, AsyncIterable):
+                async for piece in body:
+                    await self._put(transport, piece)
+            else:
+                for piece in body:
+                    await self._put(transport, piece)
+            transport.write(b"0\r\n\r\n")
+            self._feeding = None
+        except Exception:
+            self.fail(failures.BODY_SOURCE)
+
+    async def _put(self, transport: asyncio.Transport, piece: bytes) -> None:
+        if piece:
+            transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            if self._room is not None:
+                await self._room.wait()
+
+    # -- of the event loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is open."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport, self._is_open = transport, True
+
+    def data_received(self, data: bytes) -> None:
+        """A piece of an answer; on an idle connection it is nobody's."""
+        if self._waiter is None:
+            self.close()
+            return
+        reader = self.reader
+        if not reader.received:
+            self.first_ns = now_ns()
+        try:
+            reader.feed(data)
+        except RequestFailed as exc:
+            self.fail(str(exc))
+            return
+        if reader.complete:
+            self.ended_ns = now_ns()
+            self._done()
+
+    def eof_received(self) -> None:
+        """An answer may end so; the transport closes itself afterwards."""
+        if self._waiter is not None:
+            try:
+                self.reader.end()
+                self.ended_ns = now_ns()
+                self._is_open = False
+                self._done()
+            except RequestFailed as exc:
+                self.fail(str(exc))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """By the server, the network or this side."""
+        self._is_open = False
+        if self._waiter is not None:
+            if exc is None:
+                self.eof_received()
+            else:
+                name = name_of(exc)
+                self.fail(failures.CUT if self.reader.received and name == failures.RESET else name)
+        with suppress(ValueError):
+            self._lost(self)
+
+    def pause_writing(self) -> None:
+        """The socket takes no more for now."""
+        if self._room is None:
+            self._room = asyncio.Event()
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        """It does again."""
+        if self._room is not None:
+            self._room.set()

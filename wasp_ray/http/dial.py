@@ -1,0 +1,135 @@
+"""Opens connections of the async client: name, TCP, proxy, TLS, each timed. It sends no request of the user."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+
+from wasp_ray.clock import now_ns
+from wasp_ray.http import failures
+from wasp_ray.http.answer import AnswerReader
+from wasp_ray.http.connection import Connection
+from wasp_ray.http.dns import Address, addresses
+from wasp_ray.http.failures import RequestFailed, name_of
+from wasp_ray.http.options import Options, Origin
+from wasp_ray.http.talk import Talk
+
+READ_BYTES = 64 * 1024
+
+
+class Dialer:
+    """Of one client. `dial` raises RequestFailed."""
+
+    def __init__(self, options: Options, lost: Callable[[Connection], None], context: ssl.SSLContext | None) -> None:
+        self._options, self._lost, self._context = options, lost, context
+
+    async def dial(self, origin: Origin, talk: Talk) -> Connection:
+        """Within the client's connect_timeout and the request's own."""
+        began = now_ns()
+        deadline = min(talk.deadline, began + self._options.connect_timeout_ns)
+        late = failures.TIMEOUT if deadline == talk.deadline else failures.CONNECT_TIMEOUT
+        try:
+            async with asyncio.timeout((deadline - began) / 1e9):
+                return await self._dial(origin, talk, deadline)
+        except TimeoutError:
+            raise RequestFailed(late) from None
+        except (OSError, RequestFailed) as exc:
+            raise RequestFailed(name_of(exc)) from None
+
+    async def _dial(self, origin: Origin, talk: Talk, deadline: int) -> Connection:
+        loop, options = asyncio.get_running_loop(), self._options
+        sock = await self._socket(origin, talk, deadline)
+        try:
+            if options.proxy is not None and origin.scheme == "https" and options.unix is None:
+                await _through_proxy(sock, options, origin)
+            began = now_ns()
+            protocol = Connection(AnswerReader(options.max_body), self._lost)
+            if origin.scheme == "https":
+                await loop.create_connection(
+                    lambda: protocol, sock=sock, ssl=self._context,
+                    server_hostname=options.server_name or origin.host,
+                    ssl_handshake_timeout=max(0.001, (deadline - began) / 1e9),
+                )  # fmt: skip
+                talk.took("tls", now_ns() - began)
+            else:
+                await loop.create_connection(lambda: protocol, sock=sock)
+        except BaseException:
+            sock.close()
+            raise
+        return protocol
+
+    async def _socket(self, origin: Origin, talk: Talk, deadline: int) -> socket.socket:
+        options = self._options
+        if options.unix is not None:
+            began = now_ns()
+            sock = await _connected(socket.AF_UNIX, options.unix)
+            talk.took("connect", now_ns() - began)
+            return sock
+        host, port = (origin.host, origin.port) if options.proxy is None else options.proxy[:2]
+        found = await self._resolve(host, port, talk)
+        began, error = now_ns(), OSError()
+        for number, (family, address) in enumerate(found):
+            share_s = (deadline - now_ns()) / 1e9 / (len(found) - number)  # one that is silent must not take it all
+            try:
+                async with asyncio.timeout(share_s):
+                    sock = await _connected(family, address)
+            except OSError as exc:
+                error = exc
+                continue
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            talk.took("connect", now_ns() - began)
+            return sock
+        addresses.forget(host, port)
+        raise error
+
+    async def _resolve(self, host: str, port: int, talk: Talk) -> list[Address]:
+        known = addresses.known(host, port)
+        if known is not None:
+            return known
+        began = now_ns()
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError):
+            raise RequestFailed(failures.DNS) from None
+        talk.took("dns", now_ns() - began)
+        return addresses.keep(host, port, found, self._options.dns_ttl_ns)  # type: ignore[arg-type]
+
+
+async def _connected(family: int, address: str | tuple[str, int]) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def connect_request(options: Options, origin: Origin) -> bytes:
+    """What a proxy is asked for."""
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    lines = [f"CONNECT {host}:{origin.port} HTTP/1.1", f"Host: {host}:{origin.port}"]
+    if options.proxy is not None and options.proxy.authorization:
+        lines.append(f"Proxy-Authorization: {options.proxy.authorization}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+async def _through_proxy(sock: socket.socket, options: Options, origin: Origin) -> None:
+    loop = asyncio.get_running_loop()
+    reader = AnswerReader(options.max_body)
+    reader.expect(head_only=True)
+    await loop.sock_sendall(sock, connect_request(options, origin))
+    while not reader.complete:
+        data = await loop.sock_recv(sock, READ_BYTES)
+        if not data:
+            raise RequestFailed(failures.PROXY)
+        with suppress(RequestFailed):
+            reader.feed(data)
+            continue
+        break
+    if not 200 <= reader.status < 300 or reader.surplus:
+        raise RequestFailed(failures.PROXY)

@@ -1,0 +1,99 @@
+"""The methods that both clients have: they differ in what `_run` gives, a Response or a coroutine of one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable, Mapping
+from typing import Any, Generic, TypedDict, TypeVar, Unpack
+
+from wasp_ray.http.cookies import Jar
+from wasp_ray.http.options import Auth, Expect, read_options
+from wasp_ray.http.recorder import NoRecorder, Recorder
+from wasp_ray.http.request import Pairs, Request, RequestMaker
+from wasp_ray.http.talk import Judge
+
+T = TypeVar("T")
+MAX_PLAIN = 1024
+"""Requests of which nothing but method and path was given are made once."""
+
+
+class RequestOptions(TypedDict, total=False):
+    """What a request may be given; see docs/http.md."""
+
+    query: Pairs | None
+    headers: Mapping[str, str] | None
+    json: Any
+    form: Pairs | None
+    body: str | bytes | Iterable[bytes] | AsyncIterable[bytes] | None
+    auth: Auth
+    cookies: Mapping[str, str] | None
+    timeout: str | float | None
+    expect: Expect
+    redirects: int | None
+    group: str | None
+
+
+class PathRequestOptions(RequestOptions, total=False):
+    """And the values of a path's template."""
+
+    path: Mapping[str, Any] | None
+
+
+class Client(Generic[T]):
+    """What a client is made of. Raises BadInput with all that is wrong with its options."""
+
+    def __init__(self, base_url: str, recorder: Recorder | None = None, **options: Any) -> None:
+        self.settings = made = read_options(base_url, options)
+        self._recorder: Recorder = recorder if recorder is not None else NoRecorder()
+        self._jar = Jar(made.cookies, made.origin.host)
+        self._maker = RequestMaker(made, self._jar)
+        self._judge = Judge(made, self._maker, self._jar, self._recorder)
+        self._plain: dict[str, Request] = {}
+        self._plain_of = 0  # version of the cookies they were made with
+
+    def _run(self, request: Request) -> T:
+        raise NotImplementedError
+
+    def get(self, template: str, /, **request: Unpack[PathRequestOptions]) -> T:
+        """The method is GET."""
+        if not request and self._plain_of == self._jar.version:
+            plain = self._plain.get(template)
+            if plain is not None:
+                return self._run(plain)
+        return self.request("GET", template, **request)
+
+    def post(self, template: str, /, **request: Unpack[PathRequestOptions]) -> T:
+        """The method is POST."""
+        return self.request("POST", template, **request)
+
+    def put(self, template: str, /, **request: Unpack[PathRequestOptions]) -> T:
+        """The method is PUT."""
+        return self.request("PUT", template, **request)
+
+    def patch(self, template: str, /, **request: Unpack[PathRequestOptions]) -> T:
+        """The method is PATCH."""
+        return self.request("PATCH", template, **request)
+
+    def delete(self, template: str, /, **request: Unpack[PathRequestOptions]) -> T:
+        """The method is DELETE."""
+        return self.request("DELETE", template, **request)
+
+    def head(self, template: str, /, **request: Unpack[PathRequestOptions]) -> T:
+        """The method is HEAD."""
+        return self.request("HEAD", template, **request)
+
+    def options(self, template: str, /, **request: Unpack[PathRequestOptions]) -> T:
+        """The method is OPTIONS."""
+        return self.request("OPTIONS", template, **request)
+
+    def request(self, method: str, template: str, /, **request: Unpack[PathRequestOptions]) -> T:
+        """Any method. Raises BadInput for what cannot be sent; never for what the server or the network does."""
+        made = self._maker.make(method, template, request)
+        if not request and method == "GET" and self._jar.is_lasting:
+            self._keep(template, made)
+        return self._run(made)
+
+    def _keep(self, template: str, made: Request) -> None:
+        if self._plain_of != self._jar.version or len(self._plain) >= MAX_PLAIN:
+            self._plain.clear()
+            self._plain_of = self._jar.version
+        self._plain[template] = made

@@ -1,0 +1,206 @@
+"""Makes the bytes of requests and what is known of them beforehand. Pure but for clocks that it does not read."""
+
+from __future__ import annotations
+
+import json as json_module
+import re
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote, urlencode, urljoin
+
+from wasp_ray.errors import BadInput
+from wasp_ray.http.cookies import Jar
+from wasp_ray.http.decode import accepted
+from wasp_ray.http.options import (
+    Expect,
+    Options,
+    Origin,
+    authorization,
+    checked_expect,
+    clean,
+    duration_ns,
+    header,
+    split_url,
+)
+from wasp_ray.http.routes import route_of
+
+PATH_SAFE = "/%:@!$&'()*+,;=~-._"
+TARGET_SAFE = PATH_SAFE + "?[]"
+IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
+ARGUMENTS = frozenset(
+    {"path", "query", "headers", "json", "form", "body", "auth", "cookies", "timeout", "expect", "redirects", "group"}
+)
+_METHOD = re.compile(r"[A-Z][A-Z-]*\Z")
+_FIELD = re.compile(r"\{(\w+)\}")
+Pairs = Mapping[str, Any] | Sequence[tuple[str, Any]]
+Body = bytes | Iterable[bytes] | AsyncIterable[bytes] | None
+
+
+@dataclass(slots=True)
+class Request:
+    """One request, sent as often as it is asked for. `head`: the bytes up to the body; `body` None: there is none."""
+
+    method: str
+    origin: Origin
+    target: str
+    group: str
+    route: str
+    headers: tuple[tuple[str, str], ...]  # those that were given, without Host, cookies and framing
+    body: Body
+    expect: Expect
+    timeout_ns: int
+    redirects: int
+    data: bytes = b""  # head, and body when it is bytes
+    is_chunked: bool = False
+
+    @property
+    def head_only(self) -> bool:
+        """Its answer ends with its headers."""
+        return self.method == "HEAD"
+
+    @property
+    def may_repeat(self) -> bool:
+        """Sending it twice does what sending it once does, and its body is still there."""
+        return self.method in IDEMPOTENT and not self.is_chunked
+
+    @property
+    def url(self) -> str:
+        """Whole."""
+        return f"{self.origin.scheme}://{self.origin.authority}{self.target}"
+
+
+class RequestMaker:
+    """Of one client: its options, its cookies. Every problem is a BadInput."""
+
+    def __init__(self, options: Options, jar: Jar) -> None:
+        self._options, self._jar = options, jar
+        self._accept = accepted() if options.decompress else "identity"
+
+    def make(self, method: str, path: str, asked: Mapping[str, Any]) -> Request:
+        """From what user code asked for."""
+        options = self._options
+        method = method.upper()
+        if not _METHOD.match(method):
+            raise BadInput(f"method {method!r}: expected letters, as in GET")
+        if unknown := asked.keys() - ARGUMENTS:
+            raise BadInput(f"{', '.join(sorted(unknown))}: no such argument of a request; there are {', '.join(sorted(ARGUMENTS))}")
+        get = asked.get
+        origin, target, route = self._target(str(path), get("path"))
+        if query := get("query"):
+            target += ("&" if "?" in target else "?") + _encoded(query)
+        own = origin == options.origin
+        given: dict[str, tuple[str, str]] = {}
+        for name, value in {**(options.headers if own else {}), **(get("headers") or {})}.items():
+            given[name.lower()] = header(name, value)
+        authorized = authorization(get("auth")) or (options.authorization if own else "")
+        if authorized:
+            given["authorization"] = ("Authorization", authorized)
+        if cookies := get("cookies"):
+            given["cookie"] = header("Cookie", "; ".join(f"{name}={value}" for name, value in cookies.items()))
+        content, kind = _body(get("json"), get("form"), get("body"))
+        if kind and "content-type" not in given:
+            given["content-type"] = ("Content-Type", kind)
+        expect, timeout, redirects = get("expect"), get("timeout"), get("redirects")
+        request = Request(
+            method, origin, target, get("group") or f"{method} {route}", route, tuple(given.values()), content,
+            options.expect if expect is None else checked_expect(expect),
+            options.timeout_ns if timeout is None else duration_ns(timeout),
+            options.redirects if redirects is None else redirects,
+        )  # fmt: skip
+        return self.framed(request)
+
+    def _target(self, path: str, values: Mapping[str, Any] | None) -> tuple[Origin, str, str]:
+        """Origin, target and route of a path below the base URL, or of a whole URL."""
+        clean(path, "path")
+        options, template = self._options, path
+        if values is not None:
+            path = _FIELD.sub(lambda found: quote(str(_value(values, found[1])), safe=""), path)
+        if path.startswith(("http://", "https://")):
+            origin, target = split_url(path)
+            target = quote(target, safe=TARGET_SAFE)
+            route = _FIELD.sub(r"{\1}", split_url(template)[1]) if values is not None else route_of(target)
+            return origin, target, route.split("?", 1)[0]
+        whole = path if path.startswith("/") or not path else f"/{path}"
+        target = quote(options.prefix + whole, safe=TARGET_SAFE) or "/"
+        named = template if template.startswith("/") or not template else f"/{template}"
+        route = (options.prefix + named).split("?", 1)[0] or "/" if values is not None else route_of(target)
+        return options.origin, target if target.startswith("/") else f"/{target}", route
+
+    def framed(self, request: Request) -> Request:
+        """With the bytes to send; again when cookies have changed."""
+        options, origin = self._options, request.origin
+        target = request.target
+        lines = []
+        if options.proxy is not None and origin.scheme == "http" and options.unix is None:
+            target = request.url
+            if options.proxy.authorization:
+                lines.append(f"Proxy-Authorization: {options.proxy.authorization}")
+        names = {name.lower() for name, _ in request.headers}
+        if "host" not in names:
+            lines.insert(0, f"Host: {origin.authority}")
+        for name, value in (("User-Agent", "wasp-ray"), ("Accept", "*/*"), ("Accept-Encoding", self._accept)):
+            if name.lower() not in names:
+                lines.append(f"{name}: {value}")
+        lines += [f"{name}: {value}" for name, value in request.headers]
+        if "cookie" not in names and (sent := self._jar.header(request.url)):
+            lines.append(f"Cookie: {clean(sent, 'cookies')}")
+        body = request.body
+        request.is_chunked = body is not None and not isinstance(body, bytes)
+        if request.is_chunked:
+            lines.append("Transfer-Encoding: chunked")
+        elif body is not None or request.method in ("POST", "PUT", "PATCH"):
+            lines.append(f"Content-Length: {len(body or b'')}")  # type: ignore[arg-type]
+        text = "\r\n".join([f"{request.method} {target} HTTP/1.1", *lines, "", ""])
+        request.data = text.encode("latin-1") + (body if isinstance(body, bytes) else b"")
+        return request
+
+    def redirected(self, request: Request, status: int, location: str) -> Request | None:
+        """The request that follows a redirect; None when its body cannot be sent again. Raises BadInput for a bad place."""
+        url = urljoin(request.url, quote(clean(location, "Location"), safe=TARGET_SAFE + "#"))
+        origin, target = split_url(url)
+        method, body, dropped = request.method, request.body, set()
+        if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
+            method, body = "GET", None
+            dropped |= {"content-type", "content-length", "content-encoding"}
+        elif request.is_chunked:
+            return None
+        if origin != request.origin:
+            dropped |= {"authorization", "cookie", "host"}
+        headers = tuple((name, value) for name, value in request.headers if name.lower() not in dropped)
+        return self.framed(
+            replace(request, method=method, origin=origin, target=target, headers=headers, body=body)
+        )
+
+
+def _value(values: Mapping[str, Any], name: str) -> Any:
+    if name not in values:
+        raise BadInput(f"path={{...}}: the template has {{{name}}}, for which there is no value")
+    return values[name]
+
+
+def _encoded(pairs: Pairs) -> str:
+    items = pairs.items() if isinstance(pairs, Mapping) else pairs
+    flat: list[tuple[str, str]] = []
+    for name, value in items:
+        for each in value if isinstance(value, (list, tuple, set, frozenset)) else [value]:
+            if each is not None:
+                flat.append((str(name), {True: "true", False: "false"}[each] if isinstance(each, bool) else str(each)))
+    return urlencode(flat)
+
+
+def _body(json: Any, form: Pairs | None, body: Any) -> tuple[Body, str]:
+    """Body and its Content-Type."""
+    if sum(part is not None for part in (json, form, body)) > 1:
+        raise BadInput("json=, form= and body= together: a request has one body")
+    if json is not None:
+        return json_module.dumps(json, separators=(",", ":"), ensure_ascii=False).encode(), "application/json"
+    if form is not None:
+        return _encoded(form).encode(), "application/x-www-form-urlencoded"
+    if isinstance(body, str):
+        return body.encode(), "text/plain; charset=utf-8"
+    if isinstance(body, (bytearray, memoryview)):
+        return bytes(body), ""
+    if body is None or isinstance(body, (bytes, Iterable, AsyncIterable)):
+        return body, ""
+    raise BadInput(f"body={type(body).__name__}: expected bytes, text or an iterable of bytes")

@@ -1,0 +1,165 @@
+"""From a request to its Response: what an answer means, whether one more request follows, what is recorded. No I/O.
+
+Both clients ask: they send `talk.request`, read into an AnswerReader, and tell `Judge.answered` or `Judge.failed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wasp_ray.clock import now_ns
+from wasp_ray.errors import BadInput
+from wasp_ray.http import failures
+from wasp_ray.http.answer import AnswerReader, Raw
+from wasp_ray.http.cookies import Jar
+from wasp_ray.http.decode import decode
+from wasp_ray.http.failures import RequestFailed
+from wasp_ray.http.options import Options
+from wasp_ray.http.recorder import Recorder
+from wasp_ray.http.request import Request, RequestMaker
+from wasp_ray.http.response import Response
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+RETRIES = "http retries"
+MAX_TOLD = 120
+_HTTP_ERRORS = {status: f"HTTP {status}" for status in range(1000)}
+
+
+class Talk:
+    """One request under way: first sent as `request`, which changes when it is redirected. Instants in ns."""
+
+    __slots__ = (
+        "bytes_in", "bytes_out", "call", "deadline", "due", "followed", "phases", "repeated", "request", "start",
+    )  # fmt: skip
+
+    def __init__(self, request: Request, recorder: Recorder) -> None:
+        self.start = start = now_ns()
+        self.call, self.due = recorder.request_begins(start)
+        self.request = request
+        self.deadline = start + request.timeout_ns
+        self.bytes_in = self.bytes_out = self.followed = 0
+        self.repeated = False
+        self.phases: dict[str, int] | None = None
+
+    def took(self, phase: str, ns: int) -> None:
+        """Adds to the time of a phase."""
+        if self.phases is None:
+            self.phases = {}
+        self.phases[phase] = self.phases.get(phase, 0) + ns
+
+
+class Judge:
+    """Of one client."""
+
+    def __init__(self, options: Options, maker: RequestMaker, jar: Jar, recorder: Recorder) -> None:
+        self._options, self._maker, self._jar, self._recorder = options, maker, jar, recorder
+
+    def answered(self, talk: Talk, reader: AnswerReader, end: int) -> Response | None:
+        """A complete answer; None when `talk.request` is to be sent now, since it was redirected."""
+        request, status, body, error = talk.request, reader.status, reader.body, ""
+        talk.bytes_in += reader.received
+        talk.bytes_out += len(request.data)
+        if reader.telling:
+            try:
+                body = self._told(request, reader.raw, body)
+            except RequestFailed as exc:
+                error = str(exc)
+        if not error and request.redirects and status in REDIRECTS:
+            error = self._follow(talk, reader.raw, status)
+            if not error:
+                return None
+        expect = request.expect
+        if error:
+            pass
+        elif expect is None:
+            if status >= 400:
+                error = _HTTP_ERRORS[status]
+        elif not callable(expect):
+            if status != expect if isinstance(expect, int) else status not in expect:
+                error = _HTTP_ERRORS[status]
+        return self._end(talk, status, reader.raw, body, error, end)
+
+    def failed(self, talk: Talk, error: str, reader: AnswerReader | None = None) -> Response:
+        """There is no complete answer; `error` is one of failures.ALL."""
+        status, raw = (0, []) if reader is None else (reader.status, reader.raw)
+        talk.bytes_in += 0 if reader is None else reader.received
+        return self._end(talk, status, raw, b"", error, now_ns())
+
+    def may_repeat(self, talk: Talk, reader: AnswerReader, error: str) -> bool:
+        """After a failure on a kept connection: whether to send once more on a new one, which is counted."""
+        if (
+            talk.repeated
+            or reader.received
+            or error not in (failures.NO_ANSWER, failures.RESET)
+            or not talk.request.may_repeat
+        ):
+            return False
+        talk.repeated = True
+        self._recorder.count(RETRIES, 1)
+        return True
+
+    def cancelled(self, talk: Talk) -> None:
+        """Its task was; booked unless its call is over."""
+        self._end(talk, 0, [], b"", failures.CANCELLED, now_ns())
+
+    def _told(self, request: Request, raw: Raw, body: bytes) -> bytes:
+        """Cookies and encodings."""
+        cookies, encodings = [], []
+        for name, value in raw:
+            low = name.lower()
+            if low == b"set-cookie":
+                cookies.append(value.decode("latin-1"))
+            elif low == b"content-encoding":
+                encodings.append(value.decode("latin-1"))
+        if cookies:
+            self._jar.take(request.url, cookies)
+        if encodings and self._options.decompress and not request.head_only:
+            return decode(body, ",".join(encodings), self._options.max_body)
+        return body
+
+    def _follow(self, talk: Talk, raw: Raw, status: int) -> str:
+        location = next((value for name, value in raw if name.lower() == b"location"), None)
+        if location is None:
+            return failures.NO_LOCATION
+        if talk.followed >= talk.request.redirects:
+            return failures.REDIRECTS
+        try:
+            following = self._maker.redirected(talk.request, status, location.decode("latin-1"))
+        except BadInput:
+            return failures.NO_LOCATION
+        if following is None:
+            return failures.BODY_GONE
+        talk.request = following
+        talk.followed += 1
+        return ""
+
+    def _end(self, talk: Talk, status: int, raw: Raw, body: bytes, error: str, end: int) -> Response:
+        request, start = talk.request, talk.start
+        response = Response(status, raw, body, request, error, (end - start) / 1e9, talk.phases)
+        expect = request.expect
+        if not error and callable(expect):
+            response.error = error = _opinion(expect, response)
+            response.failed = bool(error)
+        self._recorder.request_ended(
+            talk.call, talk.due, start, end, request.group, request.route, status, error, talk.bytes_in, talk.bytes_out
+        )
+        if talk.phases is not None and self._options.phases:
+            self._record_phases(talk, talk.phases, end)
+        return response
+
+    def _record_phases(self, talk: Talk, phases: Mapping[str, int], end: int) -> None:
+        for phase, ns in phases.items():
+            group = f"{talk.request.group}/{phase}"
+            self._recorder.request_ended(None, end - ns, end - ns, end, group, talk.request.route, 0, "", 0, 0)
+
+
+def _opinion(expect: Any, response: Response) -> str:
+    """What a predicate says: nothing when it is content."""
+    try:
+        said = expect(response)
+    except Exception as exc:
+        return f"expect: {type(exc).__name__}"
+    if said is None or said is True:
+        return ""
+    return str(said)[:MAX_TOLD] if isinstance(said, str) and said else "not as expected"
