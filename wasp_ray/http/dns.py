@@ -26,7 +26,9 @@ class Addresses:
             return kept[1] if kept is not None and kept[0] > now_ns() else None
         return [(socket.AF_INET6 if literal.version == 6 else socket.AF_INET, (host, port))]
 
-    def keep(self, host: str, port: int, found: list[tuple[int, int, int, str, tuple[str, int]]], ttl_ns: int) -> list[Address]:
+    def keep(
+        self, host: str, port: int, found: list[tuple[int, int, int, str, tuple[str, int]]], ttl_ns: int
+    ) -> list[Address]:
         """What getaddrinfo answered."""
         addresses = list(dict.fromkeys((family, (at[0], at[1])) for family, _, _, _, at in found))
         if len(self._kept) >= MAX_HOSTS:

@@ -12,8 +12,6 @@ from wasp_ray.http.request import Pairs, Request, RequestMaker
 from wasp_ray.http.talk import Judge
 
 T = TypeVar("T")
-MAX_PLAIN = 1024
-"""Requests of which nothing but method and path was given are made once."""
 
 
 class RequestOptions(TypedDict, total=False):
@@ -47,23 +45,17 @@ class Client(Generic[T]):
         self._jar = Jar(made.cookies, made.origin.host)
         self._maker = RequestMaker(made, self._jar)
         self._judge = Judge(made, self._maker, self._jar, self._recorder)
-        self._plain: dict[str, Request] = {}
-        self._plain_of = 0  # version of the cookies they were made with
 
     def _run(self, request: Request) -> T:
         raise NotImplementedError
 
     def get(self, template: str, /, **request: Unpack[PathRequestOptions]) -> T:
         """The method is GET."""
-        if not request and self._plain_of == self._jar.version:
-            plain = self._plain.get(template)
-            if plain is not None:
-                return self._run(plain)
-        return self.request("GET", template, **request)
+        return self._run(self._maker.make("GET", template, request))
 
     def post(self, template: str, /, **request: Unpack[PathRequestOptions]) -> T:
         """The method is POST."""
-        return self.request("POST", template, **request)
+        return self._run(self._maker.make("POST", template, request))
 
     def put(self, template: str, /, **request: Unpack[PathRequestOptions]) -> T:
         """The method is PUT."""
@@ -87,13 +79,4 @@ class Client(Generic[T]):
 
     def request(self, method: str, template: str, /, **request: Unpack[PathRequestOptions]) -> T:
         """Any method. Raises BadInput for what cannot be sent; never for what the server or the network does."""
-        made = self._maker.make(method, template, request)
-        if not request and method == "GET" and self._jar.is_lasting:
-            self._keep(template, made)
-        return self._run(made)
-
-    def _keep(self, template: str, made: Request) -> None:
-        if self._plain_of != self._jar.version or len(self._plain) >= MAX_PLAIN:
-            self._plain.clear()
-            self._plain_of = self._jar.version
-        self._plain[template] = made
+        return self._run(self._maker.make(method.upper(), template, request))

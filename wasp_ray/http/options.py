@@ -146,7 +146,9 @@ def header(name: str, value: object) -> tuple[str, str]:
     try:
         text.encode("latin-1")
     except UnicodeEncodeError as exc:
-        raise BadInput(f"header {name}: expected Latin-1 characters; encode others by the rules of that header") from exc
+        raise BadInput(
+            f"header {name}: expected Latin-1 characters; encode others by the rules of that header"
+        ) from exc
     return name, text
 
 

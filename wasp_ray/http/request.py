@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json as json_module
 import re
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from json import JSONEncoder
 from typing import Any
 from urllib.parse import quote, urlencode, urljoin
 
@@ -31,6 +31,8 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 ARGUMENTS = frozenset(
     {"path", "query", "headers", "json", "form", "body", "auth", "cookies", "timeout", "expect", "redirects", "group"}
 )
+MAX_KEPT = 1024
+_encode_json = JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _METHOD = re.compile(r"[A-Z][A-Z-]*\Z")
 _FIELD = re.compile(r"\{(\w+)\}")
 Pairs = Mapping[str, Any] | Sequence[tuple[str, Any]]
@@ -51,8 +53,9 @@ class Request:
     expect: Expect
     timeout_ns: int
     redirects: int
-    data: bytes = b""  # head, and body when it is bytes
     is_chunked: bool = False
+    prefix: bytes = b""  # the head up to the body's length, where it is told
+    data: bytes = b""  # head, and body when it is bytes
 
     @property
     def head_only(self) -> bool:
@@ -63,6 +66,13 @@ class Request:
     def may_repeat(self) -> bool:
         """Sending it twice does what sending it once does, and its body is still there."""
         return self.method in IDEMPOTENT and not self.is_chunked
+
+    def with_body(self, body: bytes) -> Request:
+        """The same with another body, for which `prefix` is there."""
+        return Request(
+            self.method, self.origin, self.target, self.group, self.route, self.headers, body, self.expect, self.timeout_ns,
+            self.redirects, False, self.prefix, b"%b%d\r\n\r\n%b" % (self.prefix, len(body), body),
+        )  # fmt: skip
 
     @property
     def url(self) -> str:
@@ -75,16 +85,37 @@ class RequestMaker:
 
     def __init__(self, options: Options, jar: Jar) -> None:
         self._options, self._jar = options, jar
+        self._kept: dict[tuple[str, str, bool], Request] = {}
+        self._kept_of = jar.version  # of the cookies they were made with
         self._accept = accepted() if options.decompress else "identity"
 
     def make(self, method: str, path: str, asked: Mapping[str, Any]) -> Request:
-        """From what user code asked for."""
+        """From what user code asked for. Those that are asked for by method and path, or these and JSON, are made once."""
+        json = None
+        if asked:
+            json = asked.get("json")
+            if json is None or len(asked) > 1:
+                return self._make(method, path, asked)
+        if self._kept_of != self._jar.version:
+            self._kept.clear()
+            self._kept_of = self._jar.version
+        key = (method, path, json is None)
+        kept = self._kept.get(key)
+        if kept is None:
+            kept = self._make(method, path, asked)
+            if self._jar.is_lasting and len(self._kept) < MAX_KEPT:
+                self._kept[key] = kept
+            return kept
+        return kept if json is None else kept.with_body(_json(json))
+
+    def _make(self, method: str, path: str, asked: Mapping[str, Any]) -> Request:
         options = self._options
-        method = method.upper()
         if not _METHOD.match(method):
             raise BadInput(f"method {method!r}: expected letters, as in GET")
         if unknown := asked.keys() - ARGUMENTS:
-            raise BadInput(f"{', '.join(sorted(unknown))}: no such argument of a request; there are {', '.join(sorted(ARGUMENTS))}")
+            raise BadInput(
+                f"{', '.join(sorted(unknown))}: no such argument of a request; there are {', '.join(sorted(ARGUMENTS))}"
+            )
         get = asked.get
         origin, target, route = self._target(str(path), get("path"))
         if query := get("query"):
@@ -149,10 +180,13 @@ class RequestMaker:
         request.is_chunked = body is not None and not isinstance(body, bytes)
         if request.is_chunked:
             lines.append("Transfer-Encoding: chunked")
-        elif body is not None or request.method in ("POST", "PUT", "PATCH"):
-            lines.append(f"Content-Length: {len(body or b'')}")  # type: ignore[arg-type]
-        text = "\r\n".join([f"{request.method} {target} HTTP/1.1", *lines, "", ""])
-        request.data = text.encode("latin-1") + (body if isinstance(body, bytes) else b"")
+        head = "\r\n".join([f"{request.method} {target} HTTP/1.1", *lines, ""]).encode("latin-1")
+        if isinstance(body, bytes) or (request.method in ("POST", "PUT", "PATCH") and body is None):
+            content = body or b""
+            request.prefix = head + b"Content-Length: "
+            request.data = b"%b%d\r\n\r\n%b" % (request.prefix, len(content), content)
+        else:
+            request.data = head + b"\r\n"
         return request
 
     def redirected(self, request: Request, status: int, location: str) -> Request | None:
@@ -168,9 +202,11 @@ class RequestMaker:
         if origin != request.origin:
             dropped |= {"authorization", "cookie", "host"}
         headers = tuple((name, value) for name, value in request.headers if name.lower() not in dropped)
-        return self.framed(
-            replace(request, method=method, origin=origin, target=target, headers=headers, body=body)
-        )
+        return self.framed(replace(request, method=method, origin=origin, target=target, headers=headers, body=body))
+
+
+def _json(value: Any) -> bytes:
+    return _encode_json(value).encode()
 
 
 def _value(values: Mapping[str, Any], name: str) -> Any:
@@ -194,7 +230,7 @@ def _body(json: Any, form: Pairs | None, body: Any) -> tuple[Body, str]:
     if sum(part is not None for part in (json, form, body)) > 1:
         raise BadInput("json=, form= and body= together: a request has one body")
     if json is not None:
-        return json_module.dumps(json, separators=(",", ":"), ensure_ascii=False).encode(), "application/json"
+        return _json(json), "application/json"
     if form is not None:
         return _encoded(form).encode(), "application/x-www-form-urlencoded"
     if isinstance(body, str):

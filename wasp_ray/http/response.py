@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from wasp_ray.errors import CallFailed
-from wasp_ray.http.answer import Raw
+from wasp_ray.http.answer import Raw, headers_of
 from wasp_ray.http.request import Request
 from wasp_ray.load.actors import Response as Reported
 
@@ -43,16 +43,16 @@ class Headers(Mapping[str, str]):
 class Response(Reported):
     """An answer, or what there was instead of one (`error`, and `status` 0 when nothing came)."""
 
-    __slots__ = ("_headers", "_phases", "_request", "body", "raw", "service_s")
+    __slots__ = ("_head", "_headers", "_phases", "_request", "body", "service_s")
 
     status: int
 
     def __init__(
-        self, status: int, raw: Raw, body: bytes, request: Request, error: str, service_s: float,
+        self, status: int, head: bytes, body: bytes, request: Request, error: str, service_s: float,
         phases: Mapping[str, int] | None = None,
     ) -> None:  # fmt: skip
         self.status = status
-        self.raw = raw
+        self._head = head
         self.body = body
         self._request = request
         self.group = request.group
@@ -86,7 +86,7 @@ class Response(Reported):
     def headers(self) -> Headers:
         """Names in lower case."""
         if self._headers is None:
-            self._headers = Headers(self.raw)
+            self._headers = Headers(headers_of(self._head))
         return self._headers
 
     @property

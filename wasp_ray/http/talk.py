@@ -11,11 +11,11 @@ from typing import Any
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import BadInput
 from wasp_ray.http import failures
-from wasp_ray.http.answer import AnswerReader, Raw
+from wasp_ray.http.answer import AnswerReader, Raw, headers_of
 from wasp_ray.http.cookies import Jar
 from wasp_ray.http.decode import decode
 from wasp_ray.http.failures import RequestFailed
-from wasp_ray.http.options import Options
+from wasp_ray.http.options import Expect, Options
 from wasp_ray.http.recorder import Recorder
 from wasp_ray.http.request import Request, RequestMaker
 from wasp_ray.http.response import Response
@@ -62,29 +62,22 @@ class Judge:
         talk.bytes_out += len(request.data)
         if reader.telling:
             try:
-                body = self._told(request, reader.raw, body)
+                body = self._told(request, headers_of(reader.head), body)
             except RequestFailed as exc:
                 error = str(exc)
         if not error and request.redirects and status in REDIRECTS:
-            error = self._follow(talk, reader.raw, status)
+            error = self._follow(talk, headers_of(reader.head), status)
             if not error:
                 return None
-        expect = request.expect
-        if error:
-            pass
-        elif expect is None:
-            if status >= 400:
-                error = _HTTP_ERRORS[status]
-        elif not callable(expect):
-            if status != expect if isinstance(expect, int) else status not in expect:
-                error = _HTTP_ERRORS[status]
-        return self._end(talk, status, reader.raw, body, error, end)
+        if not error and (status >= 400 if request.expect is None else _is_other(request.expect, status)):
+            error = _HTTP_ERRORS[status]
+        return self._end(talk, status, reader.head, body, error, end)
 
     def failed(self, talk: Talk, error: str, reader: AnswerReader | None = None) -> Response:
         """There is no complete answer; `error` is one of failures.ALL."""
-        status, raw = (0, []) if reader is None else (reader.status, reader.raw)
+        status, head = (0, b"") if reader is None else (reader.status, reader.head)
         talk.bytes_in += 0 if reader is None else reader.received
-        return self._end(talk, status, raw, b"", error, now_ns())
+        return self._end(talk, status, head, b"", error, now_ns())
 
     def may_repeat(self, talk: Talk, reader: AnswerReader, error: str) -> bool:
         """After a failure on a kept connection: whether to send once more on a new one, which is counted."""
@@ -101,7 +94,7 @@ class Judge:
 
     def cancelled(self, talk: Talk) -> None:
         """Its task was; booked unless its call is over."""
-        self._end(talk, 0, [], b"", failures.CANCELLED, now_ns())
+        self._end(talk, 0, b"", b"", failures.CANCELLED, now_ns())
 
     def _told(self, request: Request, raw: Raw, body: bytes) -> bytes:
         """Cookies and encodings."""
@@ -134,9 +127,9 @@ class Judge:
         talk.followed += 1
         return ""
 
-    def _end(self, talk: Talk, status: int, raw: Raw, body: bytes, error: str, end: int) -> Response:
+    def _end(self, talk: Talk, status: int, head: bytes, body: bytes, error: str, end: int) -> Response:
         request, start = talk.request, talk.start
-        response = Response(status, raw, body, request, error, (end - start) / 1e9, talk.phases)
+        response = Response(status, head, body, request, error, (end - start) / 1e9, talk.phases)
         expect = request.expect
         if not error and callable(expect):
             response.error = error = _opinion(expect, response)
@@ -152,6 +145,13 @@ class Judge:
         for phase, ns in phases.items():
             group = f"{talk.request.group}/{phase}"
             self._recorder.request_ended(None, end - ns, end - ns, end, group, talk.request.route, 0, "", 0, 0)
+
+
+def _is_other(expect: Expect, status: int) -> bool:
+    """Than what was expected, where that is one status or a set of them."""
+    if callable(expect) or expect is None:
+        return False
+    return status != expect if isinstance(expect, int) else status not in expect
 
 
 def _opinion(expect: Any, response: Response) -> str:
