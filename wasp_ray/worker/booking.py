@@ -24,6 +24,15 @@ from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 
 SETUP_GROUP = "setup"
+_END_BITS = tuple(
+    head_bits(
+        Kind.RECORD, outcome, Flag.ENDS_CALL | (Flag.IN_GROUP if in_group else 0) | (Flag.WAITED if waited else 0)
+    )
+    for outcome in Outcome
+    for in_group in (False, True)
+    for waited in (False, True)
+)
+"""Heads of records that end a call and say no more: outcome << 2 | in group << 1 | waited."""
 
 
 class TimedGroup:
@@ -71,6 +80,7 @@ class Booker:
     def __init__(self, host: Host, writer: RingWriter, notes: Notes) -> None:
         part = host.part
         self._host, self._part, self.writer, self._notes = host, part, writer, notes
+        self._is_detailed = host.wants_raw or host.verbose
         self._words = host.arena.words
         self._begun_word = host.header(Header.BEGUN)
         self._lost_word = host.header(Header.LOST)
@@ -162,6 +172,12 @@ class Booker:
     def _end_call(
         self, call: CallState, end: int, outcome: int, group: str, *, in_group: bool, error: str = ""
     ) -> None:
+        if not error and not self._is_detailed:  # as most calls end
+            bits = _END_BITS[outcome << 2 | in_group << 1 | call.waited]
+            group_id, number = self.writer.intern(group, MAX_NAME_BYTES), call.number & 0xFFFFFFFF
+            if not self.writer.publish(bits, call.due, call.start, end, group_id, 0, 0, 0, 0, 0, call.user, number):
+                self._words[self._lost_word] += 1
+            return
         flags = Flag.ENDS_CALL | Flag.IN_GROUP if in_group else Flag.ENDS_CALL
         self._publish(call.due, call.start, end, outcome, flags, group, call, None, error)
 
