@@ -13,7 +13,7 @@ from typing import Any
 
 WIDTH, HEIGHT = 760, 330
 PANEL_W, TOP, BOTTOM = 290, 70, 270
-INK, GRID, OURS, POLLED = "#808080", "#80808055", "#2f8f5b", "#d2691e"
+INK, OURS, POLLED = "#808080", "#2f8f5b", "#d2691e"
 Points = list[tuple[float, float]]
 
 
@@ -52,7 +52,7 @@ def _panel(left: int, title: str, lines: Sequence[tuple[str, Points]], label: An
     out = [f'<text x="{left}" y="{TOP - 14}" fill="{INK}" font-weight="bold">{title}</text>']
     for power in range(low, high + 1):
         y = at(xs[0], 10.0**power)[1]
-        out.append(f'<line x1="{left}" y1="{y:.1f}" x2="{left + PANEL_W}" y2="{y:.1f}" stroke="{GRID}"/>')
+        out.append(f'<line x1="{left}" y1="{y:.1f}" x2="{left + PANEL_W}" y2="{y:.1f}" stroke="{INK}" stroke-opacity="0.3"/>')
         out.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end" fill="{INK}">{label(10.0**power)}</text>')
     for x in xs:
         out.append(f'<text x="{at(x, 1)[0]:.1f}" y="{BOTTOM + 20}" text-anchor="middle" fill="{INK}">{x:,}</text>')
@@ -61,9 +61,10 @@ def _panel(left: int, title: str, lines: Sequence[tuple[str, Points]], label: An
         placed = [at(x, y) for x, y in points]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
         out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2.5"/>')
-        for (x, y), (_, value) in zip(placed, points, strict=True):
+        for (x, y), (pods, value) in zip(placed, points, strict=True):
             out.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
-            below = 18 if colour == OURS else -9
+            is_higher = y <= min(at(number, other)[1] for _, others in lines for number, other in others if number == pods)
+            below = -9 if is_higher else 18
             out.append(
                 f'<text x="{x:.1f}" y="{y + below:.1f}" text-anchor="middle" font-size="11" fill="{colour}">{label(value)}'
                 "</text>"
