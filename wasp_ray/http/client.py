@@ -96,8 +96,7 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
     def _begin(self) -> asyncio.AbstractEventLoop:
         self._loop = loop = asyncio.get_running_loop()
         if self._dialer is None:
-            context = self.settings.ssl_context()
-            self._dialer = Dialer(self.settings, self._lost, context)
+            self._dialer = Dialer(self.settings, self._lost)
         self._sweep()
         return loop
 

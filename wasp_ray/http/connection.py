@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, Callable
 from contextlib import suppress
+from typing import cast
 
 from wasp_ray.clock import now_ns
 from wasp_ray.http import failures
@@ -108,8 +109,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It is open."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport, self._is_open = transport, True
+        self.transport, self._is_open = cast(asyncio.Transport, transport), True
 
     def data_received(self, data: bytes) -> None:
         """A piece of an answer; on an idle connection it is nobody's."""

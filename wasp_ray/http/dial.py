@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -23,8 +22,8 @@ READ_BYTES = 64 * 1024
 class Dialer:
     """Of one client. `dial` raises RequestFailed."""
 
-    def __init__(self, options: Options, lost: Callable[[Connection], None], context: ssl.SSLContext | None) -> None:
-        self._options, self._lost, self._context = options, lost, context
+    def __init__(self, options: Options, lost: Callable[[Connection], None]) -> None:
+        self._options, self._lost = options, lost
 
     async def dial(self, origin: Origin, talk: Talk) -> Connection:
         """Within the client's connect_timeout and the request's own."""
@@ -49,7 +48,7 @@ class Dialer:
             protocol = Connection(AnswerReader(options.max_body), self._lost)
             if origin.scheme == "https":
                 await loop.create_connection(
-                    lambda: protocol, sock=sock, ssl=self._context,
+                    lambda: protocol, sock=sock, ssl=options.ssl_context(),
                     server_hostname=options.server_name or origin.host,
                     ssl_handshake_timeout=max(0.001, (deadline - began) / 1e9),
                 )  # fmt: skip

@@ -7,6 +7,7 @@ import ssl
 from base64 import b64encode
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -72,14 +73,19 @@ class Options:
 
     def ssl_context(self) -> ssl.SSLContext:
         """By `verify` and `cert`."""
-        verify, cert = self.tls
-        context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
-        if verify is False:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        if cert is not None:
-            context.load_cert_chain(*cert)
-        context.set_alpn_protocols(["http/1.1"])
-        return context
+        return _ssl_context(*self.tls)
+
+
+@lru_cache(maxsize=64)
+def _ssl_context(verify: bool | str, cert: tuple[str, ...] | None) -> ssl.SSLContext:
+    """One for all clients of a process: to read the system's authorities takes 25 ms."""
+    context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
+    if verify is False:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if cert is not None:
+        context.load_cert_chain(*cert)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def read_options(base_url: str, options: Mapping[str, Any]) -> Options:

@@ -62,7 +62,6 @@ class SyncClient(Client[Response]):
     def __init__(self, base_url: str, recorder: Recorder | None = None, **options: Any) -> None:
         super().__init__(base_url, recorder, **options)
         self._kept: dict[Origin, _Connection] = {}
-        self._context: ssl.SSLContext | None = None
 
     def _run(self, request: Request) -> Response:
         talk, judge = Talk(request, self._recorder), self._judge
@@ -244,12 +243,10 @@ class SyncClient(Client[Response]):
             raise RequestFailed(failures.PROXY)
 
     def _secured(self, raw: socket.socket, origin: Origin, talk: Talk, deadline: int) -> ssl.SSLSocket:
-        if self._context is None:
-            self._context = self.settings.ssl_context()
         began = now_ns()
         raw.settimeout(_left_s(deadline))
         name = self.settings.server_name or origin.host
-        sock = self._context.wrap_socket(raw, server_hostname=name)
+        sock = self.settings.ssl_context().wrap_socket(raw, server_hostname=name)
         talk.took("tls", now_ns() - began)
         return sock
 
