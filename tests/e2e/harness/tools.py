@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,7 +118,7 @@ def _build(program: GoProgram) -> None:
     go = shutil.which("go")
     if go is None:
         raise HarnessError(
-            "expected the Go toolchain on PATH to build Kubernetes, found none: install Go 1.26 or later"
+            "expected the Go toolchain on PATH to build this, found none: install Go 1.26 or later"
         )
     folder = cache_folder() / "go" / f"{program.module.replace('/', '_')}-{program.version}"
     # Programs of one module share its folder.
@@ -170,15 +171,15 @@ def _write_module(go: str, program: GoProgram, folder: Path, environment: dict[s
     shutil.copyfile(source / "go.sum", folder / "go.sum")
 
 
-def debian_packages() -> None:
-    """Installs with apt-get those of the needed packages that are missing."""
+def debian_packages(wanted: Sequence[str] = DEBIAN_PACKAGES) -> None:
+    """Installs with apt-get those of the wanted packages that are missing."""
     status = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${binary:Package} ${db:Status-Abbrev}\n", *DEBIAN_PACKAGES],
+        ["dpkg-query", "-W", "-f", "${binary:Package} ${db:Status-Abbrev}\n", *wanted],
         capture_output=True,
         text=True,
     ).stdout
     there = {line.split()[0].split(":")[0] for line in status.splitlines() if line.endswith("ii ")}
-    missing = [name for name in DEBIAN_PACKAGES if name not in there]
+    missing = [name for name in wanted if name not in there]
     if not missing:
         return
     log = cache_folder() / "logs" / "apt.log"
