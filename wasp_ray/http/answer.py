@@ -76,25 +76,10 @@ class AnswerReader:
         self.complete = True
 
     @property
-    def body(self) -> bytes:
-        """As it came, in one piece."""
-        chunks = self.chunks
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    @property
     def head(self) -> bytes:
         """What came until the headers were there, and a little more; see headers_of."""
         pieces = self._pieces
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    @property
-    def telling(self) -> bool:
-        """Whether there may be a header that asks for work: rather too often than not."""
-        head = self.head
-        if len(head) > USUAL_HEAD_BYTES and b"\r\n\r\n" in head[:USUAL_HEAD_BYTES]:
-            head = head[:USUAL_HEAD_BYTES]
-        head = head.lower()
-        return TELLING[0] in head or TELLING[1] in head
 
     # -- called by llhttp
 
@@ -149,6 +134,14 @@ class _Headers:
             self._is_over = True
         elif not self._is_over:
             self.found.clear()
+
+
+def is_telling(head: bytes) -> bool:
+    """Whether there may be a header that asks for work: rather too often than not."""
+    if len(head) > USUAL_HEAD_BYTES and b"\r\n\r\n" in head[:USUAL_HEAD_BYTES]:
+        head = head[:USUAL_HEAD_BYTES]
+    head = head.lower()
+    return TELLING[0] in head or TELLING[1] in head
 
 
 def headers_of(head: bytes) -> Raw:

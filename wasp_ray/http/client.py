@@ -17,12 +17,9 @@ from wasp_ray.http.options import Origin
 from wasp_ray.http.recorder import Recorder
 from wasp_ray.http.request import Request
 from wasp_ray.http.response import Response
+from wasp_ray.http.shared import share_of
 from wasp_ray.http.talk import Talk
 from wasp_ray.wire.control import NEVER
-
-SWEEP_SHARE = 50
-SWEEP_MIN_S, SWEEP_MAX_S = 0.002, 0.05
-"""Deadlines are looked at so often: a fiftieth of the shortest timeout, within these bounds."""
 
 
 class AsyncClient(Client[Coroutine[Any, Any, Response]]):
@@ -31,17 +28,16 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
     def __init__(self, base_url: str, recorder: Recorder | None = None, **options: Any) -> None:
         super().__init__(base_url, recorder, **options)
         made = self.settings
-        self._idle: dict[Origin, list[Connection]] = {}
+        self._home = made.origin
+        self._idle_home: list[Connection] = []  # of the base URL's origin, which is nearly always meant
+        self._idle: dict[Origin, list[Connection]] = {made.origin: self._idle_home}
         self._open: set[Connection] = set()
         self._opening = 0
         self._queue: deque[asyncio.Future[None]] = deque()  # requests that wait for a connection to be free
-        self._dialer: Dialer | None = None
+        self._dialer = Dialer(made, self._lost)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wants_phases = made.phases
         self._first_byte_ns = made.first_byte_timeout_ns
-        shortest = min(made.timeout_ns, made.first_byte_timeout_ns or made.timeout_ns)
-        self._sweep_s = min(max(shortest / 1e9 / SWEEP_SHARE, SWEEP_MIN_S), SWEEP_MAX_S)
-        self._sweeper: asyncio.TimerHandle | None = None
 
     async def _run(self, request: Request) -> Response:
         loop = self._loop or self._begin()
@@ -50,16 +46,16 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
         try:
             while True:
                 request = talk.request
-                idle = None if talk.repeated else self._idle.get(request.origin)
-                is_kept = bool(idle)
-                connection = idle.pop() if idle else await self._new(request.origin, talk)
-                waiter = connection.exchange(request, talk.deadline, loop)
+                origin = request.origin
+                idle = self._idle_home if origin is self._home else self._idle_of(origin)
+                is_kept = bool(idle) and not talk.repeated
+                connection = idle.pop() if is_kept else await self._new(origin, talk)
+                waiter = connection.exchange(request, talk.deadline, loop, self._share)
                 if self._first_byte_ns is not None:
                     connection.first_byte_by = now_ns() + self._first_byte_ns
-                sent = now_ns() if self._wants_phases else 0
                 await waiter
-                if sent and connection.first_ns:
-                    talk.took("first byte", max(0, connection.first_ns - sent))
+                if self._wants_phases and connection.first_ns:
+                    talk.took("first byte", max(0, connection.first_ns - connection.began_ns))
                 error, reader = connection.error, connection.reader
                 if error:
                     self._drop(connection)
@@ -68,7 +64,9 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
                     return judge.failed(talk, error, reader)
                 response = judge.answered(talk, reader, connection.ended_ns)
                 if connection.reusable:
-                    self._keep_connection(request.origin, connection)
+                    idle.append(connection)
+                    if self._queue:
+                        self._next_turn()
                 else:
                     self._drop(connection)
                 if response is not None:
@@ -83,29 +81,32 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
 
     async def close(self) -> None:
         """Ends all connections; a request after it opens new ones."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        self._loop = self._sweeper = None
         for connection in list(self._open):
             connection.fail(failures.CANCELLED)
-        self._idle.clear()
+        for idle in self._idle.values():
+            idle.clear()
         self._open.clear()
 
     # -- connections
 
     def _begin(self) -> asyncio.AbstractEventLoop:
         self._loop = loop = asyncio.get_running_loop()
-        if self._dialer is None:
-            self._dialer = Dialer(self.settings, self._lost)
-        self._sweep()
+        self._share = share_of(loop)
+        made = self.settings
+        self._share.watch(self, min(made.timeout_ns, made.first_byte_timeout_ns or made.timeout_ns))
         return loop
+
+    def _idle_of(self, origin: Origin) -> list[Connection]:
+        idle = self._idle.get(origin)
+        if idle is None:
+            idle = self._idle[origin] = []
+        return idle
 
     async def _new(self, origin: Origin, talk: Talk) -> Connection:
         """A new connection, or a kept one that comes free while it waits for its turn."""
-        assert self._dialer is not None
         while len(self._open) + self._opening >= self.settings.connections:
             await self._wait_for_turn(talk)
-            idle = self._idle.get(origin)
+            idle = self._idle_of(origin)
             if idle and not talk.repeated:
                 return idle.pop()
         self._opening += 1
@@ -139,14 +140,6 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
                 turn.set_result(None)
                 return
 
-    def _keep_connection(self, origin: Origin, connection: Connection) -> None:
-        idle = self._idle.get(origin)
-        if idle is None:
-            idle = self._idle[origin] = []
-        idle.append(connection)
-        if self._queue:
-            self._next_turn()
-
     def _drop(self, connection: Connection) -> None:
         connection.close()
         self._open.discard(connection)
@@ -162,16 +155,11 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
         if self._queue:
             self._next_turn()
 
-    def _sweep(self) -> None:
-        """Looks at deadlines, and closes what was idle for long."""
-        loop = self._loop
-        if loop is None:
-            return
-        now = now_ns()
+    def sweep(self, now: int) -> None:
+        """Looks at deadlines, and closes what was idle for long. Called by the loop's timer."""
         stale = now - self.settings.idle_ns
         for connection in list(self._open):
             if connection.deadline != NEVER:
                 connection.check(now)
             elif connection.ended_ns and connection.ended_ns < stale:
                 connection.close()
-        self._sweeper = loop.call_later(self._sweep_s, self._sweep)

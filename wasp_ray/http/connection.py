@@ -14,6 +14,7 @@ from wasp_ray.http import failures
 from wasp_ray.http.answer import AnswerReader
 from wasp_ray.http.failures import RequestFailed, name_of
 from wasp_ray.http.request import Request
+from wasp_ray.http.shared import LoopShare
 from wasp_ray.wire.control import NEVER
 
 
@@ -21,7 +22,7 @@ class Connection(asyncio.Protocol):
     """`exchange`, wait for its future, look at `error` and the reader. `deadline` NEVER: it is idle since `ended_ns`."""
 
     __slots__ = (
-        "_feeding", "_is_open", "_lost", "_room", "_waiter", "deadline", "ended_ns", "error", "first_byte_by", "first_ns",
+        "_feeding", "_is_open", "_lost", "_room", "_waiter", "began_ns", "deadline", "ended_ns", "error", "first_byte_by", "first_ns",
         "reader", "transport",
     )  # fmt: skip
 
@@ -33,22 +34,31 @@ class Connection(asyncio.Protocol):
         self._room: asyncio.Event | None = None  # set while more may be written
         self._is_open = False
         self.deadline = self.first_byte_by = NEVER
-        self.first_ns = self.ended_ns = 0
+        self.began_ns = self.first_ns = self.ended_ns = 0
         self.error = ""
 
     # -- of the client
 
-    def exchange(self, request: Request, deadline: int, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
+    def exchange(
+        self, request: Request, deadline: int, loop: asyncio.AbstractEventLoop, share: LoopShare
+    ) -> asyncio.Future[None]:
         """Done when the answer is complete or `error` is set; it has no exception and no result."""
         self._waiter = waiter = loop.create_future()
         self.reader.expect(head_only=request.method == "HEAD")
         self.deadline = deadline
         self.error = ""
-        assert self.transport is not None
-        self.transport.write(request.data)
         if request.is_chunked:
+            self.write(request.data)
             self._feeding = loop.create_task(self._feed(request))
+        else:
+            share.put(self, request.data)
         return waiter
+
+    def write(self, data: bytes) -> None:
+        """Nothing when it was lost meanwhile, which its exchange has been told."""
+        if self._is_open and self.transport is not None:
+            self.began_ns = now_ns()
+            self.transport.write(data)
 
     @property
     def reusable(self) -> bool:

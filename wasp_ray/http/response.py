@@ -46,6 +46,14 @@ class Response(Reported):
     __slots__ = ("_head", "_headers", "_phases", "_request", "body", "service_s")
 
     status: int
+    path, timeout, bytes_in, bytes_out, data, recorded = (
+        "",
+        False,
+        0,
+        0,
+        None,
+        True,
+    )  # the same for all, so not set in each
 
     def __init__(
         self, status: int, head: bytes, body: bytes, request: Request, error: str, service_s: float,
@@ -55,17 +63,20 @@ class Response(Reported):
         self._head = head
         self.body = body
         self._request = request
-        self.group = request.group
         self.error = error
         self.service_s = service_s
         self._phases = phases
-        self.failed = bool(error)
-        self.path = ""
-        self.timeout = False
-        self.bytes_in = self.bytes_out = 0
-        self.data = None
-        self.recorded = True
         self._headers: Headers | None = None
+
+    @property
+    def group(self) -> str:  # type: ignore[override]  # here it is read only
+        """Where it is counted."""
+        return self._request.group
+
+    @property
+    def failed(self) -> bool:  # type: ignore[override]
+        """Whether it was not as expected."""
+        return bool(self.error)
 
     @property
     def ok(self) -> bool:

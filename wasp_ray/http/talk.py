@@ -11,7 +11,7 @@ from typing import Any
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import BadInput
 from wasp_ray.http import failures
-from wasp_ray.http.answer import AnswerReader, Raw, headers_of
+from wasp_ray.http.answer import AnswerReader, Raw, headers_of, is_telling
 from wasp_ray.http.cookies import Jar
 from wasp_ray.http.decode import decode
 from wasp_ray.http.failures import RequestFailed
@@ -57,21 +57,23 @@ class Judge:
 
     def answered(self, talk: Talk, reader: AnswerReader, end: int) -> Response | None:
         """A complete answer; None when `talk.request` is to be sent now, since it was redirected."""
-        request, status, body, error = talk.request, reader.status, reader.body, ""
+        request, status, head, error = talk.request, reader.status, reader.head, ""
+        chunks = reader.chunks
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         talk.bytes_in += reader.received
         talk.bytes_out += len(request.data)
-        if reader.telling:
+        if is_telling(head):
             try:
-                body = self._told(request, headers_of(reader.head), body)
+                body = self._told(request, headers_of(head), body)
             except RequestFailed as exc:
                 error = str(exc)
         if not error and request.redirects and status in REDIRECTS:
-            error = self._follow(talk, headers_of(reader.head), status)
+            error = self._follow(talk, headers_of(head), status)
             if not error:
                 return None
         if not error and (status >= 400 if request.expect is None else _is_other(request.expect, status)):
             error = _HTTP_ERRORS[status]
-        return self._end(talk, status, reader.head, body, error, end)
+        return self._end(talk, status, head, body, error, end)
 
     def failed(self, talk: Talk, error: str, reader: AnswerReader | None = None) -> Response:
         """There is no complete answer; `error` is one of failures.ALL."""
@@ -130,10 +132,8 @@ class Judge:
     def _end(self, talk: Talk, status: int, head: bytes, body: bytes, error: str, end: int) -> Response:
         request, start = talk.request, talk.start
         response = Response(status, head, body, request, error, (end - start) / 1e9, talk.phases)
-        expect = request.expect
-        if not error and callable(expect):
-            response.error = error = _opinion(expect, response)
-            response.failed = bool(error)
+        if request.expect is not None and not error and callable(request.expect):
+            response.error = error = _opinion(request.expect, response)
         self._recorder.request_ended(
             talk.call, talk.due, start, end, request.group, request.route, status, error, talk.bytes_in, talk.bytes_out
         )

@@ -19,7 +19,9 @@ class HistogramBank:
     """Rows of BUCKETS counts with exact count, sum, min and max each."""
 
     def __init__(self, rows: int = 4) -> None:
-        self._counts = np.full((rows, BUCKETS), 0, np.int64)  # written, so that its memory is taken now and not in the run
+        self._counts = np.full(
+            (rows, BUCKETS), 0, np.int64
+        )  # written, so that its memory is taken now and not in the run
         self.count = np.zeros(rows, np.int64)
         self.sum = np.zeros(rows, np.int64)
         self.min = np.full(rows, _MAX, np.int64)

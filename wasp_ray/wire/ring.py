@@ -46,6 +46,7 @@ class RingWriter:
         self._first_byte = slab.slot_byte(ring)
         self._ring_wait_ns = ring_wait_ns
         self._ids: dict[str, int] = {"": EMPTY_ID}
+        self.known = self._ids.get  # the id of a string that was interned, else None
         self.head = arena.words[self._header + Header.HEAD]
         self.publish = self._make_publish()
 
