@@ -91,7 +91,9 @@ def wrk(tools: Tools, job: Job) -> Start:
         if slowest:
             shares["max"] = _wrk_ms(slowest[1])
         calls = int(found[1]) if found else 0
-        return Told(calls - (int(wrong[1]) if wrong else 0), {name: shares[name] for name in PERCENTILES if name in shares})
+        return Told(
+            calls - (int(wrong[1]) if wrong else 0), {name: shares[name] for name in PERCENTILES if name in shares}
+        )
 
     return Start(command, {}, read)
 
@@ -118,7 +120,16 @@ def vegeta(tools: Tools, job: Job) -> Start:
     if job.rate:
         pace = ["-rate", f"{job.rate}/1s", "-connections", "1000"]
     else:
-        pace = ["-rate", "0", "-workers", str(job.users), "-max-workers", str(job.users), "-connections", str(job.users)]
+        pace = [
+            "-rate",
+            "0",
+            "-workers",
+            str(job.users),
+            "-max-workers",
+            str(job.users),
+            "-connections",
+            str(job.users),
+        ]
     command = [
         str(tools.vegeta), "attack", "-targets", str(targets), *pace, "-duration", f"{job.seconds:g}s", "-max-body", "0",
         "-root-certs", str(job.ca), "-output", str(results), *more,
@@ -186,7 +197,7 @@ def _share(times: list[tuple[float, int]], calls: int, share: float) -> float:
 def molotov(tools: Tools, job: Job) -> Start:
     """One process on uvloop, a worker (a session) a user."""
     command = [
-        str(tools.molotov), "-p", "1", "-w", str(job.users), "-d", str(round(job.seconds + 0.49)), "--uvloop", "-q",
+        str(tools.molotov), "-p", "1", "-w", str(job.users), "-d", str(round(job.seconds + 0.49)), "--uvloop",
         str(SCRIPTS / "molotov_file.py"),
     ]  # fmt: skip
 

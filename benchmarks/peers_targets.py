@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.peers_tools import Tools
 from e2e.harness.processes import free_port
+
+from benchmarks.peers_tools import Tools
 
 HOST = "127.0.0.1"
 BACKLOG = 4096

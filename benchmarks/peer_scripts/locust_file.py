@@ -16,6 +16,10 @@ class Load(HttpUser if os.environ["KIND"] == "http" else FastHttpUser):
     wait_time = constant_throughput(RATE) if RATE else constant(THINK_S)
     item = 0
 
+    def on_start(self):
+        if CASE == "tls" and os.environ["KIND"] == "http":
+            self.client.verify = os.environ["CA"]
+
     @task
     def load(self):
         if CASE == "json":
