@@ -33,7 +33,7 @@ class AnswerReader:
         self.max_body, self.head_only = max_body, True
         self.expect()
 
-    def expect(self, *, head_only: bool = False) -> None:
+    def expect(self, head_only: bool = False) -> None:
         """An answer to a new request is to come; `head_only`: it ends with its headers, as one to HEAD does."""
         self.status = self.received = 0
         self._pieces: list[bytes] = []

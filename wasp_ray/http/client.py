@@ -36,39 +36,46 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
         self._queue: deque[asyncio.Future[None]] = deque()  # requests that wait for a connection to be free
         self._dialer = Dialer(made, self._lost)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._wants_phases = made.phases
-        self._first_byte_ns = made.first_byte_timeout_ns
 
     async def _run(self, request: Request) -> Response:
+        """The usual way of a request, over a kept connection to a usual answer, spelled out; else `_go_on`."""
         loop = self._loop or self._begin()
-        talk, judge = Talk(request, self._recorder), self._judge
-        connection: Connection | None = None
+        talk, idle = Talk(request, self._recorder), self._idle_home
+        if not idle or request.origin is not self._home or self.settings.phases:
+            return await self._go_on(talk)
+        connection = idle.pop()
+        try:
+            await connection.exchange(request, talk.deadline, loop, self._share)
+        except BaseException:
+            self._drop(connection)
+            self._judge.cancelled(talk)
+            raise
+        if self._queue or not connection.reusable:
+            return await self._go_on(talk, connection, is_kept=True)
+        response = self._judge.answered(talk, connection.reader, connection.ended_ns)
+        idle.append(connection)
+        return response if response is not None else await self._go_on(talk)
+
+    async def _go_on(self, talk: Talk, connection: Connection | None = None, is_kept: bool = False) -> Response:
+        """To the end: what became of the first exchange, and as many more as it takes."""
+        loop, judge = self._loop or self._begin(), self._judge
         try:
             while True:
-                request = talk.request
-                origin = request.origin
-                idle = self._idle_home if origin is self._home else self._idle_of(origin)
-                is_kept = bool(idle) and not talk.repeated
-                connection = idle.pop() if is_kept else await self._new(origin, talk)
-                waiter = connection.exchange(request, talk.deadline, loop, self._share)
-                if self._first_byte_ns is not None:
-                    connection.first_byte_by = now_ns() + self._first_byte_ns
-                await waiter
-                if self._wants_phases and connection.first_ns:
-                    talk.took("first byte", max(0, connection.first_ns - connection.began_ns))
-                error, reader = connection.error, connection.reader
+                if connection is None:
+                    connection, is_kept = await self._any(talk)
+                    await connection.exchange(talk.request, talk.deadline, loop, self._share)
+                origin, reader, error = talk.request.origin, connection.reader, connection.error
+                if self.settings.phases and connection.first_ns > connection.began_ns:
+                    talk.took("first byte", connection.first_ns - connection.began_ns)
                 if error:
                     self._drop(connection)
+                    connection = None
                     if is_kept and judge.may_repeat(talk, reader, error):
                         continue
                     return judge.failed(talk, error, reader)
                 response = judge.answered(talk, reader, connection.ended_ns)
-                if connection.reusable:
-                    idle.append(connection)
-                    if self._queue:
-                        self._next_turn()
-                else:
-                    self._drop(connection)
+                self._put_back(origin, connection)
+                connection = None
                 if response is not None:
                     return response
         except RequestFailed as exc:  # no connection could be had
@@ -102,21 +109,32 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
             idle = self._idle[origin] = []
         return idle
 
-    async def _new(self, origin: Origin, talk: Talk) -> Connection:
-        """A new connection, or a kept one that comes free while it waits for its turn."""
-        while len(self._open) + self._opening >= self.settings.connections:
-            await self._wait_for_turn(talk)
-            idle = self._idle_of(origin)
+    async def _any(self, talk: Talk) -> tuple[Connection, bool]:
+        """A kept connection or a new one, waited for when there are as many as may be; whether it is a kept one."""
+        origin = talk.request.origin
+        idle = self._idle_of(origin)
+        while True:
             if idle and not talk.repeated:
-                return idle.pop()
+                return idle.pop(), True
+            if len(self._open) + self._opening < self.settings.connections:
+                break
+            await self._wait_for_turn(talk)
         self._opening += 1
         try:
             connection = await self._dialer.dial(origin, talk)
         finally:
             self._opening -= 1
             self._next_turn()
+        connection.first_byte_timeout_ns = self.settings.first_byte_timeout_ns or NEVER
         self._open.add(connection)
-        return connection
+        return connection, False
+
+    def _put_back(self, origin: Origin, connection: Connection) -> None:
+        if connection.reusable:
+            self._idle_of(origin).append(connection)
+            self._next_turn()
+        else:
+            self._drop(connection)
 
     async def _wait_for_turn(self, talk: Talk) -> None:
         for origin, idle in self._idle.items():  # one of another origin makes room
@@ -143,8 +161,7 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
     def _drop(self, connection: Connection) -> None:
         connection.close()
         self._open.discard(connection)
-        if self._queue:
-            self._next_turn()
+        self._next_turn()
 
     def _lost(self, connection: Connection) -> None:
         """Told by the connection itself: it is no longer open."""
@@ -152,8 +169,7 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
         for idle in self._idle.values():
             if connection in idle:
                 idle.remove(connection)
-        if self._queue:
-            self._next_turn()
+        self._next_turn()
 
     def sweep(self, now: int) -> None:
         """Looks at deadlines, and closes what was idle for long. Called by the loop's timer."""

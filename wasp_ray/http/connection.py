@@ -22,8 +22,8 @@ class Connection(asyncio.Protocol):
     """`exchange`, wait for its future, look at `error` and the reader. `deadline` NEVER: it is idle since `ended_ns`."""
 
     __slots__ = (
-        "_feeding", "_is_open", "_lost", "_room", "_waiter", "began_ns", "deadline", "ended_ns", "error", "first_byte_by", "first_ns",
-        "reader", "transport",
+        "_feeding", "_is_open", "_lost", "_room", "_waiter", "began_ns", "deadline", "ended_ns", "error",
+        "first_byte_timeout_ns", "first_ns", "reader", "transport",
     )  # fmt: skip
 
     def __init__(self, reader: AnswerReader, lost: Callable[[Connection], None]) -> None:
@@ -33,7 +33,7 @@ class Connection(asyncio.Protocol):
         self._feeding: asyncio.Task[None] | None = None
         self._room: asyncio.Event | None = None  # set while more may be written
         self._is_open = False
-        self.deadline = self.first_byte_by = NEVER
+        self.deadline = self.first_byte_timeout_ns = NEVER
         self.began_ns = self.first_ns = self.ended_ns = 0
         self.error = ""
 
@@ -44,8 +44,9 @@ class Connection(asyncio.Protocol):
     ) -> asyncio.Future[None]:
         """Done when the answer is complete or `error` is set; it has no exception and no result."""
         self._waiter = waiter = loop.create_future()
-        self.reader.expect(head_only=request.method == "HEAD")
+        self.reader.expect(request.head_only)
         self.deadline = deadline
+        self.began_ns = 0
         self.error = ""
         if request.is_chunked:
             self.write(request.data)
@@ -84,12 +85,12 @@ class Connection(asyncio.Protocol):
         """Ends an exchange that is past one of its deadlines."""
         if now >= self.deadline:
             self.fail(failures.TIMEOUT)
-        elif now >= self.first_byte_by and not self.reader.received:
+        elif now >= self.began_ns + self.first_byte_timeout_ns and self.began_ns and not self.reader.received:
             self.fail(failures.FIRST_BYTE_TIMEOUT)
 
     def _done(self) -> None:
         waiter, self._waiter = self._waiter, None
-        self.deadline = self.first_byte_by = NEVER
+        self.deadline = NEVER
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
@@ -122,11 +123,11 @@ class Connection(asyncio.Protocol):
         self.transport, self._is_open = cast(asyncio.Transport, transport), True
 
     def data_received(self, data: bytes) -> None:
-        """A piece of an answer; on an idle connection it is nobody's."""
-        if self._waiter is None:
-            self.close()
-            return
+        """A piece of an answer; when nothing was sent it is nobody's, and the request that was to be sent is not answered."""
         reader = self.reader
+        if not self.began_ns or self._waiter is None:
+            self.fail(failures.NO_ANSWER)
+            return
         if not reader.received:
             self.first_ns = now_ns()
         try:

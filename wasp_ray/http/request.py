@@ -54,13 +54,9 @@ class Request:
     timeout_ns: int
     redirects: int
     is_chunked: bool = False
+    head_only: bool = False  # its answer ends with its headers
     prefix: bytes = b""  # the head up to the body's length, where it is told
     data: bytes = b""  # head, and body when it is bytes
-
-    @property
-    def head_only(self) -> bool:
-        """Its answer ends with its headers."""
-        return self.method == "HEAD"
 
     @property
     def may_repeat(self) -> bool:
@@ -71,7 +67,7 @@ class Request:
         """The same with another body, for which `prefix` is there."""
         return Request(
             self.method, self.origin, self.target, self.group, self.route, self.headers, body, self.expect, self.timeout_ns,
-            self.redirects, False, self.prefix, b"%b%d\r\n\r\n%b" % (self.prefix, len(body), body),
+            self.redirects, False, False, self.prefix, b"%b%d\r\n\r\n%b" % (self.prefix, len(body), body),
         )  # fmt: skip
 
     @property
@@ -177,6 +173,7 @@ class RequestMaker:
         if "cookie" not in names and (sent := self._jar.header(request.url)):
             lines.append(f"Cookie: {clean(sent, 'cookies')}")
         body = request.body
+        request.head_only = request.method == "HEAD"
         request.is_chunked = body is not None and not isinstance(body, bytes)
         if request.is_chunked:
             lines.append("Transfer-Encoding: chunked")

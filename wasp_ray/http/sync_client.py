@@ -116,7 +116,7 @@ class SyncClient(Client[Response]):
 
     def _exchange(self, connection: _Connection, request: Request, talk: Talk) -> None:
         reader, sock = connection.reader, connection.sock
-        reader.expect(head_only=request.method == "HEAD")
+        reader.expect(request.head_only)
         first_by, deadline = None, talk.deadline
         connection.wait_until(deadline)
         try:
