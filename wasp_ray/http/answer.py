@@ -76,6 +76,12 @@ class AnswerReader:
         self.complete = True
 
     @property
+    def body(self) -> bytes:
+        """As it came, in one piece."""
+        chunks = self.chunks
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    @property
     def head(self) -> bytes:
         """What came until the headers were there, and a little more; see headers_of."""
         pieces = self._pieces

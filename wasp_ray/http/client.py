@@ -9,6 +9,7 @@ from typing import Any
 
 from wasp_ray.clock import now_ns
 from wasp_ray.http import failures
+from wasp_ray.http.answer import is_telling
 from wasp_ray.http.connection import Connection
 from wasp_ray.http.dial import Dialer
 from wasp_ray.http.failures import RequestFailed
@@ -36,25 +37,40 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
         self._queue: deque[asyncio.Future[None]] = deque()  # requests that wait for a connection to be free
         self._dialer = Dialer(made, self._lost)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._begins, self._ended = self._recorder.request_begins, self._recorder.request_ended
+        self._is_usual = not made.phases
 
     async def _run(self, request: Request) -> Response:
         """The usual way of a request, over a kept connection to a usual answer, spelled out; else `_go_on`."""
         loop = self._loop or self._begin()
-        talk, idle = Talk(request, self._recorder), self._idle_home
-        if not idle or request.origin is not self._home or self.settings.phases:
-            return await self._go_on(talk)
+        start = now_ns()
+        call, due = self._begins(start)
+        idle = self._idle_home
+        if not idle or request.origin is not self._home:
+            return await self._go_on(Talk(request, start, call, due))
         connection = idle.pop()
         try:
-            await connection.exchange(request, talk.deadline, loop, self._share)
+            await connection.exchange(request, start + request.timeout_ns, loop, self._share)
         except BaseException:
             self._drop(connection)
-            self._judge.cancelled(talk)
+            self._judge.cancelled(Talk(request, start, call, due))
             raise
-        if self._queue or not connection.reusable:
-            return await self._go_on(talk, connection, is_kept=True)
-        response = self._judge.answered(talk, connection.reader, connection.ended_ns)
+        status, head = connection.status, connection.head
+        if (
+            status >= 300
+            or not self._is_usual
+            or request.expect is not None
+            or self._queue
+            or not connection.reusable
+            or is_telling(head)
+        ):
+            return await self._go_on(Talk(request, start, call, due), connection, is_kept=True)
+        end = connection.ended_ns
+        response = Response(status, head, connection.body, request, "", (end - start) / 1e9)
+        received = connection.received
         idle.append(connection)
-        return response if response is not None else await self._go_on(talk)
+        self._ended(call, due, start, end, request.group, request.route, status, "", received, len(request.data))
+        return response
 
     async def _go_on(self, talk: Talk, connection: Connection | None = None, is_kept: bool = False) -> Response:
         """To the end: what became of the first exchange, and as many more as it takes."""
@@ -64,7 +80,7 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
                 if connection is None:
                     connection, is_kept = await self._any(talk)
                     await connection.exchange(talk.request, talk.deadline, loop, self._share)
-                origin, reader, error = talk.request.origin, connection.reader, connection.error
+                origin, reader, error = talk.request.origin, connection, connection.error
                 if self.settings.phases and connection.first_ns > connection.began_ns:
                     talk.took("first byte", connection.first_ns - connection.began_ns)
                 if error:

@@ -18,16 +18,17 @@ from wasp_ray.http.shared import LoopShare
 from wasp_ray.wire.control import NEVER
 
 
-class Connection(asyncio.Protocol):
-    """`exchange`, wait for its future, look at `error` and the reader. `deadline` NEVER: it is idle since `ended_ns`."""
+class Connection(AnswerReader, asyncio.Protocol):
+    """`exchange`, wait for its future, look at `error` and the answer. `deadline` NEVER: it is idle since `ended_ns`."""
 
     __slots__ = (
         "_feeding", "_is_open", "_lost", "_room", "_waiter", "began_ns", "deadline", "ended_ns", "error",
-        "first_byte_timeout_ns", "first_ns", "reader", "transport",
+        "first_byte_timeout_ns", "first_ns", "transport",
     )  # fmt: skip
 
-    def __init__(self, reader: AnswerReader, lost: Callable[[Connection], None]) -> None:
-        self.reader, self._lost = reader, lost
+    def __init__(self, max_body: int, lost: Callable[[Connection], None]) -> None:
+        super().__init__(max_body)
+        self._lost = lost
         self.transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._feeding: asyncio.Task[None] | None = None
@@ -44,13 +45,13 @@ class Connection(asyncio.Protocol):
     ) -> asyncio.Future[None]:
         """Done when the answer is complete or `error` is set; it has no exception and no result."""
         self._waiter = waiter = loop.create_future()
-        self.reader.expect(request.head_only)
+        self.expect(request.head_only)
         self.deadline = deadline
         self.began_ns = 0
         self.error = ""
         if request.is_chunked:
             self.write(request.data)
-            self._feeding = loop.create_task(self._feed(request))
+            self._feeding = loop.create_task(self._send_pieces(request))
         else:
             share.put(self, request.data)
         return waiter
@@ -64,8 +65,7 @@ class Connection(asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """After an exchange: whether the next one may go on it."""
-        reader = self.reader
-        return self._is_open and reader.keep_alive and not reader.surplus and not self.error and self._feeding is None
+        return self._is_open and self.keep_alive and not self.surplus and not self.error and self._feeding is None
 
     def fail(self, name: str) -> None:
         """Ends the exchange and the connection."""
@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
         """Ends an exchange that is past one of its deadlines."""
         if now >= self.deadline:
             self.fail(failures.TIMEOUT)
-        elif now >= self.began_ns + self.first_byte_timeout_ns and self.began_ns and not self.reader.received:
+        elif now >= self.began_ns + self.first_byte_timeout_ns and self.began_ns and not self.received:
             self.fail(failures.FIRST_BYTE_TIMEOUT)
 
     def _done(self) -> None:
@@ -94,7 +94,7 @@ class Connection(asyncio.Protocol):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    async def _feed(self, request: Request) -> None:
+    async def _send_pieces(self, request: Request) -> None:
         """A body in pieces, as fast as they are taken."""
         body, transport = request.body, self.transport
         assert transport is not None and body is not None and not isinstance(body, bytes)
@@ -124,18 +124,17 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """A piece of an answer; when nothing was sent it is nobody's, and the request that was to be sent is not answered."""
-        reader = self.reader
         if not self.began_ns or self._waiter is None:
             self.fail(failures.NO_ANSWER)
             return
-        if not reader.received:
+        if not self.received:
             self.first_ns = now_ns()
         try:
-            reader.feed(data)
+            self.feed(data)
         except RequestFailed as exc:
             self.fail(str(exc))
             return
-        if reader.complete:
+        if self.complete:
             self.ended_ns = now_ns()
             self._done()
 
@@ -143,7 +142,7 @@ class Connection(asyncio.Protocol):
         """An answer may end so; the transport closes itself afterwards."""
         if self._waiter is not None:
             try:
-                self.reader.end()
+                self.end()
                 self.ended_ns = now_ns()
                 self._is_open = False
                 self._done()
@@ -158,7 +157,7 @@ class Connection(asyncio.Protocol):
                 self.eof_received()
             else:
                 name = name_of(exc)
-                self.fail(failures.CUT if self.reader.received and name == failures.RESET else name)
+                self.fail(failures.CUT if self.received and name == failures.RESET else name)
         with suppress(ValueError):
             self._lost(self)
 

@@ -45,7 +45,7 @@ class Dialer:
             if options.proxy is not None and origin.scheme == "https" and options.unix is None:
                 await _through_proxy(sock, options, origin)
             began = now_ns()
-            protocol = Connection(AnswerReader(options.max_body), self._lost)
+            protocol = Connection(options.max_body, self._lost)
             if origin.scheme == "https":
                 await loop.create_connection(
                     lambda: protocol, sock=sock, ssl=options.ssl_context(),

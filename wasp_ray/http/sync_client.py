@@ -64,7 +64,8 @@ class SyncClient(Client[Response]):
         self._kept: dict[Origin, _Connection] = {}
 
     def _run(self, request: Request) -> Response:
-        talk, judge = Talk(request, self._recorder), self._judge
+        start = now_ns()
+        talk, judge = Talk(request, start, *self._recorder.request_begins(start)), self._judge
         while True:
             request = talk.request
             connection: _Connection | None = None

@@ -33,9 +33,8 @@ class Talk:
         "bytes_in", "bytes_out", "call", "deadline", "due", "followed", "phases", "repeated", "request", "start",
     )  # fmt: skip
 
-    def __init__(self, request: Request, recorder: Recorder) -> None:
-        self.start = start = now_ns()
-        self.call, self.due = recorder.request_begins(start)
+    def __init__(self, request: Request, start: int, call: object, due: int) -> None:
+        self.start, self.call, self.due = start, call, due
         self.request = request
         self.deadline = start + request.timeout_ns
         self.bytes_in = self.bytes_out = self.followed = 0
@@ -57,9 +56,7 @@ class Judge:
 
     def answered(self, talk: Talk, reader: AnswerReader, end: int) -> Response | None:
         """A complete answer; None when `talk.request` is to be sent now, since it was redirected."""
-        request, status, head, error = talk.request, reader.status, reader.head, ""
-        chunks = reader.chunks
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        request, status, head, body, error = talk.request, reader.status, reader.head, reader.body, ""
         talk.bytes_in += reader.received
         talk.bytes_out += len(request.data)
         if is_telling(head):

@@ -159,12 +159,16 @@ class AsyncGun:
         state.waited = due <= self._free_since
         self._take_tick()
         self._in_flight += 1
-        state.task = task = asyncio.get_running_loop().create_task(self._one(state, due))
+        task = asyncio.get_running_loop().create_task(self._one(state, due))
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
     async def _one(self, state: CallState, due: int) -> None:
-        asked = await self._calls.run(state, self._gun.call, self._host.part.name, due)
+        self._calls.admit(state)
+        try:
+            asked = await self._calls.run(state, self._gun.call, self._host.part.name, due)
+        finally:
+            self._calls.release(state)
         if isinstance(asked, StopUser):
             self._host.ask_stop(why_stopped(asked))
 

@@ -134,12 +134,14 @@ class AsyncUsers:
         host, words, run_word = self._host, self._words, self._run_word
         context, part = actor.context, host.part
         pace, state = Pace(part.pacing), CallState(context.user_id)
-        state.task = asyncio.current_task()
         call, group = actor.call, part.name
         pick = picker(actor, group, context.random)
         if not await self._wait_for_turn(user):
             return False
         words[self._active_word] += 1
+        run, think = self._calls.run, part.think
+        tickets, most = part.ticket if part.max_calls is not None else None, part.max_calls or 0
+        self._calls.admit(state)
         host.enter(State.RUNNING)
         try:
             while True:
@@ -150,12 +152,12 @@ class AsyncUsers:
                 due = 0
                 if pace.active and not (due := await self._wait_for_pace(pace, user, context)):
                     continue
-                if part.ticket is not None and part.max_calls is not None and part.ticket() >= part.max_calls:
+                if tickets is not None and tickets() >= most:
                     self._gone.add(user)
                     return False
                 if pick is not None:
                     call, group = pick()
-                asked = await self._calls.run(state, call, group, due or now_ns())
+                asked = await run(state, call, group, due)
                 yielded = state.yielded
                 state.reset()
                 if asked is not None:
@@ -163,11 +165,12 @@ class AsyncUsers:
                     if not again:
                         self._gone.add(user)
                     return again
-                if part.think is not None:
-                    await self._sleep_until(now_ns() + part.think.draw_ns(context.random), user)
+                if think is not None:
+                    await self._sleep_until(now_ns() + think.draw_ns(context.random), user)
                 elif not yielded:  # a call that never waits must not keep the loop for itself
                     await asyncio.sleep(0)
         finally:
+            self._calls.release(state)
             words[self._active_word] -= 1
 
     async def _wait_for_turn(self, user: int) -> bool:

@@ -28,7 +28,7 @@ _END_BITS = tuple(
     head_bits(
         Kind.RECORD, outcome, Flag.ENDS_CALL | (Flag.IN_GROUP if in_group else 0) | (Flag.WAITED if waited else 0)
     )
-    for outcome in Outcome
+    for outcome in (Outcome.OK, Outcome.FAILED)
     for in_group in (False, True)
     for waited in (False, True)
 )
@@ -80,6 +80,7 @@ class Booker:
     def __init__(self, host: Host, writer: RingWriter, notes: Notes) -> None:
         part = host.part
         self._host, self._part, self.writer, self._notes = host, part, writer, notes
+        self._known, self._publish_bits = writer.known, writer.publish
         self._is_detailed = host.wants_raw or host.verbose
         self._words = host.arena.words
         self._begun_word = host.header(Header.BEGUN)
@@ -110,9 +111,17 @@ class Booker:
     def returned(self, call: CallState, result: object, end: int, group: str) -> bool:
         """Books a call that returned; False when it counts as failed."""
         if result is None:
-            outcome = Outcome.FAILED if call.failed else Outcome.OK
-            self._end_call(call, end, outcome, group, in_group=call.requests == 0)
-            return outcome == Outcome.OK
+            failed, in_group = call.failed, call.requests == 0
+            if self._is_detailed:
+                self._end_call(call, end, Outcome(failed), group, in_group=in_group)
+                return not failed
+            bits = _END_BITS[failed << 2 | in_group << 1 | call.waited]  # as most calls end
+            group_id = self._known(group) or self.writer.intern(group, MAX_NAME_BYTES)
+            if not self._publish_bits(
+                bits, call.due, call.start, end, group_id, 0, 0, 0, 0, 0, call.user, call.number & 0xFFFFFFFF
+            ):
+                self._words[self._lost_word] += 1
+            return not failed
         if not isinstance(result, Response):
             error = f"call() returned {type(result).__name__}: expected a Response or None"
             self._end_call(call, end, Outcome.FAILED, group, in_group=call.requests == 0, error=error)
@@ -172,12 +181,6 @@ class Booker:
     def _end_call(
         self, call: CallState, end: int, outcome: int, group: str, *, in_group: bool, error: str = ""
     ) -> None:
-        if not error and not self._is_detailed:  # as most calls end
-            bits = _END_BITS[outcome << 2 | in_group << 1 | call.waited]
-            group_id, number = self.writer.intern(group, MAX_NAME_BYTES), call.number & 0xFFFFFFFF
-            if not self.writer.publish(bits, call.due, call.start, end, group_id, 0, 0, 0, 0, 0, call.user, number):
-                self._words[self._lost_word] += 1
-            return
         flags = Flag.ENDS_CALL | Flag.IN_GROUP if in_group else Flag.ENDS_CALL
         self._publish(call.due, call.start, end, outcome, flags, group, call, None, error)
 
