@@ -104,7 +104,7 @@ def _wrk_ms(text: str) -> float:
 
 
 def vegeta(tools: Tools, job: Job) -> Start:
-    """At a rate: as many workers as it likes (its default), 1,000 connections kept. Else `users` workers that never wait.
+    """`users` workers, each with a connection; 0 (with a rate): as many workers as it likes, 1,000 connections kept.
 
     It keeps no bodies, and its results go to a file that is evaluated after the load.
     """
@@ -115,6 +115,8 @@ def vegeta(tools: Tools, job: Job) -> Start:
         body = job.folder / "body.json"
         body.write_text(POST_BODY)
         method, more = "POST", ["-body", str(body), "-header", "Content-Type: application/json"]
+    if job.case == "tls":
+        more += ["-root-certs", str(job.ca)]
     targets = job.folder / "targets"
     targets.write_text(f"{method} {job.url}\n")
     if job.rate:
@@ -132,7 +134,7 @@ def vegeta(tools: Tools, job: Job) -> Start:
         ]
     command = [
         str(tools.vegeta), "attack", "-targets", str(targets), *pace, "-duration", f"{job.seconds:g}s", "-max-body", "0",
-        "-root-certs", str(job.ca), "-output", str(results), *more,
+        "-output", str(results), *more,
     ]  # fmt: skip
 
     def read(log: Path) -> Told:

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-from e2e.harness.processes import free_port
 
 from benchmarks.peers_clients import CONNECTIONS, PERCENTILES, Job, Start, k6, locust, vegeta, wrk
 from benchmarks.peers_measure import end, start
 from benchmarks.peers_ours import ours
 from benchmarks.peers_stalling import PERIOD_S
 from benchmarks.peers_targets import HOST, running, wait_for
-from benchmarks.peers_tools import Tools
+from benchmarks.peers_tools import Tools, free_port
 
 RATE = 1000
 SHARES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
@@ -38,11 +37,11 @@ class Setting:
 
 
 SETTINGS = {
-    "ours, gun": Setting(ours("gun"), "plain(1000, ...)"),
+    "ours, gun": Setting(ours("gun"), "plain(1000, ...)", users=0),
     "ours, users": Setting(
         ours("async", pacing_s=CONNECTIONS / RATE), f"{CONNECTIONS} users, pacing {CONNECTIONS} ms", rate=0
     ),
-    "vegeta": Setting(vegeta, "-rate 1000/1s"),
+    "vegeta": Setting(vegeta, "-rate 1000/1s", users=0),
     "k6": Setting(k6, "constant-arrival-rate, 1,500 VUs", users=1500),
     "Locust FastHttpUser": Setting(locust("fast"), f"{CONNECTIONS} users, constant_throughput"),
     "wrk": Setting(wrk, f"{CONNECTIONS} connections, no rate", rate=0),

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.peers_clients import CONNECTIONS, SCRIPTS, Job, Start, Told
+from benchmarks.peers_clients import SCRIPTS, Job, Start, Told
 from benchmarks.peers_tools import Tools
 from wasp_ray.worker.context import WorkerContext
 
@@ -32,8 +32,7 @@ def ours(kind: str, *, pacing_s: float = 0.0) -> Callable[[Tools, Job], Start]:
             params["ca"] = str(job.ca)
         if kind == "gun":
             params["rate"] = str(job.rate or BEYOND)
-            if not job.rate:
-                params["limit"] = str(CONNECTIONS)
+            params["limit"] = str(job.users)
         elif job.think_s:
             params["think_s"] = f"{job.think_s:g}"
         if pacing_s:

@@ -17,9 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from e2e.harness.processes import free_port
-
-from benchmarks.peers_tools import Tools
+from benchmarks.peers_tools import Tools, free_port
 
 HOST = "127.0.0.1"
 BACKLOG = 4096
