@@ -8,7 +8,7 @@ WHEEL ?=
 E2E_WORKERS ?= 2
 STAMP = $(VENV)/.ready$(if $(WHEEL),-wheel)
 
-.PHONY: help env test test-e2e demo lint format types contracts wheel bench bench-cluster lock clean
+.PHONY: help env test test-e2e demo lint format types contracts wheel bench bench-cluster bench-peers lock clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -68,6 +68,10 @@ bench-cluster: $(STAMP)  ## Measure cluster mode on a real Kubernetes and with u
 	$(BIN)/python -m tests.e2e.harness build
 	$(BIN)/python -m benchmarks cluster-start cluster-scale
 	$(BIN)/python -m benchmarks.cluster_chart
+
+bench-peers: $(STAMP)  ## Our HTTP client beside wrk, vegeta, k6, Locust and molotov (root and Go: it installs and builds them)
+	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.peers_chart
 
 lock: $(STAMP)  ## Renew requirements/dev.txt (needs uv)
 	$(BIN)/python requirements/runtime_from_pyproject.py

@@ -170,6 +170,16 @@ def short_table(results: Results) -> list[str]:
     return lines
 
 
+def target_table(reached: Sequence[Figure]) -> list[str]:
+    """Met or not."""
+    lines = ["| target | measured | asked | met |", "|---|---|---|---|"]
+    for figure in reached:
+        unit = "" if figure.unit == "/s" else f" {figure.unit}"
+        value = f"{figure.value:,.0f}/s" if figure.unit == "/s" else f"{figure.value:,.4g}{unit}"
+        lines.append(f"| {figure.name.strip()} | {value} | {figure.target} | {'yes' if figure.met else 'no'} |")
+    return lines
+
+
 def machine_line(results: Results) -> str:
     """What it was measured with."""
     found = results["versions"]
