@@ -119,19 +119,9 @@ def vegeta(tools: Tools, job: Job) -> Start:
         more += ["-root-certs", str(job.ca)]
     targets = job.folder / "targets"
     targets.write_text(f"{method} {job.url}\n")
-    if job.rate:
-        pace = ["-rate", f"{job.rate}/1s", "-connections", "1000"]
-    else:
-        pace = [
-            "-rate",
-            "0",
-            "-workers",
-            str(job.users),
-            "-max-workers",
-            str(job.users),
-            "-connections",
-            str(job.users),
-        ]
+    pace = ["-rate", f"{job.rate}/1s" if job.rate else "0", "-connections", str(job.users or 1000)]
+    if job.users:
+        pace += ["-workers", str(job.users), "-max-workers", str(job.users)]
     command = [
         str(tools.vegeta), "attack", "-targets", str(targets), *pace, "-duration", f"{job.seconds:g}s", "-max-body", "0",
         "-output", str(results), *more,

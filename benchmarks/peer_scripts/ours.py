@@ -112,7 +112,8 @@ class AiohttpGet(VirtualUser):
     async def setup(self) -> None:
         params = self.context.params
         self.url = params["base"] + params["path"]
-        self.session = self.context.aiohttp()
+        context: Any = self.context
+        self.session = context.aiohttp()
 
     async def call(self) -> None:
         async with self.session.get(self.url) as answer:
