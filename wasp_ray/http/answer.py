@@ -12,6 +12,7 @@ from wasp_ray.http.failures import RequestFailed
 
 MAX_HEAD_BYTES = 64 * 1024
 USUAL_HEAD_BYTES = 4 * 1024
+SWITCHES = 101  # status of an answer behind which another protocol is spoken
 TELLING = (b"\nset-cookie:", b"\ncontent-encoding:")
 """Headers that ask for work; an answer without them is done when it is complete."""
 
@@ -25,12 +26,13 @@ class AnswerReader:
     """
 
     __slots__ = (
-        "_parser", "_pieces", "_provisional", "chunks", "complete", "head_only", "keep_alive", "max_body", "received", "status",
-        "surplus",
+        "_parser", "_pieces", "_provisional", "_sized", "chunks", "complete", "head_only", "keep_alive", "max_body",
+        "received", "status", "surplus",
     )  # fmt: skip
 
     def __init__(self, max_body: int) -> None:
         self.max_body, self.head_only = max_body, True
+        self._sized: tuple[list[bytes], int, int] = ([], 0, 0)
         self.expect()
 
     def expect(self, head_only: bool = False) -> None:
@@ -44,25 +46,54 @@ class AnswerReader:
         self.head_only = head_only
 
     def feed(self, data: bytes) -> None:
-        """Raises RequestFailed; what comes after a complete answer only spoils the connection (`surplus`)."""
+        """Raises RequestFailed; what comes after a complete answer only spoils the connection (`surplus`).
+
+        What it says does not depend on where the bytes were cut.
+        """
         self.received += len(data)
         if not self.status:
+            if self.received > MAX_HEAD_BYTES:
+                self._feed_much(data)
+                return
             self._pieces.append(data)
+        self._parse(data)
+        if self.received > self.max_body:
+            self._check_size()
+
+    def _parse(self, data: bytes | memoryview) -> None:
         try:
             self._parser.feed_data(data)
-        except HttpParserUpgrade:
+        except (HttpParserError, HttpParserUpgrade):
             if not self.complete:
-                raise RequestFailed(failures.UPGRADE) from None
+                self._check_size()
+                is_upgrade = self._parser.get_status_code() == SWITCHES
+                raise RequestFailed(failures.UPGRADE if is_upgrade else failures.MALFORMED) from None
             self.surplus = True
-        except HttpParserError:
-            if not self.complete:
-                raise RequestFailed(failures.MALFORMED) from None
-            self.surplus = True
-        if self.received > MAX_HEAD_BYTES and not self.complete:
-            if not self.status:
+
+    def _feed_much(self, data: bytes) -> None:
+        """A head that is too long, or one with much of its body in the same read: they are taken apart."""
+        at, limit = 0, len(data) - (self.received - MAX_HEAD_BYTES)
+        while not self.status:
+            end = data.find(b"\r\n\r\n", at, limit)
+            piece = data[at : limit if end < 0 else end + 4]
+            if not piece:
                 raise RequestFailed(failures.HEAD_SIZE)
-            if self.received > self.max_body + MAX_HEAD_BYTES:
-                raise RequestFailed(failures.BODY_SIZE)
+            at += len(piece)
+            self._pieces.append(piece)
+            self._parse(piece)
+        if at < len(data):
+            self._parse(memoryview(data)[at:])
+        self._check_size()
+
+    def _check_size(self) -> None:
+        """Of the body, and of what surrounds its chunks. Chunks that were counted already are not counted again."""
+        chunks, known, size = self._sized
+        if chunks is not self.chunks:
+            chunks, known, size = self.chunks, 0, 0
+        size += sum(map(len, chunks[known:] if known else chunks))
+        self._sized = (chunks, len(chunks), size)
+        if size > self.max_body or (not self.complete and self.received - size > self.max_body + MAX_HEAD_BYTES):
+            raise RequestFailed(failures.BODY_SIZE)
 
     def end(self) -> None:
         """The server closed: the end of an answer that tells no length. Raises RequestFailed in the middle of one."""
@@ -100,11 +131,18 @@ class AnswerReader:
             return
         status = self._parser.get_status_code()
         if status < 200:
+            if status < 100 or status == SWITCHES:
+                raise ValueError("no answer to this request comes behind it")  # which ends the parser
             self._provisional = True
             return
         self.status = status
         if self.head_only:
-            self.complete, self.keep_alive = True, self._parser.should_keep_alive()
+            self.complete, self.keep_alive = True, self._parser.should_keep_alive() or self._is_lasting()
+
+    def _is_lasting(self) -> bool:
+        """Whether the connection lasts, for an answer without a body: the parser believes that its end ends the body."""
+        told = [value.lower() for name, value in headers_of(self.head) if name.lower() == b"connection"]
+        return self._parser.get_http_version() == "1.1" and b"close" not in b",".join(told)
 
     def on_body(self, chunk: bytes) -> None:
         """A piece of it, after chunks were joined or whatever came with the read."""
@@ -144,7 +182,7 @@ class _Headers:
 
 def is_telling(head: bytes) -> bool:
     """Whether there may be a header that asks for work: rather too often than not."""
-    if len(head) > USUAL_HEAD_BYTES and b"\r\n\r\n" in head[:USUAL_HEAD_BYTES]:
+    if len(head) > USUAL_HEAD_BYTES and b"\r\n\r\n" in head[:USUAL_HEAD_BYTES] and head[9:10] != b"1":  # not of a 1xx
         head = head[:USUAL_HEAD_BYTES]
     head = head.lower()
     return TELLING[0] in head or TELLING[1] in head

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -17,6 +18,7 @@ from wasp_ray.http.options import Options, Origin
 from wasp_ray.http.talk import Talk
 
 READ_BYTES = 64 * 1024
+AFTER_DEADLINE_S = 60.0  # the loop's own limit of a handshake, whose error has another name: it must not come first
 
 
 class Dialer:
@@ -35,7 +37,7 @@ class Dialer:
                 return await self._dial(origin, talk, deadline)
         except TimeoutError:
             raise RequestFailed(late) from None
-        except (OSError, RequestFailed) as exc:
+        except (OSError, RequestFailed, ValueError) as exc:
             raise RequestFailed(name_of(exc)) from None
 
     async def _dial(self, origin: Origin, talk: Talk, deadline: int) -> Connection:
@@ -47,11 +49,7 @@ class Dialer:
             began = now_ns()
             protocol = Connection(options.max_body, self._lost)
             if origin.scheme == "https":
-                await loop.create_connection(
-                    lambda: protocol, sock=sock, ssl=options.ssl_context(),
-                    server_hostname=options.server_name or origin.host,
-                    ssl_handshake_timeout=max(0.001, (deadline - began) / 1e9),
-                )  # fmt: skip
+                await self._secured(protocol, sock, options.server_name or origin.host, deadline)
                 talk.took("tls", now_ns() - began)
             else:
                 await loop.create_connection(lambda: protocol, sock=sock)
@@ -59,6 +57,21 @@ class Dialer:
             sock.close()
             raise
         return protocol
+
+    async def _secured(self, protocol: Connection, sock: socket.socket, name: str, deadline: int) -> None:
+        limit_s = (deadline - now_ns()) / 1e9 + AFTER_DEADLINE_S
+        try:
+            await asyncio.get_running_loop().create_connection(
+                lambda: protocol,
+                sock=sock,
+                ssl=self._options.ssl_context(),
+                server_hostname=name,
+                ssl_handshake_timeout=limit_s,
+            )
+        except (ssl.SSLError, TimeoutError):
+            raise
+        except (OSError, ValueError):  # the server hung up, or it is a name that no certificate can have
+            raise RequestFailed(failures.TLS) from None
 
     async def _socket(self, origin: Origin, talk: Talk, deadline: int) -> socket.socket:
         options = self._options
@@ -71,9 +84,12 @@ class Dialer:
         found = await self._resolve(host, port, talk)
         began, error = now_ns(), OSError()
         for number, (family, address) in enumerate(found):
-            share_s = (deadline - now_ns()) / 1e9 / (len(found) - number)  # one that is silent must not take it all
+            others = len(found) - number
             try:
-                async with asyncio.timeout(share_s):
+                if others > 1:  # one that is silent must not take it all
+                    async with asyncio.timeout((deadline - now_ns()) / 1e9 / others):
+                        sock = await _connected(family, address)
+                else:
                     sock = await _connected(family, address)
             except OSError as exc:
                 error = exc
@@ -89,12 +105,9 @@ class Dialer:
         if known is not None:
             return known
         began = now_ns()
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            raise RequestFailed(failures.DNS) from None
+        found = await asyncio.wrap_future(addresses.look_up(host, port, self._options.dns_ttl_ns))
         talk.took("dns", now_ns() - began)
-        return addresses.keep(host, port, found, self._options.dns_ttl_ns)  # type: ignore[arg-type]
+        return found
 
 
 async def _connected(family: int, address: str | tuple[str, int]) -> socket.socket:

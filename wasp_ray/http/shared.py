@@ -29,12 +29,13 @@ class Sweepable(Protocol):
 
 
 class LoopShare:
-    """Of one event loop."""
+    """Of one event loop. `lag_ns`: what one turn of it took at last."""
 
-    __slots__ = ("__weakref__", "_clients", "_interval_ns", "_loop", "_timer", "_waiting")
+    __slots__ = ("__weakref__", "_began_ns", "_clients", "_interval_ns", "_loop", "_timer", "_waiting", "lag_ns")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self.lag_ns = self._began_ns = 0
         self._waiting: list[tuple[Connection, bytes]] = []
         self._clients: WeakSet[Sweepable] = WeakSet()
         self._interval_ns = SWEEP_MAX_NS
@@ -44,11 +45,13 @@ class LoopShare:
         """To be sent when the callbacks that are due now have run."""
         waiting = self._waiting
         if not waiting:
+            self._began_ns = now_ns()
             self._loop.call_soon(self._send)
         waiting.append((connection, data))
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, []
+        self.lag_ns = now_ns() - self._began_ns
         for connection, data in waiting:
             connection.write(data)
 

@@ -46,7 +46,7 @@ class AsyncGun:
     async def run(self) -> int:
         """Exceptions of setup reach the caller."""
         host = self._host
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         self._finished = loop.create_future()
         host.enter(State.SETUP)
         calls = self._calls = AsyncCalls(host, self._booker)
@@ -159,7 +159,7 @@ class AsyncGun:
         state.waited = due <= self._free_since
         self._take_tick()
         self._in_flight += 1
-        task = asyncio.get_running_loop().create_task(self._one(state, due))
+        state.task = task = self._loop.create_task(self._one(state, due))
         self._tasks.add(task)
         task.add_done_callback(self._done)
 

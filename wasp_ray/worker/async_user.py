@@ -141,6 +141,7 @@ class AsyncUsers:
         words[self._active_word] += 1
         run, think = self._calls.run, part.think
         tickets, most = part.ticket if part.max_calls is not None else None, part.max_calls or 0
+        state.task = asyncio.current_task()
         self._calls.admit(state)
         host.enter(State.RUNNING)
         try:

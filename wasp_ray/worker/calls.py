@@ -34,8 +34,7 @@ class AsyncCalls:
         return len(self._in_flight)
 
     def admit(self, state: CallState) -> None:
-        """Gives a user, or a call of its own, an in-flight entry; to be called in the task that will make its calls."""
-        state.task = asyncio.current_task()
+        """Gives a user, or a call of its own, an in-flight entry; to be called in `state.task`, which makes its calls."""
         state.entry = self._free.pop()
         current_call.set(state)
 

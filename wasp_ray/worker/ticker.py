@@ -61,17 +61,22 @@ class Ticker:
         self._loop = asyncio.get_running_loop()
         self._fire = fire
         self._handle: asyncio.TimerHandle | None = None
+        self._armed_at = 0  # 0: it is not
         self._timer = TimerFd() if sys.platform == "linux" else None
         if self._timer is not None:
             self._loop.add_reader(self._timer.fd, self._ready)
 
     def _ready(self) -> None:
-        if self._timer is not None:
-            self._timer.clear()
+        self._armed_at = 0
         self._fire()
+        if not self._armed_at and self._timer is not None:  # arming it anew takes the expiry as well
+            self._timer.clear()
 
     def arm(self, at_ns: int) -> None:
         """Replaces the armed instant."""
+        if at_ns == self._armed_at:
+            return
+        self._armed_at = at_ns
         if self._timer is not None:
             self._timer.arm(at_ns)
             return
