@@ -58,7 +58,9 @@ class Addresses:
             answer = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
             answer = []
-        found = list(dict.fromkeys((family, (str(at[0]), int(at[1]))) for family, _, _, _, at in answer))
+        found: list[Address] = list(
+            dict.fromkeys((int(family), (str(at[0]), int(at[1]))) for family, _, _, _, at in answer)
+        )
         with self._lock:
             if found:
                 if len(self._kept) >= MAX_HOSTS:

@@ -1,0 +1,24 @@
+"""The HTTP clients in their three settings, and a server that behaves as it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.http_drivers import DRIVERS, Driver, driving
+from support.wrong_server import WrongServer
+
+
+@pytest.fixture(params=DRIVERS)
+def driver(request: pytest.FixtureRequest) -> Iterator[Driver]:
+    """The async client on asyncio and on uvloop, and the sync one; no loop may have had anything to complain of."""
+    with driving(request.param) as made:
+        yield made
+    assert not made.complaints, made.complaints
+
+
+@pytest.fixture
+def server() -> Iterator[WrongServer]:
+    """Ends after the clients: those must not need it to."""
+    with WrongServer() as made:
+        yield made

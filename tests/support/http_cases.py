@@ -1,0 +1,57 @@
+"""What a wrong server does and what a client makes of it: a case is one line of a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from support.http_drivers import CountingRecorder, Driver
+from support.wrong_server import Endless, Script, WrongServer
+from wasp_ray.http.failures import ALL
+
+
+@dataclass(frozen=True)
+class Case:
+    """Reads: the server `does` this, so the request `gives` that. `connections`: all that the server saw, two good
+    requests afterwards included. `kept`: one good request before.
+    """
+
+    does: str
+    script: Script
+    gives: str = ""
+    status: int = 200
+    body: bytes | None = None
+    connections: int = 2
+    retries: int = 0
+    kept: bool = False
+    method: str = "GET"
+    asks: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    reads_body: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.does} -> {self.gives or 'ok'}"
+
+
+def check(case: Case, driver: Driver, server: WrongServer) -> None:
+    """Plays it; afterwards the same client must get the right answers."""
+    assert not case.gives or case.gives in ALL or case.gives == f"HTTP {case.status}"
+    recorder = CountingRecorder()
+    server.on("/case", case.script, reads_body=case.reads_body)
+    client = driver.client(server.url, recorder, **{"timeout": "10s", **case.options})
+    if case.kept:
+        assert client.get("/good/1").json() == {"number": 1}
+    response = client.request(case.method, "/case", **case.asks)
+    server.go_on()
+    if not any(isinstance(step, Endless) for step in case.script):
+        server.wait_for_end("/case")
+        driver.settle()
+    assert (response.error, response.status) == (case.gives, case.status), response
+    if case.body is not None:
+        assert response.body == case.body
+    for number in (2, 3):
+        assert client.get(f"/good/{number}").json() == {"number": number}
+    assert server.connections == case.connections
+    assert recorder.counters.get("http retries", 0) == case.retries
+    assert [each["error"] for each in recorder.requests if each["group"].endswith("/case")] == [case.gives]
+    assert len(recorder.requests) == 3 + case.kept
