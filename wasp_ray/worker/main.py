@@ -54,7 +54,10 @@ def _run_async(host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> 
 
     from wasp_ray.worker.async_gun import AsyncGun
     from wasp_ray.worker.async_user import AsyncUsers
+    from wasp_ray.worker.heap import keep_heap
 
+    if not host.in_process:
+        keep_heap()
     worker = (
         AsyncGun(host, writer, booker, notes) if host.part.kind == "rate" else AsyncUsers(host, writer, booker, notes)
     )
