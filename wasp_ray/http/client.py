@@ -35,20 +35,27 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
         self._is_usual = not made.phases
 
     async def _run(self, request: Request) -> Response:
-        """The usual way of a request, over a kept connection to a usual answer, spelled out; else `_go_on`."""
+        """The usual way of a request, one exchange that ends in a usual answer, spelled out; else `_go_on`."""
         loop = self._loop or self._begin()
         start = now_ns()
         call, due = self._begins(start)
-        pool = self._pool
-        idle = pool.home
-        if not idle or request.origin is not self._home:
-            return await self._go_on(Talk(request, start, call, due))
-        connection = idle.pop()
+        pool, home, talk, is_kept = self._pool, self._pool.home, None, True
+        if home and request.origin is self._home:
+            connection = home.pop()
+        else:
+            talk = Talk(request, start, call, due)
+            try:
+                connection, is_kept = await self._connected(talk, loop)
+            except RequestFailed as exc:
+                return self._judge.failed(talk, str(exc))
+            except BaseException:
+                self._judge.cancelled(talk)
+                raise
         try:
             await connection.exchange(request, start + request.timeout_ns, loop, self._share)
         except BaseException:
             pool.drop(connection)
-            self._judge.cancelled(Talk(request, start, call, due))
+            self._judge.cancelled(talk or Talk(request, start, call, due))
             raise
         status, head = connection.status, connection.head
         if (
@@ -58,18 +65,22 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
             or not connection.reusable
             or is_telling(head)
         ):
-            return await self._go_on(Talk(request, start, call, due), connection, is_kept=True)
+            return await self._go_on(talk or Talk(request, start, call, due), connection, is_kept)
         end = connection.ended_ns
         response = Response(status, head, connection.body, request, "", (end - start) / 1e9)
         received = connection.received
-        idle.append(connection)
-        if pool.waiting:
-            pool.serve()
+        if request.origin is self._home:
+            home.append(connection)
+            if pool.waiting:
+                pool.serve()
+        else:
+            pool.put(request.origin, connection)
         self._ended(call, due, start, end, request.group, request.route, status, "", received, len(request.data))
         return response
 
-    async def _go_on(self, talk: Talk, connection: Connection | None = None, is_kept: bool = False) -> Response:
+    async def _go_on(self, talk: Talk, first: Connection, is_kept: bool) -> Response:
         """To the end: what became of the first exchange, and as many more as it takes."""
+        connection: Connection | None = first
         loop, judge, pool = self._loop or self._begin(), self._judge, self._pool
         try:
             while True:

@@ -21,6 +21,7 @@ from wasp_ray.load.limits import raise_descriptor_limit
 from wasp_ray.load.locate import import_warnings, live_threads, load_file, loads_profile, trim_traceback
 from wasp_ray.load.plan import apply_options, make_plan
 from wasp_ray.load.validate import problems_of
+from wasp_ray.runtime.foreseen import import_clients
 from wasp_ray.runtime.hooks import HookFailed, run_hook
 from wasp_ray.runtime.inline import ThreadNursery
 from wasp_ray.runtime.nursery import Nursery
@@ -156,9 +157,10 @@ class Zygote:
             import wasp_ray.worker.async_gun
             import wasp_ray.worker.async_user  # noqa: F401
 
-            with suppress(ImportError):
-                import uvloop  # noqa: F401
+            import uvloop  # noqa: F401
+
             asyncio.new_event_loop().close()
+        import_clients(part.actor for part in self._parts)
 
     def _make_nursery(self) -> Nursery:
         if self._inline:

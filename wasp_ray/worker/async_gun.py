@@ -161,7 +161,6 @@ class AsyncGun:
         self._in_flight += 1
         state.task = task = self._loop.create_task(self._one(state, due))
         self._tasks.add(task)
-        task.add_done_callback(self._done)
 
     async def _one(self, state: CallState, due: int) -> None:
         self._calls.admit(state)
@@ -169,6 +168,7 @@ class AsyncGun:
             asked = await self._calls.run(state, self._gun.call, self._host.part.name, due)
         finally:
             self._calls.release(state)
+            self._done(state.task)
         if isinstance(asked, StopUser):
             self._host.ask_stop(why_stopped(asked))
 
