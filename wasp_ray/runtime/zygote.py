@@ -21,7 +21,6 @@ from wasp_ray.load.limits import raise_descriptor_limit
 from wasp_ray.load.locate import import_warnings, live_threads, load_file, loads_profile, trim_traceback
 from wasp_ray.load.plan import apply_options, make_plan
 from wasp_ray.load.validate import problems_of
-from wasp_ray.runtime.foreseen import import_clients
 from wasp_ray.runtime.hooks import HookFailed, run_hook
 from wasp_ray.runtime.inline import ThreadNursery
 from wasp_ray.runtime.nursery import Nursery
@@ -149,15 +148,16 @@ class Zygote:
     def _warm_up(self) -> None:
         """Imports what workers need, once, before the first fork."""
         import wasp_ray.worker.sync_user
+        from wasp_ray.runtime.foreseen import import_clients
 
         preload()
         if any(part.is_async for part in self._parts):
             import asyncio
 
+            import uvloop  # noqa: F401
+
             import wasp_ray.worker.async_gun
             import wasp_ray.worker.async_user  # noqa: F401
-
-            import uvloop  # noqa: F401
 
             asyncio.new_event_loop().close()
         import_clients(part.actor for part in self._parts)

@@ -1,0 +1,54 @@
+"""Imports before the first fork what the workers will need. It must not start threads, open connections or run user code.
+
+An import that each worker makes for itself costs 7 to 14 MB and 40 to 110 ms each time; made here, once, its pages are
+shared (docs/decisions/0015-http-dependencies.md). What only some loads need is foreseen by the names in their actors' code:
+a name that means something else costs one import, a client that is not foreseen is imported by its worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from types import CodeType, FunctionType
+from typing import Any
+
+import wasp_ray.http  # noqa: F401 - this is what the module is for
+from wasp_ray.errors import BadInput
+from wasp_ray.http.optional import CLIENTS, client_module
+
+
+def import_clients(actors: Iterable[type[Any]]) -> None:
+    """The HTTP clients, and the sessions that the actors seem to use; one that is not installed is told when it is used."""
+    for name in sorted({name for actor in actors for name in names_in(actor)} & CLIENTS.keys()):
+        with suppress(BadInput):
+            client_module(name)
+
+
+def names_in(actor: type[Any]) -> set[str]:
+    """Every attribute and global that the methods of a class, and the functions of their modules, mention."""
+    found: set[str] = set()
+    modules: dict[int, dict[str, Any]] = {}
+    for cls in actor.__mro__:
+        if cls is object or cls.__module__.partition(".")[0] == "wasp_ray":
+            continue
+        for value in vars(cls).values():
+            function = getattr(value, "__wrapped__", getattr(value, "__func__", value))
+            if isinstance(function, FunctionType):
+                modules[id(function.__globals__)] = function.__globals__
+                found |= _names_of(function.__code__)
+    for namespace in modules.values():
+        for value in list(namespace.values()):
+            if isinstance(value, FunctionType) and value.__globals__ is namespace:
+                found |= _names_of(value.__code__)
+    return found
+
+
+def _names_of(code: CodeType) -> set[str]:
+    return {name for each in _with_inner(code) for name in each.co_names}
+
+
+def _with_inner(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _with_inner(constant)
