@@ -30,7 +30,7 @@ from benchmarks.peers_tools import prepare, versions
 
 RESULTS = Path("bench-results/peers.json")
 FULL, QUICK = Lengths(3, 0.7, 2.0), Lengths(1, 0.5, 0.8)
-FULL_GET, FULL_RATES = Lengths(5, 0.7, 2.0), Lengths(3, 1.0, 2.0)
+FULL_GET, FULL_RATES = Lengths(4, 0.7, 2.0), Lengths(3, 1.5, 2.5)
 PARTS = (*CASES, "rates", "latency", "memory")
 
 

@@ -21,6 +21,8 @@ PEERS: dict[str, Tool] = {
     "molotov": molotov,
 }  # fmt: skip
 CANNOT_PARSE = {"wrk", "vegeta"}
+SLOW = {"Locust HttpUser", "molotov"}
+"""Compared in three cases only: there is little to learn from them in the others, and the run has to end."""
 CASES = {
     "get": "plain GET",
     "json": "GET, JSON parsed and checked",
@@ -53,6 +55,8 @@ def tools_of(case: str) -> dict[str, Tool]:
     found: dict[str, Tool] = {**OURS, **PEERS}
     if case == "json":
         found = {name: tool for name, tool in found.items() if name not in CANNOT_PARSE}
+    if case not in ("get", "json", "post"):
+        found = {name: tool for name, tool in found.items() if name not in SLOW}
     if case == "get":
         found["aiohttp, bare loop"] = bare_aiohttp
         if has_aiohttp():
