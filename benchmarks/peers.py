@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks import peers_latency
 from benchmarks.figure import table
-from benchmarks.peers_measure import cores
+from benchmarks.peers_measure import ToolError, cores
 from benchmarks.peers_rates import rates
 from benchmarks.peers_report import figures
 from benchmarks.peers_targets import nginx
@@ -35,7 +35,7 @@ PARTS = (*CASES, "rates", "latency", "memory")
 
 
 def main() -> int:
-    """Runs the parts; benchmarks do not fail by their figures."""
+    """Runs the parts; benchmarks do not fail by their figures, but without ours there are none (1)."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.peers", description="Our HTTP client against its peers."
     )
@@ -47,7 +47,11 @@ def main() -> int:
     chosen = asked.only.split(",") if asked.only else list(PARTS)
     if unknown := set(chosen) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    found = _run(chosen, quick=asked.quick)
+    try:
+        found = _run(chosen, quick=asked.quick)
+    except ToolError as exc:
+        print(f"peers: {exc}", file=sys.stderr)
+        return 1
     RESULTS.parent.mkdir(exist_ok=True)
     if asked.only and RESULTS.exists():
         found = {**json.loads(RESULTS.read_text()), **found}
