@@ -65,7 +65,14 @@ class Connection(AnswerReader, asyncio.Protocol):
     @property
     def reusable(self) -> bool:
         """After an exchange: whether the next one may go on it."""
-        return self._is_open and self.keep_alive and not self.surplus and not self.error and self._feeding is None
+        return (
+            self._is_open and self.keep_alive and not self.surplus and not self.error and self._feeding is None
+            and (self._room is None or self._is_all_sent())
+        )  # fmt: skip
+
+    def _is_all_sent(self) -> bool:
+        """Whether nothing waits for the socket: an answer may come before its request was read."""
+        return self.transport is not None and self.transport.get_write_buffer_size() == 0
 
     def fail(self, name: str) -> None:
         """Ends the exchange and the connection."""
