@@ -13,7 +13,8 @@ from wasp_ray.http.failures import ALL
 @dataclass(frozen=True)
 class Case:
     """Reads: the server `does` this, so the request `gives` that. `connections`: all that the server saw, two good
-    requests afterwards included. `kept`: one good request before.
+    requests afterwards included. `kept`: one good request before. `then`: what it does at the second attempt. `attempts`:
+    how often the request was seen.
     """
 
     does: str
@@ -28,16 +29,19 @@ class Case:
     asks: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     reads_body: bool = True
+    then: Script | None = None
+    attempts: int = 1
 
     def __str__(self) -> str:
-        return f"{self.does} -> {self.gives or 'ok'}"
+        return f"{self.does}, {self.method} -> {self.gives or 'ok'}"
 
 
 def check(case: Case, driver: Driver, server: WrongServer) -> None:
     """Plays it; afterwards the same client must get the right answers."""
     assert not case.gives or case.gives in ALL or case.gives == f"HTTP {case.status}"
     recorder = CountingRecorder()
-    server.on("/case", case.script, reads_body=case.reads_body)
+    scripts = [case.script] if case.then is None else [case.script, case.then]
+    server.on("/case", *scripts, reads_body=case.reads_body)
     client = driver.client(server.url, recorder, **{"timeout": "10s", **case.options})
     if case.kept:
         assert client.get("/good/1").json() == {"number": 1}
@@ -54,4 +58,5 @@ def check(case: Case, driver: Driver, server: WrongServer) -> None:
     assert server.connections == case.connections
     assert recorder.counters.get("http retries", 0) == case.retries
     assert [each["error"] for each in recorder.requests if each["group"].endswith("/case")] == [case.gives]
+    assert len(server.seen_at("/case")) == case.attempts
     assert len(recorder.requests) == 3 + case.kept

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,6 +64,17 @@ class Driven:
     def post(self, path: str, **request: Any) -> Response:
         """POST."""
         return self.request("POST", path, **request)
+
+    def start(self, path: str, **request: Any) -> Future[Response]:
+        """GET, of an async client, without waiting for it."""
+        assert self.loop is not None and isinstance(self.client, AsyncClient)
+        return asyncio.run_coroutine_threadsafe(_awaited(self.client, "GET", path, request), self.loop)
+
+    def all_of(self, paths: list[str]) -> list[Response]:
+        """GET of each, at once where the client can."""
+        if self.loop is None:
+            return [self.get(path) for path in paths]
+        return [each.result(HANG_GUARD_S) for each in [self.start(path) for path in paths]]
 
     def close(self) -> None:
         """Ends its connections."""

@@ -58,8 +58,15 @@ class Hang:
 
 
 @dataclass(frozen=True)
+class Deaf:
+    """Nothing more, and nothing is read either, until the server ends."""
+
+
+@dataclass(frozen=True)
 class Keep:
-    """The connection is open for one more request."""
+    """The connection is open for one more request, if this holds for the one before."""
+
+    when: Callable[[Seen], bool] = lambda _: True
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ class ByRequest:
     make: Callable[[Seen], bytes]
 
 
-Step = bytes | Drip | Endless | Pause | Later | Hang | Keep | Reset | ByRequest
+Step = bytes | Drip | Endless | Pause | Later | Hang | Deaf | Keep | Reset | ByRequest
 Script = Sequence[Step]
 
 
@@ -310,7 +317,7 @@ class _Served:
         """Whether the connection is still open for one more request."""
         for step in script:
             if isinstance(step, Keep):
-                return True
+                return seen is None or step.when(seen)
             if isinstance(step, Reset):
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 return False
@@ -335,6 +342,9 @@ class _Served:
             self.ended()
             while self.sock.recv(65536):
                 pass
+        elif isinstance(step, Deaf):
+            self.ended()
+            ended.wait(GIVE_UP_S)
         elif isinstance(step, Endless):
             while not ended.is_set():
                 self.sock.sendall(step.data)
