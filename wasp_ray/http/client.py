@@ -133,11 +133,11 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
 
     def _begin(self) -> asyncio.AbstractEventLoop:
         self._loop = loop = asyncio.get_running_loop()
-        self._share = self._pool.share = share_of(loop)
+        self._share = share_of(loop)
         made = self.settings
         self._share.watch(self, min(made.timeout_ns, made.first_byte_timeout_ns or made.timeout_ns))
         return loop
 
     def sweep(self, now: int) -> None:
         """Called by the loop's timer."""
-        self._pool.sweep(now)
+        self._pool.sweep(now, self._share.is_busy)

@@ -14,12 +14,13 @@ from wasp_ray.http import failures
 from wasp_ray.http.connection import Connection
 from wasp_ray.http.failures import RequestFailed
 from wasp_ray.http.options import Origin
-from wasp_ray.http.shared import LoopShare
 from wasp_ray.wire.control import NEVER
 
 FIRST_OPENINGS = 8
 ENOUGH = 64
-"""A loop that is busy has enough with so many: more of them would only slow it down."""
+"""So many at first, and twice as many each time that they do not suffice though the loop is not busy: one that is has enough
+to do with those it has, and more of them would only slow it down.
+"""
 Turn = asyncio.Future[Connection | None]
 
 
@@ -30,7 +31,7 @@ class Pool:
         self.home: list[Connection] = []
         self._idle: dict[Origin, list[Connection]] = {home: self.home}
         self._limit, self._idle_ns = limit, idle_ns
-        self.share: LoopShare | None = None
+        self._cap = ENOUGH
         self._open: set[Connection] = set()
         self._opening = 0
         self.waiting: deque[tuple[Turn, Origin, int]] = deque()  # with the deadline of each
@@ -94,8 +95,11 @@ class Pool:
                 idle.remove(connection)
         self.serve()
 
-    def sweep(self, now: int) -> None:
-        """Ends what is past its deadline, and closes what was idle for long."""
+    def sweep(self, now: int, is_busy: bool) -> None:
+        """Ends what is past its deadline, closes what was idle for long, and allows for more where that may help."""
+        if self.waiting and not is_busy and len(self._open) >= self._cap // 2:
+            self._cap *= 2
+            self.serve()
         stale = now - self._idle_ns
         for connection in list(self._open):
             if connection.deadline != NEVER:
@@ -127,9 +131,7 @@ class Pool:
 
     def _may_open(self, origin: Origin) -> bool:
         known = len(self._open)
-        if known >= ENOUGH and self.share is not None and self.share.is_busy:
-            return False
-        if self._opening >= FIRST_OPENINGS + known:
+        if self._opening >= FIRST_OPENINGS + known or known + self._opening >= self._cap:
             return False
         if known + self._opening < self._limit:
             return True

@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakKeyDictionary, WeakSet
 
-from wasp_ray.clock import now_ns
+from wasp_ray.clock import now_ns, process_cpu_ns
 
 if TYPE_CHECKING:
     from wasp_ray.http.connection import Connection
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SWEEP_SHARE = 50
 SWEEP_MIN_NS, SWEEP_MAX_NS = 2_000_000, 50_000_000
 """Deadlines are looked at so often: a fiftieth of the shortest timeout, within these bounds."""
+LOOK_NS, BUSY_SHARE = 20_000_000, 0.9
 
 
 class Sweepable(Protocol):
@@ -29,13 +30,24 @@ class Sweepable(Protocol):
 
 
 class LoopShare:
-    """Of one event loop. `lag_ns`: what one turn of it took at last."""
+    """Of one event loop. `is_busy`: of late it hardly ever waited for anything but the CPU."""
 
-    __slots__ = ("__weakref__", "_began_ns", "_clients", "_interval_ns", "_loop", "_timer", "_waiting", "lag_ns")
+    __slots__ = (
+        "__weakref__",
+        "_clients",
+        "_interval_ns",
+        "_looked_ns",
+        "_loop",
+        "_ran_ns",
+        "_timer",
+        "_waiting",
+        "is_busy",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.lag_ns = self._began_ns = 0
+        self.is_busy = True  # until it is known
+        self._looked_ns, self._ran_ns = now_ns(), _ran_ns()
         self._waiting: list[tuple[Connection, bytes]] = []
         self._clients: WeakSet[Sweepable] = WeakSet()
         self._interval_ns = SWEEP_MAX_NS
@@ -45,13 +57,11 @@ class LoopShare:
         """To be sent when the callbacks that are due now have run."""
         waiting = self._waiting
         if not waiting:
-            self._began_ns = now_ns()
             self._loop.call_soon(self._send)
         waiting.append((connection, data))
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, []
-        self.lag_ns = now_ns() - self._began_ns
         for connection, data in waiting:
             connection.write(data)
 
@@ -64,9 +74,23 @@ class LoopShare:
 
     def _sweep(self) -> None:
         now = now_ns()
+        if now - self._looked_ns >= LOOK_NS:
+            ran = _ran_ns()
+            self.is_busy = ran - self._ran_ns > BUSY_SHARE * (now - self._looked_ns)
+            self._looked_ns, self._ran_ns = now, ran
         for client in list(self._clients):
             client.sweep(now)
         self._timer = self._loop.call_later(self._interval_ns / 1e9, self._sweep) if self._clients else None
+
+
+def _ran_ns() -> int:
+    """How long this process ran or waited to run."""
+    try:
+        with open("/proc/self/schedstat") as file:
+            ran, waited, _ = file.read().split()
+    except (OSError, ValueError):
+        return process_cpu_ns()
+    return int(ran) + int(waited)
 
 
 _shares: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopShare] = WeakKeyDictionary()
