@@ -19,6 +19,7 @@ from wasp_ray.wire.channel import Channel, channel_pair
 
 _CODE = "import json,sys;sys.path[:]=json.loads(sys.argv.pop());from {module} import main;sys.exit(main())"
 _END_NS = 5_000_000_000
+_GROUP_NS = 500_000_000
 
 
 class Engine:
@@ -39,6 +40,22 @@ class Engine:
     def pid(self) -> int:
         """0 for a thread."""
         return self._process.pid if self._process is not None else 0
+
+    def bury(self) -> None:
+        """Of one that has died: ends what it started, and waits for that. Its channel closes before its children are killed,
+        and they go on calling meanwhile.
+        """
+        if self._process is None:
+            return
+        give_up = now_ns() + _END_NS
+        while self._process.poll() is None and now_ns() < give_up:
+            sleep_s(0.002)
+        give_up = now_ns() + _GROUP_NS
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+            while now_ns() < give_up:  # where nobody reaps orphans they are there for ever, as zombies
+                sleep_s(0.002)
+                os.killpg(self._process.pid, 0)
 
     def end(self) -> None:
         """Closes the channel, which ends it; kills what does not leave within 5 s. Safe to call twice."""

@@ -292,6 +292,8 @@ class Node:
 
     def _bury_all(self) -> None:
         """The zygote is gone and its workers died with it: book what their headers say."""
+        if self.links.zygote is not None:
+            self.links.zygote.bury()
         now = now_ns()
         for generator in self.generators:
             for worker in list(generator.fleet.live):
