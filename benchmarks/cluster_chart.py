@@ -52,7 +52,9 @@ def _panel(left: int, title: str, lines: Sequence[tuple[str, Points]], label: An
     out = [f'<text x="{left}" y="{TOP - 14}" fill="{INK}" font-weight="bold">{title}</text>']
     for power in range(low, high + 1):
         y = at(xs[0], 10.0**power)[1]
-        out.append(f'<line x1="{left}" y1="{y:.1f}" x2="{left + PANEL_W}" y2="{y:.1f}" stroke="{INK}" stroke-opacity="0.3"/>')
+        out.append(
+            f'<line x1="{left}" y1="{y:.1f}" x2="{left + PANEL_W}" y2="{y:.1f}" stroke="{INK}" stroke-opacity="0.3"/>'
+        )
         out.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end" fill="{INK}">{label(10.0**power)}</text>')
     for x in xs:
         out.append(f'<text x="{at(x, 1)[0]:.1f}" y="{BOTTOM + 20}" text-anchor="middle" fill="{INK}">{x:,}</text>')
@@ -63,7 +65,9 @@ def _panel(left: int, title: str, lines: Sequence[tuple[str, Points]], label: An
         out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2.5"/>')
         for (x, y), (pods, value) in zip(placed, points, strict=True):
             out.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
-            is_higher = y <= min(at(number, other)[1] for _, others in lines for number, other in others if number == pods)
+            is_higher = y <= min(
+                at(number, other)[1] for _, others in lines for number, other in others if number == pods
+            )
             below = -9 if is_higher else 18
             out.append(
                 f'<text x="{x:.1f}" y="{y + below:.1f}" text-anchor="middle" font-size="11" fill="{colour}">{label(value)}'

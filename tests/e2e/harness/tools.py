@@ -117,9 +117,7 @@ def built(program: GoProgram) -> Path:
 def _build(program: GoProgram) -> None:
     go = shutil.which("go")
     if go is None:
-        raise HarnessError(
-            "expected the Go toolchain on PATH to build this, found none: install Go 1.26 or later"
-        )
+        raise HarnessError("expected the Go toolchain on PATH to build this, found none: install Go 1.26 or later")
     folder = cache_folder() / "go" / f"{program.module.replace('/', '_')}-{program.version}"
     # Programs of one module share its folder.
     with locked(beside(folder), BUILD_TIMEOUT_S, doing=f"build in {folder.name}") as lock:
