@@ -17,6 +17,8 @@ from wasp_ray.http.request import Request
 from wasp_ray.http.shared import LoopShare
 from wasp_ray.wire.control import NEVER
 
+SENT_AT_ONCE = 64 * 1024
+
 
 class Connection(AnswerReader, asyncio.Protocol):
     """`exchange`, wait for its future, look at `error` and the answer. `deadline` NEVER: it is idle since `ended_ns`."""
@@ -60,7 +62,10 @@ class Connection(AnswerReader, asyncio.Protocol):
         """Nothing when it was lost meanwhile, which its exchange has been told."""
         if self._is_open and self.transport is not None:
             self.began_ns = now_ns()
-            self.transport.write(data)
+            if len(data) <= SENT_AT_ONCE:
+                self.transport.write(data)
+            else:
+                self._feeding = asyncio.get_running_loop().create_task(self._send_much(self.transport, data))
 
     @property
     def reusable(self) -> bool:
@@ -92,7 +97,9 @@ class Connection(AnswerReader, asyncio.Protocol):
         """Ends an exchange that is past one of its deadlines."""
         if now >= self.deadline:
             self.fail(failures.TIMEOUT)
-        elif now >= self.began_ns + self.first_byte_timeout_ns and self.began_ns and not self.received:
+            return
+        is_waiting = self.began_ns and not self.received and self._feeding is None  # it counts from the last byte sent
+        if is_waiting and now >= self.began_ns + self.first_byte_timeout_ns:
             self.fail(failures.FIRST_BYTE_TIMEOUT)
 
     def _done(self) -> None:
@@ -100,6 +107,16 @@ class Connection(AnswerReader, asyncio.Protocol):
         self.deadline = NEVER
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+    async def _send_much(self, transport: asyncio.Transport, data: bytes) -> None:
+        """As it is taken: what the transport has taken is out of sight, and the answer may come before it was sent."""
+        rest = memoryview(data)
+        while rest:
+            transport.write(rest[:SENT_AT_ONCE])
+            rest = rest[SENT_AT_ONCE:]
+            if self._room is not None:
+                await self._room.wait()
+        self.began_ns, self._feeding = now_ns(), None
 
     async def _send_pieces(self, request: Request) -> None:
         """A body in pieces, as fast as they are taken."""
@@ -113,7 +130,7 @@ class Connection(AnswerReader, asyncio.Protocol):
                 for piece in body:
                     await self._put(transport, piece)
             transport.write(b"0\r\n\r\n")
-            self._feeding = None
+            self.began_ns, self._feeding = now_ns(), None
         except Exception:
             self.fail(failures.BODY_SOURCE)
 
