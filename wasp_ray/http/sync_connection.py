@@ -164,7 +164,12 @@ class SyncConnection:
 
     def _receive(self, flags: int = 0) -> None:
         reader = self.reader
-        data = self.sock.recv(READ_BYTES, flags)
+        try:
+            data = self.sock.recv(READ_BYTES, flags)
+        except ssl.SSLEOFError as exc:  # an end without a goodbye, as most servers do it, or a reset
+            if exc.reason != "UNEXPECTED_EOF_WHILE_READING":
+                raise RequestFailed(failures.RESET) from None
+            data = b""
         if not reader.received:
             self.first_ns = now_ns()
         if data:

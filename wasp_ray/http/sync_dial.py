@@ -109,7 +109,8 @@ class SyncDialer:
         raw.settimeout(_left_s(deadline))
         name = self._options.server_name or origin.host
         try:
-            sock = self._options.ssl_context().wrap_socket(raw, server_hostname=name)
+            context = self._options.ssl_context()
+            sock = context.wrap_socket(raw, server_hostname=name, suppress_ragged_eofs=False)
         except (ssl.SSLError, TimeoutError):
             raise
         except (OSError, ValueError):  # the server hung up, or it is a name that no certificate can have
