@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from support.http_cases import Case, check
 from support.http_drivers import HANG_GUARD_S, CountingRecorder, Driver, driving
-from support.wrong_server import ByRequest, Deaf, Hang, Keep, Later, Pause, Reset, Seen, Step, WrongServer, good
+from support.wrong_server import ByRequest, Deaf, Hang, Keep, Later, Pause, Read, Reset, Seen, Step, WrongServer, good
 
 SHORT = {"timeout": "300ms"}
 ANSWER: list[Step] = [good("case"), Keep()]
@@ -79,6 +79,9 @@ SENDING = [
         method="POST", asks={"body": [LARGE, LARGE]}, reads_body=False),
     Case("takes no more of a body of 20 MB", [Deaf()], "timeout", 0, method="POST", asks={"body": LARGE},
         options=SHORT, reads_body=False),
+    Case("takes a body late, and answers at once then", [
+        Pause(0.8), Read(), good("case"), Keep(),
+    ], method="POST", asks={"body": LARGE}, reads_body=False, options={"first_byte_timeout": "500ms"}, connections=1),
     Case("closes before a body of 20 MB was read", [], "connection reset", 0, method="POST", asks={"body": LARGE},
         reads_body=False),
     Case("resets before a body of 20 MB was read", [Reset()], "connection reset", 0, method="POST", asks={"body": LARGE},

@@ -58,6 +58,11 @@ class Hang:
 
 
 @dataclass(frozen=True)
+class Read:
+    """The body of the request, where that was not done before the script."""
+
+
+@dataclass(frozen=True)
 class Deaf:
     """Nothing more, and nothing is read either, until the server ends."""
 
@@ -81,7 +86,7 @@ class ByRequest:
     make: Callable[[Seen], bytes]
 
 
-Step = bytes | Drip | Endless | Pause | Later | Hang | Deaf | Keep | Reset | ByRequest
+Step = bytes | Drip | Endless | Pause | Later | Hang | Read | Deaf | Keep | Reset | ByRequest
 Script = Sequence[Step]
 
 
@@ -308,10 +313,16 @@ class _Served:
 
     def take(self, size: int) -> bytes:
         """So many bytes."""
-        while len(self.buffer) < size and self.receive():
-            pass
-        taken, self.buffer = self.buffer[:size], self.buffer[size:]
-        return taken
+        pieces, left = [self.buffer[:size]], size - len(self.buffer)
+        self.buffer = self.buffer[size:]
+        while left > 0:
+            data = self.sock.recv(1 << 20)
+            if not data:
+                break
+            pieces.append(data[:left])
+            self.buffer = data[left:]
+            left -= len(pieces[-1])
+        return b"".join(pieces)
 
     def play(self, script: Script, seen: Seen | None) -> bool:
         """Whether the connection is still open for one more request."""
@@ -342,6 +353,9 @@ class _Served:
             self.ended()
             while self.sock.recv(65536):
                 pass
+        elif isinstance(step, Read):
+            assert seen is not None
+            seen.body = self.read_body(seen)
         elif isinstance(step, Deaf):
             self.ended()
             ended.wait(GIVE_UP_S)
