@@ -47,14 +47,13 @@ def main() -> int:
     chosen = asked.only.split(",") if asked.only else list(PARTS)
     if unknown := set(chosen) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    found = json.loads(RESULTS.read_text()) if asked.only and RESULTS.exists() else {}
+    RESULTS.parent.mkdir(exist_ok=True)
     try:
-        found = _run(chosen, quick=asked.quick)
+        _run(found, chosen, quick=asked.quick)
     except ToolError as exc:
         print(f"peers: {exc}", file=sys.stderr)
         return 1
-    RESULTS.parent.mkdir(exist_ok=True)
-    if asked.only and RESULTS.exists():
-        found = {**json.loads(RESULTS.read_text()), **found}
     reached = figures(found)
     found["figures"] = [asdict(figure) for figure in reached]
     RESULTS.write_text(json.dumps(found, indent=1))
@@ -63,14 +62,13 @@ def main() -> int:
     return 0
 
 
-def _run(chosen: list[str], *, quick: bool) -> dict[str, Any]:
+def _run(found: dict[str, Any], chosen: list[str], *, quick: bool) -> None:
+    """Adds the parts to `found`, which is written after each."""
     tools = prepare()
     client, server = cores()
     available = os.sched_getaffinity(0)
     began = time.monotonic()
-    found: dict[str, Any] = {
-        "versions": versions(tools), "measured_on": datetime.now(UTC).date().isoformat(), "quick": quick
-    }  # fmt: skip
+    found |= {"versions": versions(tools), "measured_on": datetime.now(UTC).date().isoformat(), "quick": quick}
     with ExitStack() as stack:
         stack.callback(os.sched_setaffinity, 0, available)
         os.sched_setaffinity(0, {server})
@@ -89,8 +87,8 @@ def _run(chosen: list[str], *, quick: bool) -> dict[str, Any]:
                 found[part] = throughput(part, tools, target, folder, client, lengths)
             else:
                 found[part] = parts[part]()
+            RESULTS.write_text(json.dumps(found, indent=1))
     print(f"all measured in {time.monotonic() - began:.0f} s", flush=True)
-    return found
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers_clients import CONNECTIONS, Job, k6, vegeta
-from benchmarks.peers_measure import ToolError, measure
+from benchmarks.peers_measure import ToolError, measure_undisturbed
 from benchmarks.peers_ours import ours
 from benchmarks.peers_targets import Nginx
 from benchmarks.peers_throughput import Lengths, Tool
@@ -67,7 +67,9 @@ def rates(tools: Tools, target: Nginx, folder: Path, core: int, lengths: Lengths
 
 def _one(tool: Tool, tools: Tools, target: Nginx, job: Job, core: int, lengths: Lengths) -> dict[str, Any]:
     asked, log = tool(tools, job), job.folder / "said"
-    seen = measure(asked.command, asked.env, target, core, log, warm_s=lengths.warm_s, window_s=lengths.window_s)
+    seen = measure_undisturbed(
+        asked.command, asked.env, target, core, log, warm_s=lengths.warm_s, window_s=lengths.window_s
+    )
     told = asked.read(log)
     error = told.more.get("due_error_p99_ms")
     if "start_delay_s" in told.more:

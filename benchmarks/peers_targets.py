@@ -38,6 +38,7 @@ http {{
   access_log off;
   default_type text/plain;
   keepalive_requests 1000000000;
+  keepalive_timeout 1h;
   sendfile on;
   tcp_nodelay on;
   open_file_cache max=16 inactive=1h;

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers_clients import CONNECTIONS, Job, Start, bare_aiohttp, k6, locust, molotov, vegeta, wrk
-from benchmarks.peers_measure import Measured, ToolError, measure
+from benchmarks.peers_measure import Measured, ToolError, measure_undisturbed
 from benchmarks.peers_ours import has_aiohttp, ours
 from benchmarks.peers_targets import Nginx
 from benchmarks.peers_tools import Tools
@@ -78,7 +78,7 @@ def throughput(
             asked = tool(tools, job)
             log = place / "said"
             try:
-                made = measure(
+                made = measure_undisturbed(
                     asked.command, asked.env, target, core, log, warm_s=lengths.warm_s, window_s=lengths.window_s
                 )
                 told.setdefault(name, []).append(asked.read(log).calls / made.calls)
@@ -118,7 +118,7 @@ def memory(tools: Tools, target: Nginx, folder: Path, core: int) -> dict[str, di
             place.mkdir()
             job = Job("get", target.url(), 4.0, place, target.ca, users, think_s=THINK_S)
             asked = tool(tools, job)
-            made = measure(asked.command, asked.env, target, core, place / "said", warm_s=1.5, window_s=0.5)
+            made = measure_undisturbed(asked.command, asked.env, target, core, place / "said", warm_s=1.5, window_s=0.5)
             sizes.append(made.pss_bytes)
         each = (sizes[1] - sizes[0]) / (MANY_USERS - FEW_USERS)
         found[name] = {"few_bytes": sizes[0], "many_bytes": sizes[1], "user_bytes": each}
