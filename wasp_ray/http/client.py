@@ -93,7 +93,7 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
                 if error:
                     connection = None
                     pool.drop(answered)
-                    if is_kept and judge.may_repeat(talk, answered, error):
+                    if is_kept and judge.may_repeat(talk, answered, error, answered.began_ns != 0):
                         continue
                     return judge.failed(talk, error, answered)
                 response = judge.answered(talk, answered, answered.ended_ns)

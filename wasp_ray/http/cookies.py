@@ -8,6 +8,8 @@ from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.request import Request
 
+MAX_COOKIES = 200  # about what browsers keep for a site; the oldest go
+
 
 class Jar:
     """`version` grows whenever what would be sent may have changed."""
@@ -16,7 +18,8 @@ class Jar:
         self.version = 0
         self._jar = CookieJar(DefaultCookiePolicy(rfc2965=False))
         for name, value in first.items():
-            domain = host if "." in host else f"{host}.local"  # as the library names hosts without a dot
+            domain = f"[{host}]" if ":" in host else host
+            domain = domain if "." in domain else f"{domain}.local"  # as the library names hosts without a dot
             self._jar.set_cookie(Cookie(
                 0, name, value, None, False, domain, False, False, "/", True, False, None, True, None, None, {},
             ))  # fmt: skip
@@ -33,6 +36,9 @@ class Jar:
         """Set-Cookie headers of an answer from this URL."""
         self.version += 1
         self._jar.extract_cookies(_Answer(values), Request(url))  # type: ignore[arg-type]  # noqa: S310
+        if len(self._jar) > MAX_COOKIES:
+            for cookie in list(self._jar)[:-MAX_COOKIES]:
+                self._jar.clear(cookie.domain, cookie.path, cookie.name)
 
     @property
     def is_lasting(self) -> bool:

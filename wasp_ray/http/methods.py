@@ -6,7 +6,8 @@ from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
 from wasp_ray.http.cookies import Jar
-from wasp_ray.http.options import Auth, Expect, read_options
+from wasp_ray.http.options import Expect, read_options
+from wasp_ray.http.parts import Auth
 from wasp_ray.http.recorder import NoRecorder, Recorder
 from wasp_ray.http.request import Pairs, Request, RequestMaker
 from wasp_ray.http.talk import Judge

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import re
 import ssl
-from base64 import b64encode
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,30 +13,14 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from wasp_ray.errors import BadInput
+from wasp_ray.http.parts import Origin, authorization, clean, cookie_pairs, header, host_of, port_of, split_url
 from wasp_ray.schedule.duration import parse_duration
 
-Auth = tuple[str, str] | str | None
 Expect = int | Collection[int] | Callable[[Any], Any] | None
-PORTS = {"http": 80, "https": 443}
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
-_FORBIDDEN = re.compile(r"[\r\n\0]")
+SECRET = frozenset({"auth", "cert", "cookies", "headers", "proxy"})
+MAX_UNIX_PATH = 107
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKMG]?)i?B?\Z")
-FRAMING = frozenset({"content-length", "transfer-encoding"})
 _POWER = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3}
-
-
-class Origin(NamedTuple):
-    """Where connections go; those of one origin are interchangeable."""
-
-    scheme: str
-    host: str
-    port: int
-
-    @property
-    def authority(self) -> str:
-        """As the Host header has it: brackets around IPv6, no default port."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
 
 class Proxy(NamedTuple):
@@ -45,6 +30,9 @@ class Proxy(NamedTuple):
     port: int
     authorization: str
 
+    def __repr__(self) -> str:
+        return f"Proxy({self.host}:{self.port})"
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -52,9 +40,9 @@ class Options:
 
     origin: Origin
     prefix: str = ""  # path of the base URL, without its last slash
-    headers: Mapping[str, str] = field(default_factory=dict)
-    authorization: str = ""
-    cookies: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    authorization: str = field(default="", repr=False)
+    cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_ns: int = 30_000_000_000
     connect_timeout_ns: int = 5_000_000_000
     first_byte_timeout_ns: int | None = None
@@ -71,108 +59,76 @@ class Options:
     dns_ttl_ns: int = 60_000_000_000
     phases: bool = False
 
-    def ssl_context(self) -> ssl.SSLContext:
-        """By `verify` and `cert`."""
-        return _ssl_context(*self.tls)
+    def ssl_context(self, *protocols: str) -> ssl.SSLContext:
+        """By `verify` and `cert`; `protocols` in the order in which they are offered."""
+        return _ssl_context(*self.tls, protocols or ("http/1.1",))
 
 
 @lru_cache(maxsize=64)
-def _ssl_context(verify: bool | str, cert: tuple[str, ...] | None) -> ssl.SSLContext:
+def _ssl_context(verify: bool | str, cert: tuple[str, ...] | None, protocols: tuple[str, ...]) -> ssl.SSLContext:
     """One for all clients of a process: to read the system's authorities takes 25 ms."""
     context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
     if verify is False:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     if cert is not None:
-        context.load_cert_chain(*cert)
-    context.set_alpn_protocols(["http/1.1"])
+        context.load_cert_chain(cert[0], cert[1] if len(cert) > 1 else None, password=_no_password)
+    context.set_alpn_protocols(list(protocols))
     return context
 
 
-def read_options(base_url: str, options: Mapping[str, Any]) -> Options:
-    """Raises BadInput with all problems."""
+def _no_password() -> str:
+    raise ValueError(
+        "the key of the certificate has a passphrase: give one without"
+    )  # else it is asked for, at the terminal
+
+
+def read_options(
+    base_url: str, options: Mapping[str, Any], *, client: str = "http", only: Collection[str] | None = None
+) -> Options:
+    """Raises BadInput with all problems. `client`: what user code calls; `only`: the options that it has, all by default."""
     problems: list[str] = []
     known: dict[str, Any] = {}
     origin = prefix = None
     try:
-        origin, prefix = split_url(base_url)
-        prefix = prefix.split("?", 1)[0].rstrip("/")
+        origin, prefix = split_url(str(base_url))
+        if "?" in prefix or "#" in str(base_url):
+            raise BadInput("the base URL has a query or a fragment: give query= with each request")
+        prefix = prefix.rstrip("/")
     except BadInput as exc:
         problems += exc.problems
     for name, value in options.items():
-        read = _READERS.get(name)
+        read = _READERS.get(name) if only is None or name in only else None
         if read is None:
-            problems.append(f"http({name}=...): there is no such option; there are {', '.join(sorted(_READERS))}")
+            there = ", ".join(sorted(_READERS if only is None else only))
+            problems.append(f"{client}({name}=...): there is no such option; there are {there}")
             continue
         try:
             known |= read(value)
         except (BadInput, ValueError, TypeError) as exc:
-            problems.append(f"http({name}={_shown(name, value)}): {exc}")
+            problems.append(f"{client}({name}={'...' if name in SECRET else repr(value)}): {_why(name, exc)}")
+    tls = (known.pop("verify", True), known.pop("cert", None))
+    if tls != (True, None) or (origin is not None and origin.scheme == "https"):
+        try:
+            _ssl_context(*tls, ("http/1.1",))
+        except (OSError, ValueError) as exc:
+            files = ", ".join(str(name) for name in (tls[0], *(tls[1] or ())) if isinstance(name, str))
+            problems.append(f"{client}(verify=, cert=): {type(exc).__name__}: {exc} ({files or 'of the system'})")
     if problems or origin is None:
         raise BadInput(problems)
-    tls = (known.pop("verify", True), known.pop("cert", None))
-    made = Options(origin=origin, prefix=prefix or "", tls=tls, **known)
-    if origin.scheme == "https":
-        try:
-            made.ssl_context()
-        except (OSError, ValueError) as exc:
-            raise BadInput(f"http(verify=, cert=): {type(exc).__name__}: {exc}") from exc
-    return made
+    return Options(origin=origin, prefix=prefix or "", tls=tls, **known)
 
 
-def split_url(url: str) -> tuple[Origin, str]:
-    """Origin and target (path and query) of a whole URL. Raises BadInput."""
-    clean(url, "URL")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as exc:
-        raise BadInput(f"URL {url!r}: {exc}") from exc
-    if parts.scheme not in PORTS or not parts.hostname:
-        raise BadInput(f"URL {url!r}: expected http://host[:port]/path or https://...")
-    if parts.username is not None:
-        raise BadInput("URL with a user in it: give auth=(user, password) instead, so that it is in no log")
-    origin = Origin(parts.scheme, parts.hostname, port or PORTS[parts.scheme])
-    return origin, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-
-
-def clean(text: str, what: str) -> str:
-    """Raises BadInput for what would end a line of the request: CR, LF and NUL."""
-    if _FORBIDDEN.search(text):
-        raise BadInput(f"{what} with CR, LF or NUL in it is refused: it could smuggle in a second header or request")
-    return text
-
-
-def header(name: str, value: object) -> tuple[str, str]:
-    """One header as it is sent. Raises BadInput."""
-    if not _TOKEN.match(name):
-        raise BadInput(f"header name {name!r}: expected letters, digits and hyphens")
-    if name.lower() in FRAMING:
-        raise BadInput(f"header {name}: the client sets it by the body that it sends")
-    text = clean(str(value), f"header {name}").strip(" \t")
-    try:
-        text.encode("latin-1")
-    except UnicodeEncodeError as exc:
-        raise BadInput(
-            f"header {name}: expected Latin-1 characters; encode others by the rules of that header"
-        ) from exc
-    return name, text
-
-
-def authorization(auth: Auth) -> str:
-    """Value of the Authorization header, empty for None. Raises BadInput."""
-    if auth is None:
-        return ""
-    if isinstance(auth, str):
-        return "Bearer " + clean(auth, "auth token")
-    user, password = auth
-    if ":" in user:
-        raise BadInput("auth: a user name with a colon in it cannot be sent by basic authentication")
-    return "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+def _why(name: str, exc: Exception) -> str:
+    """What Python itself says of a secret may show it."""
+    return str(exc) if isinstance(exc, BadInput) or name not in SECRET else f"{type(exc).__name__}: see docs/http.md"
 
 
 def duration_ns(value: Any) -> int:
     """ "5s" or seconds, above zero."""
-    found = parse_duration(value)
+    try:
+        found = parse_duration(value)
+    except ValueError as exc:
+        raise BadInput(str(exc)) from exc
     if found <= 0:
         raise BadInput("expected a duration above zero")
     return found
@@ -183,15 +139,16 @@ def _optional_ns(value: Any) -> int | None:
 
 
 def _size(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    found = _SIZE.match(str(value))
-    if found is None:
-        raise BadInput("expected bytes or a text like '64MB'")
-    return int(float(found[1]) * 1000 ** _POWER[found[2]])
+    found = None if isinstance(value, bool) else _SIZE.match(str(value))
+    size = int(float(found[1]) * 1000 ** _POWER[found[2]]) if found is not None else 0
+    if size <= 0:
+        raise BadInput("expected bytes, or a text like '64MB', above zero")
+    return size
 
 
-def _count(least: int) -> Callable[[Any], int]:
+def checked_count(least: int) -> Callable[[Any], int]:
+    """A reader of whole numbers; it raises BadInput."""
+
     def read(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise BadInput(f"expected a whole number of {least} or more")
@@ -202,9 +159,11 @@ def _count(least: int) -> Callable[[Any], int]:
 
 def checked_expect(value: Any) -> Expect:
     """Raises BadInput."""
+    if inspect.iscoroutinefunction(value):
+        raise BadInput("expected a predicate that returns its opinion: an async one cannot be asked")
     if value is None or callable(value) or (isinstance(value, int) and not isinstance(value, bool)):
         return value  # type: ignore[no-any-return]
-    if isinstance(value, Collection) and not isinstance(value, str) and all(isinstance(v, int) for v in value):
+    if isinstance(value, (set, frozenset, list, tuple, range)) and all(type(status) is int for status in value):
         return frozenset(value)
     raise BadInput("expected a status, a set of them, or a predicate of the Response")
 
@@ -213,34 +172,34 @@ def _headers(value: Any) -> dict[str, str]:
     return dict(header(name, text) for name, text in dict(value).items())
 
 
-def _cookies(value: Any) -> dict[str, str]:
-    for name, text in dict(value).items():
-        if not _TOKEN.match(name) or re.search(r"[;,\s]", clean(str(text), f"cookie {name}")):
-            raise BadInput(f"cookie {name!r}: expected a name of letters and digits and a value without ; , and spaces")
-    return {name: str(text) for name, text in dict(value).items()}
-
-
 def _proxy(value: Any) -> Proxy | None:
     if value is None:
         return None
-    parts = urlsplit(clean(str(value), "proxy"))
+    try:
+        parts = urlsplit(clean(str(value), "proxy"))
+    except ValueError:
+        parts = urlsplit("")
     if parts.scheme != "http" or not parts.hostname:
         raise BadInput("expected http://[user:password@]host:port")
     auth = (unquote(parts.username), unquote(parts.password or "")) if parts.username is not None else None
-    return Proxy(parts.hostname, parts.port or 80, authorization(auth))
+    return Proxy(host_of(parts, "of the proxy"), port_of(parts, "of the proxy"), authorization(auth))
 
 
 def _verify(value: Any) -> Any:
-    if isinstance(value, bool):
+    if isinstance(value, (bool, str)):
         return value
-    if isinstance(value, str):
-        return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     raise BadInput("expected True, False or the path of a CA file")
 
 
 def _cert(value: Any) -> tuple[str, ...] | None:
-    if value is None or isinstance(value, str):
-        return None if value is None else (value,)
+    if value is None:
+        return None
+    if isinstance(value, (str, os.PathLike)):
+        return (str(value),)
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise BadInput("expected the path of a certificate with its key, or (certificate, key)")
     certificate, key = value
     return (str(certificate), str(key))
 
@@ -251,8 +210,13 @@ def _truth(value: Any) -> bool:
     return value
 
 
-def _shown(name: str, value: Any) -> str:
-    return "..." if name in ("auth", "proxy", "headers", "cookies", "cert") else repr(value)
+def _unix(value: Any) -> str | None:
+    if value is None:
+        return None
+    path = os.fspath(value)
+    if not isinstance(path, str) or "\0" in path or not 0 < len(path.encode()) <= MAX_UNIX_PATH:
+        raise BadInput(f"expected the path of a socket, of 1 to {MAX_UNIX_PATH} bytes")
+    return path
 
 
 def _as(name: str, read: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
@@ -262,13 +226,13 @@ def _as(name: str, read: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]
 _READERS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "headers": _as("headers", _headers),
     "auth": _as("authorization", authorization),
-    "cookies": _as("cookies", _cookies),
+    "cookies": _as("cookies", cookie_pairs),
     "timeout": _as("timeout_ns", duration_ns),
     "connect_timeout": _as("connect_timeout_ns", duration_ns),
     "first_byte_timeout": _as("first_byte_timeout_ns", _optional_ns),
     "expect": _as("expect", checked_expect),
-    "redirects": _as("redirects", _count(0)),
-    "connections": _as("connections", _count(1)),
+    "redirects": _as("redirects", checked_count(0)),
+    "connections": _as("connections", checked_count(1)),
     "idle": _as("idle_ns", duration_ns),
     "decompress": _as("decompress", _truth),
     "max_body": _as("max_body", _size),
@@ -276,7 +240,7 @@ _READERS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "cert": _as("cert", _cert),
     "server_name": _as("server_name", lambda value: None if value is None else clean(str(value), "server_name")),
     "proxy": _as("proxy", _proxy),
-    "unix": _as("unix", lambda value: None if value is None else str(value)),
+    "unix": _as("unix", _unix),
     "dns_ttl": _as("dns_ttl_ns", duration_ns),
     "phases": _as("phases", _truth),
 }

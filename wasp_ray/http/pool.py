@@ -13,7 +13,7 @@ from collections import deque
 from wasp_ray.http import failures
 from wasp_ray.http.connection import Connection
 from wasp_ray.http.failures import RequestFailed
-from wasp_ray.http.options import Origin
+from wasp_ray.http.parts import Origin
 from wasp_ray.wire.control import NEVER
 
 FIRST_OPENINGS = 8

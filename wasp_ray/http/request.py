@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from json import JSONEncoder
 from typing import Any
 from urllib.parse import quote, urlencode, urljoin
@@ -12,17 +12,8 @@ from urllib.parse import quote, urlencode, urljoin
 from wasp_ray.errors import BadInput
 from wasp_ray.http.cookies import Jar
 from wasp_ray.http.decode import accepted
-from wasp_ray.http.options import (
-    Expect,
-    Options,
-    Origin,
-    authorization,
-    checked_expect,
-    clean,
-    duration_ns,
-    header,
-    split_url,
-)
+from wasp_ray.http.options import Expect, Options, checked_count, checked_expect, duration_ns
+from wasp_ray.http.parts import Origin, authorization, clean, cookie_pairs, header, split_url
 from wasp_ray.http.routes import route_of
 
 PATH_SAFE = "/%:@!$&'()*+,;=~-._"
@@ -32,16 +23,17 @@ ARGUMENTS = frozenset(
     {"path", "query", "headers", "json", "form", "body", "auth", "cookies", "timeout", "expect", "redirects", "group"}
 )
 MAX_KEPT = 1024
-_encode_json = JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+WRONG_TYPES = (TypeError, ValueError, AttributeError, RecursionError)
+_encode_json = JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _METHOD = re.compile(r"[A-Z][A-Z-]*\Z")
 _FIELD = re.compile(r"\{(\w+)\}")
 Pairs = Mapping[str, Any] | Sequence[tuple[str, Any]]
 Body = bytes | Iterable[bytes] | AsyncIterable[bytes] | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Request:
-    """One request, sent as often as it is asked for. `head`: the bytes up to the body; `body` None: there is none."""
+    """One request, sent as often as it is asked for. `body` None: there is none."""
 
     method: str
     origin: Origin
@@ -57,11 +49,14 @@ class Request:
     head_only: bool = False  # its answer ends with its headers
     prefix: bytes = b""  # the head up to the body's length, where it is told
     data: bytes = b""  # head, and body when it is bytes
+    cookies: Mapping[str, str] = field(default_factory=dict)  # beside those of the client, or in their stead
 
-    @property
-    def may_repeat(self) -> bool:
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.route}>"  # all else may be a secret
+
+    def may_repeat(self, was_sent: bool) -> bool:
         """Sending it twice does what sending it once does, and its body is still there."""
-        return self.method in IDEMPOTENT and not self.is_chunked
+        return (self.method in IDEMPOTENT or not was_sent) and not self.is_chunked
 
     def with_body(self, body: bytes) -> Request:
         """The same with another body, for which `prefix` is there."""
@@ -91,28 +86,37 @@ class RequestMaker:
         if asked:
             json = asked.get("json")
             if json is None or len(asked) > 1:
-                return self._make(method, path, asked)
+                return self._checked(method, path, asked)
         if self._kept_of != self._jar.version:
             self._kept.clear()
             self._kept_of = self._jar.version
         key = (method, path, json is None)
         kept = self._kept.get(key)
         if kept is None:
-            kept = self._make(method, path, asked)
+            kept = self._checked(method, path, asked)
             if self._jar.is_lasting and len(self._kept) < MAX_KEPT:
                 self._kept[key] = kept
             return kept
         return kept if json is None else kept.with_body(_json(json))
 
-    def _make(self, method: str, path: str, asked: Mapping[str, Any]) -> Request:
-        options = self._options
-        if not _METHOD.match(method):
-            raise BadInput(f"method {method!r}: expected letters, as in GET")
+    def _checked(self, method: str, path: str, asked: Mapping[str, Any]) -> Request:
         if unknown := asked.keys() - ARGUMENTS:
             raise BadInput(
                 f"{', '.join(sorted(unknown))}: no such argument of a request; there are {', '.join(sorted(ARGUMENTS))}"
             )
+        try:
+            return self._make(method, path, asked)
+        except WRONG_TYPES as exc:  # not chained: it may show what is sent
+            given = ", ".join(f"{name}={type(value).__name__}" for name, value in asked.items())
+            raise BadInput(f"{method} with {given}: cannot be made into a request ({type(exc).__name__})") from None
+
+    def _make(self, method: str, path: str, asked: Mapping[str, Any]) -> Request:
+        options = self._options
+        if not _METHOD.match(method):
+            raise BadInput(f"method {method!r}: expected letters, as in GET")
         get = asked.get
+        if isinstance(path, bytes) or (not path and path != ""):
+            raise BadInput(f"path {type(path).__name__}: expected a text")
         origin, target, route = self._target(str(path), get("path"))
         if query := get("query"):
             target += ("&" if "?" in target else "?") + _encoded(query)
@@ -123,8 +127,9 @@ class RequestMaker:
         authorized = authorization(get("auth")) or (options.authorization if own else "")
         if authorized:
             given["authorization"] = ("Authorization", authorized)
-        if cookies := get("cookies"):
-            given["cookie"] = header("Cookie", "; ".join(f"{name}={value}" for name, value in cookies.items()))
+        cookies = cookie_pairs(get("cookies") or {})
+        if cookies and "cookie" in given:
+            raise BadInput("cookies= beside a header Cookie: give one of them")
         content, kind = _body(get("json"), get("form"), get("body"))
         if kind and "content-type" not in given:
             given["content-type"] = ("Content-Type", kind)
@@ -133,7 +138,7 @@ class RequestMaker:
             method, origin, target, get("group") or f"{method} {route}", route, tuple(given.values()), content,
             options.expect if expect is None else checked_expect(expect),
             options.timeout_ns if timeout is None else duration_ns(timeout),
-            options.redirects if redirects is None else redirects,
+            options.redirects if redirects is None else checked_count(0)(redirects), cookies=cookies,
         )  # fmt: skip
         return self.framed(request)
 
@@ -170,7 +175,7 @@ class RequestMaker:
             if name.lower() not in names:
                 lines.append(f"{name}: {value}")
         lines += [f"{name}: {value}" for name, value in request.headers]
-        if "cookie" not in names and (sent := self._jar.header(request.url)):
+        if "cookie" not in names and (sent := _merged(self._jar.header(request.url), request.cookies)):
             lines.append(f"Cookie: {clean(sent, 'cookies')}")
         body = request.body
         request.head_only = request.method == "HEAD"
@@ -188,7 +193,11 @@ class RequestMaker:
 
     def redirected(self, request: Request, status: int, location: str) -> Request | None:
         """The request that follows a redirect; None when its body cannot be sent again. Raises BadInput for a bad place."""
-        url = urljoin(request.url, quote(clean(location, "Location"), safe=TARGET_SAFE + "#"))
+        quoted = quote(clean(location, "Location").encode("latin-1"), safe=TARGET_SAFE + "#")
+        try:
+            url = urljoin(request.url, quoted)
+        except ValueError as exc:
+            raise BadInput("Location: no URL") from exc
         origin, target = split_url(url)
         method, body, dropped = request.method, request.body, set()
         if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
@@ -197,13 +206,25 @@ class RequestMaker:
         elif request.is_chunked:
             return None
         if origin != request.origin:
-            dropped |= {"authorization", "cookie", "host"}
+            dropped |= {"authorization", "cookie", "host", "proxy-authorization"}
         headers = tuple((name, value) for name, value in request.headers if name.lower() not in dropped)
-        return self.framed(replace(request, method=method, origin=origin, target=target, headers=headers, body=body))
+        cookies = request.cookies if origin == request.origin else {}
+        return self.framed(
+            replace(request, method=method, origin=origin, target=target, headers=headers, body=body, cookies=cookies)
+        )
 
 
 def _json(value: Any) -> bytes:
-    return _encode_json(value).encode()
+    try:
+        return _encode_json(value).encode()
+    except WRONG_TYPES as exc:
+        raise BadInput(f"json={type(value).__name__}: cannot be told in JSON ({type(exc).__name__})") from None
+
+
+def _merged(kept: str, own: Mapping[str, str]) -> str:
+    """The Cookie header of what the client keeps and of what this request was given, which outdoes the other."""
+    others = [pair for pair in kept.split("; ") if pair and pair.partition("=")[0] not in own]
+    return "; ".join([*others, *(f"{name}={value}" for name, value in own.items())])
 
 
 def _value(values: Mapping[str, Any], name: str) -> Any:
@@ -234,6 +255,9 @@ def _body(json: Any, form: Pairs | None, body: Any) -> tuple[Body, str]:
         return body.encode(), "text/plain; charset=utf-8"
     if isinstance(body, (bytearray, memoryview)):
         return bytes(body), ""
-    if body is None or isinstance(body, (bytes, Iterable, AsyncIterable)):
+    is_pieces = isinstance(body, (Iterable, AsyncIterable)) and not isinstance(body, Mapping)
+    if body is None or isinstance(body, bytes) or is_pieces:
         return body, ""
-    raise BadInput(f"body={type(body).__name__}: expected bytes, text or an iterable of bytes")
+    raise BadInput(
+        f"body={type(body).__name__}: expected bytes, text or an iterable of bytes; there are json= and form="
+    )

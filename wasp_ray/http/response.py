@@ -106,7 +106,7 @@ class Response(Reported):
         named = _CHARSET.search(self.headers.get("content-type", ""))
         try:
             return self.body.decode(named[1] if named else "utf-8", "replace")
-        except LookupError:
+        except (LookupError, ValueError):  # there is no such charset, or it is none of texts
             return self.body.decode("utf-8", "replace")
 
     def json(self) -> Any:
@@ -115,7 +115,7 @@ class Response(Reported):
             raise CallFailed(f"{self.group}: {self.error}")
         try:
             return json.loads(self.body)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise CallFailed(f"{self.group}: the body is no JSON: {exc}") from exc
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from wasp_ray.clock import now_ns
 from wasp_ray.http import failures
 from wasp_ray.http.failures import RequestFailed, name_of
 from wasp_ray.http.methods import Client
-from wasp_ray.http.options import Origin
+from wasp_ray.http.parts import Origin
 from wasp_ray.http.recorder import Recorder
 from wasp_ray.http.request import Request
 from wasp_ray.http.response import Response
@@ -40,7 +40,7 @@ class SyncClient(Client[Response]):
                 reader = connection.reader
                 if error:
                     connection.close()
-                    if is_kept and judge.may_repeat(talk, reader, error):
+                    if is_kept and judge.may_repeat(talk, reader, error, connection.began_ns != 0):
                         continue
                     return judge.failed(talk, error, reader)
                 response = judge.answered(talk, reader, connection.ended_ns)

@@ -78,13 +78,13 @@ class Judge:
         talk.bytes_in += 0 if reader is None else reader.received
         return self._end(talk, status, head, b"", error, now_ns())
 
-    def may_repeat(self, talk: Talk, reader: AnswerReader, error: str) -> bool:
+    def may_repeat(self, talk: Talk, reader: AnswerReader, error: str, was_sent: bool) -> bool:
         """After a failure on a kept connection: whether to send once more on a new one, which is counted."""
         if (
             talk.repeated
             or reader.received
             or error not in (failures.NO_ANSWER, failures.RESET)
-            or not talk.request.may_repeat
+            or not talk.request.may_repeat(was_sent)
         ):
             return False
         talk.repeated = True
