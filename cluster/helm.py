@@ -33,11 +33,16 @@ _CURES: Final = (
     (r"don't meet the specifications of the schema", "correct the values that are named"),
     (r"incompatible with Kubernetes|kubeVersion", "use a chart for this version of Kubernetes"),
     (
-        r"\b401\b|\b403\b|unauthorized|denied",
+        r"\b401\b|\b403\b|unauthorized|denied|credential not found",
         "log in to the registry with `helm registry login`, or give a chart you may read",
     ),
-    (r"\b404\b|not found|no such file|failed to fetch|failed to download", "check the chart's address and version"),
-    (r"dial tcp|no such host|timeout|connection refused|TLS|x509", "see that the registry can be reached from here"),
+    ("x509", "name the authority of the registry's certificate in SSL_CERT_FILE, from where helm takes it"),
+    ("HTTP response to HTTPS", "fetch the chart with `helm pull --plain-http` and give the archive"),
+    (
+        r"\b404\b|not found|no such file|failed to fetch|failed to download|could not locate a version|digest mismatch",
+        "check the chart's address and version",
+    ),
+    (r"dial tcp|no such host|timeout|connection refused|TLS", "see that the registry can be reached from here"),
     (r"execution error|template:|parse error|YAML", "correct the chart's templates or the values they are given"),
 )
 
@@ -81,7 +86,7 @@ def render(
 ) -> list[dict[str, Any]]:
     """The objects of a chart for one run, as `helm template` gives them, hooks left out.
 
-    chart: a folder, an archive, or oci://HOST/PATH[:VERSION]. kube_version: of the API server, as it says it.
+    chart: a folder, an archive, or oci://HOST/PATH[:VERSION][@DIGEST]. kube_version: of the API server, as it says it.
     Raises BadInput when helm, the chart or the values are no good; the message names the cure and no secret.
     """
     helm = helm or find_helm()
@@ -136,10 +141,11 @@ def _without_container(job: str, template: Mapping[str, Any]) -> list[str]:
 
 
 def _chart_arguments(chart: str) -> list[str]:
-    """oci:// addresses may end with a tag, which helm wants as --version."""
-    address, found, tag = chart.rpartition(":")
+    """oci:// addresses may end with a tag, which helm wants as --version, and with a digest, which it wants left there."""
+    place, at, digest = chart.partition("@")
+    address, found, tag = place.rpartition(":")
     if chart.startswith("oci://") and found and "/" not in tag:
-        return [address, "--version", tag]
+        return [address + at + digest, "--version", tag]
     return [chart]
 
 

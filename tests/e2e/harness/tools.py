@@ -82,8 +82,15 @@ HELM4 = GoProgram(
 # 3 s with "Too large resource version" whenever something else was written before it.
 ETCD = GoProgram("etcd", "go.etcd.io/etcd/server/v3", "v3.6.16", "go.etcd.io/etcd/server/v3")
 KWOK = GoProgram("kwok", "sigs.k8s.io/kwok", "v0.8.0", "sigs.k8s.io/kwok/cmd/kwok")
+# For its `registry serve`: a registry in memory that listens on loopback only and builds in seconds.
+CRANE = GoProgram(
+    "crane",
+    "github.com/google/go-containerregistry",
+    "v0.22.1",
+    "github.com/google/go-containerregistry/cmd/crane",
+)
 CLUSTER = (ETCD, *CONTROL_PLANE)
-ALL = (*CLUSTER, HELM3, HELM4, KWOK)
+ALL = (*CLUSTER, HELM3, HELM4, KWOK, CRANE)
 
 
 def prepare() -> None:
