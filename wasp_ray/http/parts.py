@@ -17,7 +17,8 @@ PORTS = {"http": 80, "https": 443}
 FRAMING = frozenset({"content-length", "transfer-encoding"})
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FORBIDDEN = re.compile(r"[\r\n\0]")
-_HOST = re.compile(r"[0-9A-Za-z._~-]+\Z|[0-9A-Fa-f:.]+(%[0-9A-Za-z._-]+)?\Z")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_NAME, _IPV6 = re.compile(r"[0-9A-Za-z._~-]+"), re.compile(r"[0-9A-Fa-f:.]+(%[0-9A-Za-z._-]+)?")
 _NO_COOKIE = re.compile(r"[;,\s]")
 
 
@@ -77,7 +78,7 @@ def host_of(parts: SplitResult, shown: str) -> str:
         host = host if host.isascii() else host.encode("idna").decode()
     except UnicodeError:
         host = ""
-    if not _HOST.match(host):
+    if not (_IPV6 if ":" in host else _NAME).fullmatch(host):
         raise BadInput(f"URL {shown!r}: its host is none")
     return host
 
@@ -108,6 +109,8 @@ def header(name: str, value: object) -> tuple[str, str]:
 
 
 def _latin(text: str, what: str) -> str:
+    if _CONTROL.search(text):
+        raise BadInput(f"{what} with a control character in it: no server has to take it")
     try:
         text.encode("latin-1")
     except UnicodeEncodeError:  # not chained: it shows the text
