@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers_clients import CONNECTIONS, Job, k6, vegeta
-from benchmarks.peers_measure import ToolError, measure_undisturbed
+from benchmarks.peers_measure import OTHERS_CPU, ToolError, measure_undisturbed
 from benchmarks.peers_ours import ours
 from benchmarks.peers_targets import Nginx
 from benchmarks.peers_throughput import Lengths, Tool
@@ -48,7 +48,8 @@ def rates(tools: Tools, target: Nginx, folder: Path, core: int, lengths: Lengths
                     continue
                 made.setdefault((name, rate), []).append(one)
     found: dict[str, dict[str, Any]] = {}
-    for (name, rate), rounds in made.items():
+    for (name, rate), every in made.items():
+        rounds = [one for one in every if one["others_cpu"] <= OTHERS_CPU] or every
         medians: dict[str, Any] = {
             value: statistics.median(one[value] for one in rounds)
             for value in ("rate", "delivered", "cpu_us", "tool_cpu", "p50_ms", "p99_ms")
@@ -80,6 +81,7 @@ def _one(tool: Tool, tools: Tools, target: Nginx, job: Job, core: int, lengths: 
         "delivered": seen.rate / job.rate,
         "cpu_us": seen.cpu_us,
         "tool_cpu": seen.tool_cpu,
+        "others_cpu": seen.others_cpu,
         "due_error_p99_ms": error,
         "p50_ms": told.latency_ms["p50"],
         "p99_ms": told.latency_ms["p99"],

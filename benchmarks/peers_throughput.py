@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.peers_clients import CONNECTIONS, Job, Start, bare_aiohttp, k6, locust, molotov, vegeta, wrk
-from benchmarks.peers_measure import Measured, ToolError, measure_undisturbed
+from benchmarks.peers_measure import OTHERS_CPU, Measured, ToolError, measure_undisturbed
 from benchmarks.peers_ours import has_aiohttp, ours
 from benchmarks.peers_targets import Nginx
 from benchmarks.peers_tools import Tools
@@ -100,8 +100,9 @@ def throughput(
     return found
 
 
-def _medians(made: Iterable[Measured]) -> dict[str, Any]:
-    each = [asdict(one) for one in made]
+def _medians(made: Sequence[Measured]) -> dict[str, Any]:
+    """Of the rounds that were left alone, if there are any."""
+    each = [asdict(one) for one in made if one.others_cpu <= OTHERS_CPU] or [asdict(one) for one in made]
     medians = {name: statistics.median(one[name] for one in each) for name in each[0]}
     rates = [one["rate"] for one in each]
     return {**medians, "slowest": min(rates), "fastest": max(rates), "rounds": each}
