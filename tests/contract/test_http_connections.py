@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 from support.http_cases import Case, check
 from support.http_drivers import HANG_GUARD_S, CountingRecorder, Driver, driving
-from support.wrong_server import ByRequest, Deaf, Hang, Keep, Later, Pause, Read, Reset, Seen, Step, WrongServer, good
+from support.wrong_server import WrongServer
+from support.wrong_steps import ByRequest, Deaf, Hang, Keep, Later, Pause, Read, Reset, Seen, Step, good
 
 SHORT = {"timeout": "300ms"}
 ANSWER: list[Step] = [good("case"), Keep()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from support.http_cases import Case
-from support.wrong_server import Drip, Endless, Hang, Keep, Later, Pause, Reset, good
+from support.wrong_steps import Drip, Endless, Hang, Keep, Later, Pause, Reset, good
 
 OK = b"HTTP/1.1 200 OK\r\n"
 LENGTH_5 = OK + b"Content-Length: 5\r\n\r\n"

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from support.http_drivers import CountingRecorder, Driver
-from support.wrong_server import Endless, Script, WrongServer
+from support.wrong_server import WrongServer
+from support.wrong_steps import Endless, Script
 from wasp_ray.http.failures import ALL
 
 
@@ -36,13 +37,13 @@ class Case:
         return f"{self.does}, {self.method} -> {self.gives or 'ok'}"
 
 
-def check(case: Case, driver: Driver, server: WrongServer) -> None:
+def check(case: Case, driver: Driver, server: WrongServer, **options: Any) -> None:
     """Plays it; afterwards the same client must get the right answers."""
     assert not case.gives or case.gives in ALL or case.gives == f"HTTP {case.status}"
     recorder = CountingRecorder()
     scripts = [case.script] if case.then is None else [case.script, case.then]
     server.on("/case", *scripts, reads_body=case.reads_body)
-    client = driver.client(server.url, recorder, **{"timeout": "10s", **case.options})
+    client = driver.client(server.url, recorder, **{"timeout": "10s", **options, **case.options})
     if case.kept:
         assert client.get("/good/1").json() == {"number": 1}
     response = client.request(case.method, "/case", **case.asks)
