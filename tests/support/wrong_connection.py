@@ -40,6 +40,8 @@ class Served:
 
     def __init__(self, server: WrongServer, sock: socket.socket, number: int) -> None:
         self.server, self.sock, self.number = server, sock, number
+        if server.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # what is sent in pieces comes in pieces
         self.buffer = b""
         self.playing: Route | None = None
 
