@@ -61,8 +61,7 @@ class Served:
                 seen.body = self.read_body(seen)
             with server._lock:
                 server.seen.append(seen)
-                script = route.scripts[min(route.played, len(route.scripts) - 1)]
-                route.played += 1
+                script = route.next()
             self.playing = route
             if not self.play(script, seen):
                 return

@@ -104,12 +104,21 @@ class Seen:
 
 @dataclass
 class Route:
-    """What is done at a path: scripts in turn, the last one again and again. `reads_body`: before the first step."""
+    """What is done at a path: scripts in turn, the last one again and again, or from the first again if it `cycles`.
+    `reads_body`: before the first step.
+    """
 
     scripts: list[Script]
     reads_body: bool = True
+    cycles: bool = False
     played: int = 0
     done: int = 0  # scripts that have come to their end, with their connection where they did not keep it
+
+    def next(self) -> Script:
+        """The script to be played now."""
+        at = self.played % len(self.scripts) if self.cycles else min(self.played, len(self.scripts) - 1)
+        self.played += 1
+        return self.scripts[at]
 
 
 def good(number: object, *more: str, status: str = "200 OK") -> bytes:
