@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figure import Figure
+from benchmarks.peers_measure import OTHERS_CPU
 from benchmarks.peers_throughput import CASES
 
 Results = dict[str, Any]
@@ -132,10 +133,14 @@ def rate_table(results: Results) -> list[str]:
         cells = []
         for rate in asked:
             one = by_rate.get(str(rate))
-            late = "" if one is None or one["due_error_p99_ms"] is None else f"; {one['due_error_p99_ms']:.2g} ms"
+            late = "" if one is None or one["due_error_p99_ms"] is None else f"; {_short_ms(one['due_error_p99_ms'])}"
             cells.append("" if one is None else f"{one['delivered']:.1%}{late}")
         lines.append(f"| {NAMES.get(name, name)} | {' | '.join(cells)} |")
     return lines
+
+
+def _short_ms(ms: float) -> str:
+    return f"{ms:,.0f} ms" if ms >= 10 else f"{ms:.1f} ms"
 
 
 def latency_table(results: Results) -> list[str]:
@@ -184,8 +189,12 @@ def machine_line(results: Results) -> str:
     """What it was measured with."""
     found = results["versions"]
     named = ("wrk", "nginx", "k6", "vegeta", "Locust", "molotov", "aiohttp", "httptools", "uvloop", "Python")
-    return f"Measured {results['measured_on']} on {found['cpu']}, two cores, Linux {found['kernel']}: " + ", ".join(
-        f"{name} {found[name].removeprefix('debian/').removeprefix('v')}" for name in named
+    rounds = [one for case in CASES for tool in results.get(case, {}).values() for one in tool["rounds"]]
+    disturbed = sum(one["others_cpu"] > OTHERS_CPU for one in rounds)
+    tools = ", ".join(f"{name} {found[name].removeprefix('debian/').removeprefix('v')}" for name in named)
+    return (
+        f"Measured {results['measured_on']} on {found['cpu']}, two cores, Linux {found['kernel']}: {tools}. "
+        f"Of {len(rounds)} windows of the first table {disturbed} were disturbed to the end and are left out."
     )
 
 
