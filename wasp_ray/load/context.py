@@ -49,6 +49,17 @@ class Context(Protocol):
         Connects on first use. Raises BadInput with all that is wrong with the options.
         """
 
+    def aiohttp(self, base_url: str | None = None, **options: Any) -> Any:
+        """For an async actor: an aiohttp.ClientSession whose requests are recorded, closed after teardown; see
+        "Other clients" in docs/http.md. Raises BadInput, also when the extra `http` is not installed.
+        """
+
+    def requests(self, base_url: str | None = None, **options: Any) -> Any:
+        """For a sync actor: a requests.Session whose requests are recorded, as with `aiohttp`."""
+
+    def http2(self, base_url: str | None = None, **options: Any) -> Any:
+        """For an async actor: an httpx2.AsyncClient that speaks HTTP/2, as with `aiohttp`; the extra is `http2`."""
+
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Starts a task that lives until it ends or the actor does."""
 

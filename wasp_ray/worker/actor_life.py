@@ -17,15 +17,18 @@ from wasp_ray.worker.notes import Notes
 async def set_up(host: Host, booker: Booker, notes: Notes, local_user: int, restarts: int = 0) -> Any:
     """A new actor with its context, set up; booked as a request of the group `setup`. Raises what setup raised."""
     start, error = now_ns(), ""
+    context: WorkerContext | None = None
     try:
         actor = host.part.actor()
-        actor.context = WorkerContext(host, booker, notes, local_user, restarts)
+        actor.context = context = WorkerContext(host, booker, notes, local_user, restarts)
         try:
             await asyncio.wait_for(_finish(actor.setup()), host.part.setup_timeout_ns / 1e9)
         except TimeoutError as exc:
             raise SetupFailed(f"setup took longer than setup_timeout, {host.part.setup_timeout_ns / 1e9:g} s") from exc
     except BaseException as exc:
         error = f"{type(exc).__name__}: {exc}"
+        if context is not None:
+            await context.close_sessions()
         raise
     finally:
         booker.setup_done(start, error)
@@ -43,6 +46,7 @@ async def tear_down(host: Host, booker: Booker, actor: Any) -> None:
         task.cancel()
     if spawned:
         await asyncio.wait(spawned, timeout=1.0)
+    await actor.context.close_sessions()
 
 
 async def _finish(result: Any) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
-from wasp_ray.errors import WaspError
+from wasp_ray.errors import BadInput, WaspError
+from wasp_ray.http.optional import client_module
 from wasp_ray.wire.control import NEVER, Ask, Word
 from wasp_ray.worker.booking import Booker, TimedGroup
 from wasp_ray.worker.call_state import RowsUsedUp
@@ -36,6 +38,7 @@ class WorkerContext:
         self._rows: dict[str, dict[str, Any]] = {}
         self._log: Any = None
         self._recorder: HttpRecorder | None = None
+        self._sessions: list[Any] = []  # of other libraries, which want to be closed
         for name in part.per_user:  # drawn before setup, bound to the user id
             self._rows[name] = self._draw(name)
 
@@ -111,6 +114,40 @@ class WorkerContext:
         from wasp_ray.http import AsyncClient, SyncClient
 
         return (AsyncClient if self._host.part.is_async else SyncClient)(base_url, self._http_recorder(), **options)
+
+    def aiohttp(self, base_url: str | None = None, **options: Any) -> Any:
+        """An aiohttp.ClientSession whose requests are recorded."""
+        return self._session("aiohttp", True, base_url, options)
+
+    def requests(self, base_url: str | None = None, **options: Any) -> Any:
+        """A requests.Session whose requests are recorded."""
+        return self._session("requests", False, base_url, options)
+
+    def http2(self, base_url: str | None = None, **options: Any) -> Any:
+        """An httpx2.AsyncClient whose requests are recorded."""
+        return self._session("http2", True, base_url, options)
+
+    def _session(self, name: str, is_async: bool, base_url: str | None, options: dict[str, Any]) -> Any:
+        if self._host.part.is_async != is_async:
+            needed, other = (
+                ("async def call", "http() or requests()") if is_async else ("def call", "http() or aiohttp()")
+            )
+            raise BadInput(f"self.context.{name}() needs an actor with `{needed}`; there is {other} for this one")
+        session = client_module(name).open_session(self._http_recorder(), base_url, **options)
+        self._sessions.append(session)
+        return session
+
+    async def close_sessions(self) -> None:
+        """After the teardown of an async actor."""
+        while self._sessions:
+            with suppress(Exception):  # of a library; the user's own code has ended well by now
+                await self._sessions.pop().close()
+
+    def close_blocking_sessions(self) -> None:
+        """After the teardown of a sync actor."""
+        while self._sessions:
+            with suppress(Exception):
+                self._sessions.pop().close()
 
     def _http_recorder(self) -> HttpRecorder:
         if self._recorder is None:

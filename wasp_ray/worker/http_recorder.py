@@ -23,12 +23,17 @@ _BITS = (
 
 
 class HttpRecorder:
-    """See wasp_ray.http.recorder.Recorder. Its two frequent methods are closures: cells are faster than attributes."""
+    """See Recorder and SessionRecorder of wasp_ray.http. Its frequent methods are closures: cells are faster than attributes."""
 
     def __init__(self, host: Host, writer: RingWriter, booker: Booker) -> None:
         self.count = booker.count
         self.request_begins = _begins(booker)
         self.request_ended = _ended(host, writer, booker)
+
+    def request_raised(self, call: CallState | None, exc: BaseException) -> None:
+        """The call that this exception reaches is to have no second error."""
+        if call is not None:
+            call.seen = exc
 
 
 def _begins(booker: Booker) -> Begins:
