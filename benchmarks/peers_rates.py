@@ -56,7 +56,7 @@ def rates(tools: Tools, target: Nginx, folder: Path, core: int, lengths: Lengths
         }
         late = [one["due_error_p99_ms"] for one in rounds if one["due_error_p99_ms"] is not None]
         medians["due_error_p99_ms"] = statistics.median(late) if late else None
-        found.setdefault(name, {})[str(rate)] = {**medians, "rounds": rounds}
+        found.setdefault(name, {})[str(rate)] = {**medians, "left_out": len(every) - len(rounds), "rounds": rounds}
         error = f"{medians['due_error_p99_ms']:8.2f} ms" if late else "not told"
         print(
             f"  {name:<10} {rate:>6,}/s asked: {medians['rate']:>9,.0f}/s, {medians['delivered']:6.1%};"

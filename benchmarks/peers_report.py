@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figure import Figure
-from benchmarks.peers_measure import OTHERS_CPU
 from benchmarks.peers_throughput import CASES
 
 Results = dict[str, Any]
@@ -189,12 +188,14 @@ def machine_line(results: Results) -> str:
     """What it was measured with."""
     found = results["versions"]
     named = ("wrk", "nginx", "k6", "vegeta", "Locust", "molotov", "aiohttp", "httptools", "uvloop", "Python")
-    rounds = [one for case in CASES for tool in results.get(case, {}).values() for one in tool["rounds"]]
-    disturbed = sum(one["others_cpu"] > OTHERS_CPU for one in rounds)
+    measured = [tool for case in CASES for tool in results.get(case, {}).values()]
+    measured += [one for by_rate in results.get("rates", {}).values() for one in by_rate.values()]
+    left_out = sum(one["left_out"] for one in measured)
+    windows = left_out + sum(len(one["rounds"]) for one in measured)
     tools = ", ".join(f"{name} {found[name].removeprefix('debian/').removeprefix('v')}" for name in named)
     return (
         f"Measured {results['measured_on']} on {found['cpu']}, two cores, Linux {found['kernel']}: {tools}. "
-        f"Of {len(rounds)} windows of the first table {disturbed} were disturbed to the end and are left out."
+        f"Of {windows} windows {left_out} stayed disturbed and are left out."
     )
 
 

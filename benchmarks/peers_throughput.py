@@ -102,10 +102,11 @@ def throughput(
 
 def _medians(made: Sequence[Measured]) -> dict[str, Any]:
     """Of the rounds that were left alone, if there are any."""
-    each = [asdict(one) for one in made if one.others_cpu <= OTHERS_CPU] or [asdict(one) for one in made]
+    calm = [one for one in made if one.others_cpu <= OTHERS_CPU] or made
+    each = [asdict(one) for one in calm]
     medians = {name: statistics.median(one[name] for one in each) for name in each[0]}
     rates = [one["rate"] for one in each]
-    return {**medians, "slowest": min(rates), "fastest": max(rates), "rounds": each}
+    return {**medians, "slowest": min(rates), "fastest": max(rates), "left_out": len(made) - len(calm), "rounds": each}
 
 
 def memory(tools: Tools, target: Nginx, folder: Path, core: int) -> dict[str, dict[str, float]]:
