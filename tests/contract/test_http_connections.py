@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from support.http_cases import Case, check
 from support.http_drivers import HANG_GUARD_S, CountingRecorder, Driver, driving
 from support.wrong_server import WrongServer
 from support.wrong_steps import ByRequest, Deaf, Hang, Keep, Later, Pause, Read, Reset, Seen, Step, good
+
+from wasp_ray.errors import BadInput
 
 SHORT = {"timeout": "300ms"}
 ANSWER: list[Step] = [good("case"), Keep()]
@@ -159,6 +161,26 @@ def test_a_body_that_cannot_be_read_fails_its_request_alone(driver: Driver, serv
     assert client.get("/good/1").ok
     assert client.post("/good/2", body=broken()).error == "body could not be read"
     assert client.get("/good/3").json() == {"number": 3}
+
+
+def test_an_async_body_is_sent_in_pieces_by_an_async_client(driver: Driver, server: WrongServer) -> None:
+    """A sync one cannot read it, and says so before anything is sent."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"one"
+        yield b""
+        yield b"two"
+
+    server.on("/case", ITS_BODY)
+    client = driver.client(server.url)
+    if driver.is_async:
+        assert client.post("/case", body=pieces()).json() == {"number": "onetwo"}
+        assert client.get("/good/1").json() == {"number": 1}
+        assert server.connections == 1
+        return
+    with pytest.raises(BadInput, match="async iterable"):
+        client.post("/case", body=pieces())
+    assert server.connections == 0
 
 
 def _number(seen: Seen) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from wasp_ray.clock import now_ns
+from wasp_ray.errors import BadInput
 from wasp_ray.http import failures
 from wasp_ray.http.failures import RequestFailed, name_of
 from wasp_ray.http.methods import Client
@@ -26,6 +28,8 @@ class SyncClient(Client[Response]):
         self._dialer = SyncDialer(self.settings)
 
     def _run(self, request: Request) -> Response:
+        if request.is_chunked and not isinstance(request.body, Iterable):
+            raise BadInput("body=: an async iterable cannot be read in an actor with `def call`")
         start = now_ns()
         talk, judge = Talk(request, start, *self._recorder.request_begins(start)), self._judge
         connection: SyncConnection | None = None

@@ -11,7 +11,7 @@ import select
 import socket
 import ssl
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from wasp_ray.clock import now_ns
@@ -109,12 +109,11 @@ class SyncConnection:
 
     def _send_pieces(self, request: Request, deadline: int) -> None:
         """A body that is not at hand as a whole."""
-        body = request.body
-        pieces = iter(body) if isinstance(body, Iterable) and not isinstance(body, bytes) else None
+        assert isinstance(request.body, Iterable) and not isinstance(request.body, bytes)
+        pieces: Iterator[bytes] | None = None
         while not self.reader.complete:
             try:
-                if pieces is None:
-                    raise TypeError("an async iterable in a sync actor")
+                pieces = iter(request.body) if pieces is None else pieces
                 piece = next(pieces, None)
                 data = b"0\r\n\r\n" if piece is None else b"%x\r\n%b\r\n" % (len(piece), piece)
             except Exception:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,6 +113,14 @@ def test_an_exception_has_a_short_name(exc: Exception, name: str) -> None:
 def test_any_error_of_the_system_has_one_of_the_names(number: int) -> None:
     """There is no text of the system in it."""
     assert name_of(OSError(number, "text")) in ALL
+
+
+def test_the_documentation_has_all_names_and_no_others() -> None:
+    """Users write thresholds and searches by them."""
+    text = (Path(__file__).parents[3] / "docs" / "http.md").read_text()
+    table = text.partition("## Names of errors")[2].partition("A head may have")[0]
+    told = {name for line in table.splitlines() if line.startswith("|") for name in re.findall(r"`([^`]+)`", line)}
+    assert told == ALL
 
 
 class Resolver:
