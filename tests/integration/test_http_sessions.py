@@ -186,7 +186,12 @@ def test_the_session_sends_what_its_options_say(user: type[VirtualUser], base: s
         wanted = {"X-Team": "blue", "Authorization": "Basic YWRhOnNlY3JldA==", "Cookie": "sid=7"}
         return [name for name, value in wanted.items() if sent.get(name) != value] == [] or f"{dict(sent)}"
 
-    options: dict[str, Any] = {"headers": {"X-Team": "blue"}, "auth": ("ada", "secret"), "cookies": {"sid": "7"}, "expect": judged}
+    options: dict[str, Any] = {
+        "headers": {"X-Team": "blue"},
+        "auth": ("ada", "secret"),
+        "cookies": {"sid": "7"},
+        "expect": judged,
+    }
     result = run(user, base, "/echo", **options)
     assert not errors(result)
 
