@@ -36,9 +36,9 @@ class AsyncCalls:
     async def call(self) -> Response | None:
         """The next kind of call."""
         self.done += 1
-        kind, http = KINDS[self.done % len(KINDS)], self.http
+        number, kind, http = self.done, KINDS[self.done % len(KINDS)], self.http
         if kind == "good":
-            assert (await http.get(f"/good/{self.done}")).json() == {"number": self.done}
+            assert (await http.get(f"/good/{number}")).json() == {"number": number}
         elif kind == "two fail":
             await http.get("/500", group="two fail")
             await http.get("/500", group="two fail")
