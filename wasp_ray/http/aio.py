@@ -15,11 +15,12 @@ from functools import partial
 from typing import Any
 
 import aiohttp
-from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError, LineTooLong
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError, LineTooLong, TransferEncodingError
 from yarl import URL
 
 from wasp_ray.clock import now_ns
 from wasp_ray.http import failures
+from wasp_ray.http.answer import MAX_HEAD_BYTES
 from wasp_ray.http.failures import name_of
 from wasp_ray.http.foreign import Desk, Exchange, SessionRecorder, causes, read_naming
 from wasp_ray.http.options import Options, read_options
@@ -109,6 +110,8 @@ def open_session(
             total=None, sock_connect=made.connect_timeout_ns / 1e9
         ),  # the total is the desk's
         auto_decompress=made.decompress,
+        max_line_size=MAX_HEAD_BYTES,
+        max_field_size=MAX_HEAD_BYTES,
         trace_configs=[_phases()] if made.phases else None,
         proxy=URL(proxy) if proxy is not None else None,
     )
@@ -301,9 +304,10 @@ def _count_heads(exchange: Exchange, response: aiohttp.ClientResponse) -> None:
     heads = response.raw_headers
     exchange.bytes_in += len(b"".join([part for line in heads for part in line])) + 4 * len(heads) + 19
     sent = response.request_info
+    exchange.bytes_out += len(sent.method) + len(sent.url.raw_path_qs)
     lines = sent.headers
-    exchange.bytes_out += len("".join([part for line in lines.items() for part in line])) + 4 * len(lines)
-    exchange.bytes_out += len(sent.method) + len(sent.url.raw_path_qs) + 13 + int(lines.get("Content-Length", 0))
+    exchange.bytes_out += len("".join([part for line in lines.items() for part in line])) + 4 * len(lines) + 13
+    exchange.bytes_out += int(lines.get("Content-Length", 0))
 
 
 def error_of(exc: BaseException) -> str:
@@ -312,10 +316,17 @@ def error_of(exc: BaseException) -> str:
         if isinstance(exc, kinds):
             return error
     if isinstance(exc, aiohttp.ClientResponseError):
-        cause = exc.__cause__
-        if isinstance(cause, HttpProcessingError):
-            return failures.HEAD_SIZE if isinstance(cause, LineTooLong) else failures.MALFORMED
-        return f"HTTP {exc.status}"
+        if not isinstance(exc.__cause__, HttpProcessingError):
+            return f"HTTP {exc.status}"
+        return failures.HEAD_SIZE if _has(exc, LineTooLong) else failures.MALFORMED
+    if isinstance(exc, aiohttp.ClientPayloadError):
+        if _has(exc, ContentEncodingError):
+            return failures.ENCODING
+        return (
+            failures.MALFORMED
+            if _has(exc, TransferEncodingError) and "Not enough data" not in str(exc)
+            else failures.CUT
+        )
     if isinstance(exc, (aiohttp.ClientConnectionError, OSError, ssl.SSLError)):
         return next((name_of(one) for one in causes(exc) if isinstance(one, OSError) and one.errno), failures.RESET)
     return ""
@@ -332,10 +343,12 @@ _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str],
     (aiohttp.TooManyRedirects, failures.REDIRECTS),
     (aiohttp.ClientHttpProxyError, failures.PROXY),
     ((aiohttp.InvalidUrlRedirectClientError, aiohttp.NonHttpUrlRedirectClientError), failures.NO_LOCATION),
-    (ContentEncodingError, failures.ENCODING),
-    (aiohttp.ClientPayloadError, failures.CUT),
 )
 """The first that fits."""
+
+
+def _has(exc: BaseException, kind: type[BaseException]) -> bool:
+    return any(isinstance(one, kind) for one in causes(exc))
 
 
 def _phases() -> aiohttp.TraceConfig:

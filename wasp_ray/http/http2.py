@@ -24,6 +24,8 @@ OPTIONS = frozenset({
     "auth", "cert", "connect_timeout", "connections", "cookies", "expect", "headers", "idle", "proxy", "redirects", "timeout",
     "unix", "verify",
 })  # fmt: skip
+DEFAULT_REDIRECTS = 20
+"""When a request alone asks for them, which then has no limit of its own."""
 OWN = "wasp"
 """Key of a request's own `group` and `expect` in its extensions."""
 
@@ -53,7 +55,7 @@ def open_session(
         cookies=dict(made.cookies),
         timeout=httpx2.Timeout(total_s, connect=made.connect_timeout_ns / 1e9),
         follow_redirects=made.redirects > 0,
-        max_redirects=max(1, made.redirects),
+        max_redirects=made.redirects or DEFAULT_REDIRECTS,
         trust_env=False,
     )
     client.desk, client.total_s = Desk(recorder, made.expect, read_naming("http2", group), phases=False), total_s
