@@ -33,11 +33,19 @@ def cluster_scale() -> list[Figure]:
     return scale()
 
 
+def http_sessions() -> list[Figure]:
+    """Needs nginx, which it installs where it may."""
+    from benchmarks.http_sessions import sessions
+
+    return sessions()
+
+
 ON_DEMAND = {
     "soak": soak.soak,
+    "http-sessions": http_sessions,
     "cluster-start": cluster_start,
     "cluster-scale": cluster_scale,
-}  # about ten minutes each
+}  # two to ten minutes each
 
 
 def main() -> int:

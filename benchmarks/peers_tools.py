@@ -25,7 +25,7 @@ from e2e.harness.processes import free_port  # noqa: E402
 from e2e.harness.progress import run_logged, step  # noqa: E402
 from e2e.harness.tools import GoProgram, built, debian_packages  # noqa: E402
 
-__all__ = ["ROOT", "Tools", "free_port", "prepare", "versions"]
+__all__ = ["ROOT", "Tools", "debian_packages", "free_port", "prepare", "versions"]
 
 DEBIAN = ("nginx-light", "openssl", "wrk")
 K6 = GoProgram("k6", "go.k6.io/k6", "v1.8.1", "go.k6.io/k6")
