@@ -133,7 +133,8 @@ class WorkerContext:
                 ("async def call", "http() or requests()") if is_async else ("def call", "http() or aiohttp()")
             )
             raise BadInput(f"self.context.{name}() needs an actor with `{needed}`; there is {other} for this one")
-        session = client_module(name).open_session(self._http_recorder(), base_url, **options)
+        recorder = HttpRecorder(self._host, self._booker.writer, self._booker, waits=False)
+        session = client_module(name).open_session(recorder, base_url, **options)
         self._sessions.append(session)
         return session
 
