@@ -1,4 +1,4 @@
-"""An aiohttp.ClientSession whose requests are recorded. See docs/http.md and docs/decisions/0016-aiohttp-without-traces.md.
+"""An aiohttp.ClientSession whose requests are recorded. See docs/http.md and docs/decisions/0016-sessions-of-aiohttp.md.
 
 A request ends when its body has come in, or when user code releases or closes the response. No other module imports
 aiohttp for clients; user code does get its exceptions, since it asked for its session.
