@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from wasp_ray import VirtualUser
+from wasp_ray import Gun, RestartUser, VirtualUser
 
 
 class Aiohttp(VirtualUser):
@@ -127,3 +127,53 @@ class Secretive(VirtualUser):
     async def call(self) -> None:
         async with self.session.get("/status/500?key=SECRET-4", raise_for_status=True):
             pass
+
+
+class AiohttpGun(Gun):
+    """As Aiohttp, many calls at once on one session."""
+
+    async def setup(self) -> None:
+        self.session = self.context.aiohttp(self.context.params["base"])
+
+    async def call(self) -> None:
+        async with self.session.get(self.context.params["path"]) as answer:
+            await answer.read()
+
+
+class RequestsGun(Gun):
+    """As Requests."""
+
+    def setup(self) -> None:
+        self.session = self.context.requests(self.context.params["base"])
+
+    def call(self) -> None:
+        self.session.get(self.context.params["path"])
+
+
+class Misplaced(VirtualUser):
+    """A blocking session in an async actor."""
+
+    async def setup(self) -> None:
+        self.context.requests()
+
+    async def call(self) -> None:
+        pass
+
+
+class MisplacedSync(VirtualUser):
+    """An async session in a sync actor."""
+
+    def setup(self) -> None:
+        self.context.aiohttp()
+
+    def call(self) -> None:
+        pass
+
+
+class Restarting(Aiohttp):
+    """Starts again after each call, with a new session."""
+
+    async def call(self) -> None:
+        async with self.session.get("/items/1") as answer:
+            await answer.read()
+        raise RestartUser("again")

@@ -171,6 +171,11 @@ def read_naming(client: str, naming: Any) -> Naming:
     raise BadInput(f"{client}(group={naming!r}): expected a name or a function of method and URL")
 
 
+def cookie_domain(host: str) -> str:
+    """As http.cookiejar names a host without a dot."""
+    return host if "." in host else f"{host}.local"
+
+
 def causes(exc: BaseException | None) -> Iterator[BaseException]:
     """An exception and all that it wraps, outermost first."""
     seen: set[int] = set()

@@ -17,7 +17,7 @@ import httpx2
 from wasp_ray.clock import now_ns
 from wasp_ray.http import failures
 from wasp_ray.http.failures import UNTRUSTED, name_of
-from wasp_ray.http.foreign import Desk, Exchange, SessionRecorder, causes, read_naming
+from wasp_ray.http.foreign import Desk, Exchange, SessionRecorder, causes, cookie_domain, read_naming
 from wasp_ray.http.options import read_options
 
 OPTIONS = frozenset({
@@ -47,12 +47,15 @@ def open_session(
     headers = {"User-Agent": "wasp-ray", **made.headers}
     if made.authorization:
         headers["Authorization"] = made.authorization
+    cookies = httpx2.Cookies()
+    for name, value in made.cookies.items():
+        cookies.set(name, value, domain=cookie_domain(made.origin.host) if base_url else "")
     total_s = made.timeout_ns / 1e9
     client = RecordedClient(
         transport=transport,
         base_url=base_url or "",
         headers=headers,
-        cookies=dict(made.cookies),
+        cookies=cookies,
         timeout=httpx2.Timeout(total_s, connect=made.connect_timeout_ns / 1e9),
         follow_redirects=made.redirects > 0,
         max_redirects=made.redirects or DEFAULT_REDIRECTS,

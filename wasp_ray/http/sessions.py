@@ -19,7 +19,7 @@ from urllib3 import exceptions as below
 from wasp_ray.clock import now_ns
 from wasp_ray.http import failures
 from wasp_ray.http.failures import name_of
-from wasp_ray.http.foreign import Desk, Exchange, SessionRecorder, causes, read_naming
+from wasp_ray.http.foreign import Desk, Exchange, SessionRecorder, causes, cookie_domain, read_naming
 from wasp_ray.http.options import Options, read_options
 
 OPTIONS = frozenset({
@@ -34,17 +34,19 @@ def open_session(
     made = read_options(base_url or "http://localhost", options, client="requests", only=OPTIONS)
     desk = Desk(recorder, made.expect, read_naming("requests", group), phases=False)
     session = RecordedSession(desk, base_url or "", (made.connect_timeout_ns / 1e9, made.timeout_ns / 1e9))
-    _apply(session, made, options.get("proxy"))
+    _apply(session, made, options.get("proxy"), has_base=bool(base_url))
     return session
 
 
-def _apply(session: requests.Session, made: Options, proxy: str | None) -> None:
+def _apply(session: requests.Session, made: Options, proxy: str | None, *, has_base: bool) -> None:
     session.trust_env = False  # what is loaded, and with whose password, is not left to the environment
     session.headers["User-Agent"] = "wasp-ray"
     session.headers.update(made.headers)
     if made.authorization:
         session.headers["Authorization"] = made.authorization
-    session.cookies.update(made.cookies)
+    domain = cookie_domain(made.origin.host) if has_base else ""
+    for name, value in made.cookies.items():
+        session.cookies.set(name, value, domain=domain)
     verify, cert = made.tls
     session.verify = verify
     if cert is not None:

@@ -1,0 +1,54 @@
+"""What an actor's code says of the clients that it will need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from wasp_ray import Gun, VirtualUser
+from wasp_ray.runtime.foreseen import names_in
+
+
+class Direct(VirtualUser):
+    """Uses it in setup."""
+
+    async def setup(self) -> None:
+        self.session = self.context.aiohttp()
+
+
+class Heir(Direct):
+    """Its base does."""
+
+
+class Nested(Gun):
+    """Uses it in a function inside a method."""
+
+    def call(self) -> None:
+        def make() -> Any:
+            return self.context.http2()
+
+        make()
+
+
+def make_session(context: Any) -> Any:
+    """Beside the classes of this module."""
+    return context.requests()
+
+
+class Plain(Gun):
+    """Uses none itself."""
+
+    @staticmethod
+    def nothing() -> None:
+        """Not a plain function."""
+
+
+def test_names_are_found_in_methods_bases_inner_functions_and_the_module() -> None:
+    """Whoever mentions one is taken at its word."""
+    assert "aiohttp" in names_in(Direct) and "aiohttp" in names_in(Heir)
+    assert "http2" in names_in(Nested)
+    assert "requests" in names_in(Direct), "a function of the same module makes it"
+
+
+def test_wasp_ray_itself_mentions_all_of_them_and_counts_for_none() -> None:
+    """Else every load would import everything."""
+    assert not {"aiohttp", "http2"} & names_in(VirtualUser)
