@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support import http_loads
-from support.books import check_books
+from support.books import check_books, wait_until
 from support.http_loads import FAIL_ONCE
 from support.wrong_server import WrongServer
 from support.wrong_steps import Hang, Keep, Script, good
@@ -116,6 +116,25 @@ def test_connections_are_kept_and_closed_ones_cost_no_failure(target: WrongServe
         assert generator.ledger.failed == 0 and generator.ledger.ok > 50
         assert generator.groups["GET /page"].count + retries == requests
         assert requests / 10 - 5 <= connections <= requests / 10 + 5 + retries
+
+
+def test_the_connections_of_a_packed_user_end_with_it(target: WrongServer) -> None:
+    """Those of its neighbours in the process stay, and the process goes on."""
+    schedule = plain(4, "1s") + plain(1, "30s")
+    params = {"url": target.url, "path": "/good/1"}
+    going = Profile(
+        Generator("g", user=http_loads.Simple, schedule=schedule, params=params, users_per_process=4, think_time=0.01)
+    ).start()
+    try:
+        target.wait_for_open(4)
+        target.wait_for_open(1)
+        before = len(target.seen)
+        wait_until(lambda: len(target.seen) > before + 10)
+    finally:
+        going.stop()
+        result = going.wait()
+    check_books(result)
+    assert result.generators["g"].ledger.failed == 0
 
 
 @pytest.mark.parametrize("user", [http_loads.Simple, http_loads.SimpleSync])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 from wasp_ray import RunResult
@@ -17,6 +18,14 @@ def check_books(result: RunResult) -> None:
         ends = ledger.ok + ledger.failed + ledger.timeout + ledger.killed + ledger.interrupted + ledger.lost
         assert ledger.started == ends, (generator.name, ledger)
         assert min(vars(ledger).values()) >= 0, (generator.name, ledger)
+
+
+def wait_until(what: Callable[[], object], deadline_s: float = 20.0) -> None:
+    """Until it is true."""
+    give_up = time.monotonic() + deadline_s
+    while not what():
+        assert time.monotonic() < give_up, "it did not come true"
+        time.sleep(0.01)
 
 
 def wait_for_start(going: Any, deadline_s: float = 20.0) -> None:

@@ -48,6 +48,13 @@ class WrongServer:
             assert time.monotonic() < give_up, "the script does not end"
             time.sleep(0.001)
 
+    def wait_for_open(self, number: int) -> None:
+        """Until so many connections are open."""
+        give_up = time.monotonic() + GIVE_UP_S
+        while len(self._live) != number:
+            assert time.monotonic() < give_up, f"{len(self._live)} connections are open, not {number}"
+            time.sleep(0.001)
+
     @property
     def port(self) -> int:
         """Where it listens."""

@@ -1,4 +1,4 @@
-"""An aiohttp.ClientSession whose requests are recorded. See docs/http.md and docs/decisions/0016-sessions-of-aiohttp.md.
+"""An aiohttp.ClientSession whose requests are recorded. See docs/http.md and docs/decisions/0017-sessions-of-aiohttp.md.
 
 A request ends when its body has come in, or when user code releases or closes the response. No other module imports
 aiohttp for clients; user code does get its exceptions, since it asked for its session.
@@ -32,8 +32,7 @@ def open_session(
 ) -> RecordedSession:
     """In a running event loop. Raises BadInput with all that is wrong with the options."""
     made = read_options(base_url or "http://localhost", options, client="aiohttp", only=OPTIONS)
-    desk = AioDesk(recorder, made.expect, read_naming("aiohttp", group), made.phases)
-    desk.timeout_ns = made.timeout_ns
+    desk = AioDesk(recorder, made.expect, read_naming("aiohttp", group), made.phases, made.timeout_ns)
     share_of(asyncio.get_running_loop()).watch(desk, made.timeout_ns)
     headers = dict(made.headers)
     if made.authorization:

@@ -32,13 +32,13 @@ class AioDesk(Desk):
     each request, which take a sixth of its time.
     """
 
-    timeout_ns: int
-
-    def __init__(self, recorder: SessionRecorder | None, expect: Expect, naming: Naming, phases: bool) -> None:
+    def __init__(
+        self, recorder: SessionRecorder | None, expect: Expect, naming: Naming, phases: bool, timeout_ns: int
+    ) -> None:
         super().__init__(recorder, expect, naming, phases)
-        self.plain: dict[
-            tuple[str, Any], tuple[str, str, int]
-        ] = {}  # group, route and size of requests that are a URL only
+        self.timeout_ns = timeout_ns
+        self.plain: dict[tuple[str, Any], tuple[str, str, int]] = {}
+        """group, route and size of requests that are a URL only"""
 
     def sweep(self, now: int) -> None:
         """See LoopShare."""
@@ -86,15 +86,8 @@ class Pending(Exchange, Coroutine[Any, Any, aiohttp.ClientResponse]):
         self._task: asyncio.Task[Any] | None = None
         self._running: Coroutine[Any, Any, aiohttp.ClientResponse] | None = None
 
-    async def __aenter__(self) -> aiohttp.ClientResponse:
-        self._wait()
-        try:
-            self.response = response = await self._inner
-        except BaseException as exc:
-            self._raised(exc)
-            raise
-        self._answered(response)
-        return response  # type: ignore[no-any-return]
+    def __aenter__(self) -> Coroutine[Any, Any, aiohttp.ClientResponse]:
+        return self._run()
 
     async def __aexit__(self, *_: object) -> None:
         response = self.response

@@ -10,6 +10,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from wasp_ray.http import failures
 from wasp_ray.http.failures import RequestFailed
 
+READ_BYTES = 64 * 1024
 MAX_HEAD_BYTES = 64 * 1024
 USUAL_HEAD_BYTES = 4 * 1024
 SWITCHES = 101  # status of an answer behind which another protocol is spoken

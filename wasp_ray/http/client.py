@@ -65,7 +65,7 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
             or not connection.reusable
             or is_telling(head)
         ):
-            return await self._go_on(talk or Talk(request, start, call, due), connection, is_kept)
+            return await self._go_on(talk or Talk(request, start, call, due), connection, is_kept, loop)
         end = connection.ended_ns
         response = Response(status, head, connection.body, request, "", (end - start) / 1e9)
         received = connection.received
@@ -78,10 +78,10 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
         self._ended(call, due, start, end, request.group, request.route, status, "", received, len(request.data))
         return response
 
-    async def _go_on(self, talk: Talk, first: Connection, is_kept: bool) -> Response:
+    async def _go_on(self, talk: Talk, first: Connection, is_kept: bool, loop: asyncio.AbstractEventLoop) -> Response:
         """To the end: what became of the first exchange, and as many more as it takes."""
         connection: Connection | None = first
-        loop, judge, pool = self._loop or self._begin(), self._judge, self._pool
+        judge, pool = self._judge, self._pool
         try:
             while True:
                 if connection is None:
@@ -113,7 +113,7 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
         """A connection, and whether it is a kept one. Raises RequestFailed."""
         origin, pool = talk.request.origin, self._pool
         if talk.repeated:
-            pool.may_open_now()
+            pool.opens_anyway()
         elif kept := await pool.take(origin, talk.deadline, loop):
             return kept, True
         try:

@@ -6,18 +6,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, Callable
-from contextlib import suppress
 from typing import cast
 
 from wasp_ray.clock import now_ns
 from wasp_ray.http import failures
 from wasp_ray.http.answer import AnswerReader
 from wasp_ray.http.failures import RequestFailed, name_of
-from wasp_ray.http.request import Request
+from wasp_ray.http.request import SENT_AT_ONCE, Request
 from wasp_ray.http.shared import LoopShare
 from wasp_ray.wire.control import NEVER
-
-SENT_AT_ONCE = 64 * 1024
 
 
 class Connection(AnswerReader, asyncio.Protocol):
@@ -182,8 +179,7 @@ class Connection(AnswerReader, asyncio.Protocol):
             else:
                 name = name_of(exc)
                 self.fail(failures.CUT if self.received and name == failures.RESET else name)
-        with suppress(ValueError):
-            self._lost(self)
+        self._lost(self)
 
     def pause_writing(self) -> None:
         """The socket takes no more for now."""

@@ -11,6 +11,12 @@ from urllib.request import Request
 MAX_COOKIES = 200  # about what browsers keep for a site; the oldest go
 
 
+def cookie_domain(host: str) -> str:
+    """As http.cookiejar names a host: IPv6 in brackets, what has no dot below `.local`."""
+    domain = f"[{host}]" if ":" in host else host
+    return domain if "." in domain else f"{domain}.local"
+
+
 class Jar:
     """`version` grows whenever what would be sent may have changed."""
 
@@ -18,8 +24,7 @@ class Jar:
         self.version = 0
         self._jar = CookieJar(DefaultCookiePolicy(rfc2965=False))
         for name, value in first.items():
-            domain = f"[{host}]" if ":" in host else host
-            domain = domain if "." in domain else f"{domain}.local"  # as the library names hosts without a dot
+            domain = cookie_domain(host)
             self._jar.set_cookie(Cookie(
                 0, name, value, None, False, domain, False, False, "/", True, False, None, True, None, None, {},
             ))  # fmt: skip

@@ -10,15 +10,15 @@ from contextlib import suppress
 
 from wasp_ray.clock import now_ns
 from wasp_ray.http import failures
-from wasp_ray.http.answer import AnswerReader
+from wasp_ray.http.answer import READ_BYTES, AnswerReader
 from wasp_ray.http.connection import Connection
 from wasp_ray.http.dns import Address, addresses
 from wasp_ray.http.failures import RequestFailed, name_of
 from wasp_ray.http.options import Options
 from wasp_ray.http.parts import Origin
+from wasp_ray.http.request import connect_request
 from wasp_ray.http.talk import Talk
 
-READ_BYTES = 64 * 1024
 AFTER_DEADLINE_S = 60.0  # the loop's own limit of a handshake, whose error has another name: it must not come first
 
 
@@ -120,15 +120,6 @@ async def _connected(family: int, address: str | tuple[str, int]) -> socket.sock
         sock.close()
         raise
     return sock
-
-
-def connect_request(options: Options, origin: Origin) -> bytes:
-    """What a proxy is asked for."""
-    host = f"[{origin.host}]" if ":" in origin.host else origin.host
-    lines = [f"CONNECT {host}:{origin.port} HTTP/1.1", f"Host: {host}:{origin.port}"]
-    if options.proxy is not None and options.proxy.authorization:
-        lines.append(f"Proxy-Authorization: {options.proxy.authorization}")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 async def _through_proxy(sock: socket.socket, options: Options, origin: Origin) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import BadInput
+from wasp_ray.http.judgement import judged, record_phases
 from wasp_ray.http.options import Expect, checked_expect
 from wasp_ray.http.recorder import NoRecorder, Recorder
 from wasp_ray.http.routes import route_of
@@ -18,7 +19,6 @@ Naming = Callable[[str, Any], "str | None"] | str | None
 """(method, URL) -> group; None: method and route."""
 
 MAX_KNOWN_ROUTES = 1024
-MAX_TOLD = 120
 OWN = frozenset({"group", "expect"})
 
 
@@ -95,11 +95,7 @@ class Exchange:
         self.status = status
         asked = self.asked
         expect = self.desk.expect if asked is None else asked.get("expect", self.desk.expect)
-        if expect is None:
-            if status >= 400:
-                self.error = f"HTTP {status}"
-        else:
-            self.error = opinion(expect, status, answer)
+        self.error = judged(expect, status, answer)
 
     def failed(self, error: str, exc: BaseException) -> None:
         """It ends with one of failures.ALL, and user code gets `exc`."""
@@ -133,8 +129,7 @@ class Exchange:
         desk = self.desk
         if desk.open:
             desk.open.discard(self)
-        ended = desk.recorder.request_ended
-        ended(
+        desk.recorder.request_ended(
             self.call,
             self.due,
             self.start,
@@ -147,21 +142,7 @@ class Exchange:
             self.bytes_out,
         )
         if self.phases is not None:
-            for phase, ns in self.phases.items():
-                ended(None, end - ns, end - ns, end, f"{self.group}/{phase}", self.route, 0, "", 0, 0)
-
-
-def opinion(expect: Any, status: int, answer: Any) -> str:
-    """What `expect` says to an answer: nothing when it is content."""
-    if not callable(expect):
-        return "" if (status == expect if isinstance(expect, int) else status in expect) else f"HTTP {status}"
-    try:
-        said = expect(answer)
-    except Exception as exc:
-        return f"expect: {type(exc).__name__}"
-    if said is None or said is True:
-        return ""
-    return str(said)[:MAX_TOLD] if isinstance(said, str) and said else "not as expected"
+            record_phases(desk.recorder, self.phases, end, self.group, self.route)
 
 
 def read_naming(client: str, naming: Any) -> Naming:
@@ -169,11 +150,6 @@ def read_naming(client: str, naming: Any) -> Naming:
     if naming is None or isinstance(naming, str) or callable(naming):
         return naming  # type: ignore[no-any-return]
     raise BadInput(f"{client}(group={naming!r}): expected a name or a function of method and URL")
-
-
-def cookie_domain(host: str) -> str:
-    """As http.cookiejar names a host without a dot."""
-    return host if "." in host else f"{host}.local"
 
 
 def causes(exc: BaseException | None) -> Iterator[BaseException]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any, Generic, TypedDict, TypeVar, Unpack
 
@@ -37,7 +38,7 @@ class PathRequestOptions(RequestOptions, total=False):
     path: Mapping[str, Any] | None
 
 
-class Client(Generic[T]):
+class Client(ABC, Generic[T]):
     """What a client is made of. Raises BadInput with all that is wrong with its options."""
 
     def __init__(self, base_url: str, recorder: Recorder | None = None, **options: Any) -> None:
@@ -47,8 +48,9 @@ class Client(Generic[T]):
         self._maker = RequestMaker(made, self._jar)
         self._judge = Judge(made, self._maker, self._jar, self._recorder)
 
+    @abstractmethod
     def _run(self, request: Request) -> T:
-        raise NotImplementedError
+        """Sends it, as often as it takes."""
 
     def get(self, template: str, /, **request: Unpack[PathRequestOptions]) -> T:
         """The method is GET."""

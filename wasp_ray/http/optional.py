@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from wasp_ray.errors import BadInput
 
 
-class Optional(NamedTuple):
+class Foreign(NamedTuple):
     """The module of ours, the library that it is about, and the extra that installs it."""
 
     module: str
@@ -17,10 +17,10 @@ class Optional(NamedTuple):
     extra: str
 
 
-CLIENTS: Mapping[str, Optional] = {
-    "aiohttp": Optional("wasp_ray.http.aio", "aiohttp", "http"),
-    "requests": Optional("wasp_ray.http.sessions", "requests", "http"),
-    "http2": Optional("wasp_ray.http.http2", "httpx2", "http2"),
+CLIENTS: Mapping[str, Foreign] = {
+    "aiohttp": Foreign("wasp_ray.http.aio", "aiohttp", "http"),
+    "requests": Foreign("wasp_ray.http.sessions", "requests", "http"),
+    "http2": Foreign("wasp_ray.http.http2", "httpx2", "http2"),
 }
 """By the Context's method."""
 

@@ -57,7 +57,7 @@ class Pool:
                     self.put(origin, given)
             raise
 
-    def may_open_now(self) -> None:
+    def opens_anyway(self) -> None:
         """For a request that takes no idle one: it opens one beyond the rules."""
         self._opening += 1
 

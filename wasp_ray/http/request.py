@@ -23,6 +23,8 @@ ARGUMENTS = frozenset(
     {"path", "query", "headers", "json", "form", "body", "auth", "cookies", "timeout", "expect", "redirects", "group"}
 )
 MAX_KEPT = 1024
+SENT_AT_ONCE = 64 * 1024
+"""A socket takes so many bytes without a word of the server; with more, its answer may come first."""
 WRONG_TYPES = (TypeError, ValueError, AttributeError, RecursionError)
 _encode_json = JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _METHOD = re.compile(r"[A-Z][A-Z-]*\Z")
@@ -219,6 +221,15 @@ def _json(value: Any) -> bytes:
         return _encode_json(value).encode()
     except WRONG_TYPES as exc:
         raise BadInput(f"json={type(value).__name__}: cannot be told in JSON ({type(exc).__name__})") from None
+
+
+def connect_request(options: Options, origin: Origin) -> bytes:
+    """What a proxy is asked for."""
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    lines = [f"CONNECT {host}:{origin.port} HTTP/1.1", f"Host: {host}:{origin.port}"]
+    if options.proxy is not None and options.proxy.authorization:
+        lines.append(f"Proxy-Authorization: {options.proxy.authorization}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
 def _merged(kept: str, own: Mapping[str, str]) -> str:

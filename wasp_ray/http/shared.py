@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Protocol
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 from wasp_ray.clock import now_ns, process_cpu_ns
 
@@ -78,9 +78,10 @@ class LoopShare:
             ran = _ran_ns()
             self.is_busy = ran - self._ran_ns > BUSY_SHARE * (now - self._looked_ns)
             self._looked_ns, self._ran_ns = now, ran
-        for client in list(self._clients):
+        clients = list(self._clients)
+        self._timer = self._loop.call_later(self._interval_ns / 1e9, self._sweep) if clients else None
+        for client in clients:
             client.sweep(now)
-        self._timer = self._loop.call_later(self._interval_ns / 1e9, self._sweep) if self._clients else None
 
 
 def _ran_ns() -> int:
@@ -93,12 +94,14 @@ def _ran_ns() -> int:
     return int(ran) + int(waited)
 
 
-_shares: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopShare] = WeakKeyDictionary()
+_shares: dict[asyncio.AbstractEventLoop, LoopShare] = {}
 
 
 def share_of(loop: asyncio.AbstractEventLoop) -> LoopShare:
     """The one of this loop."""
     found = _shares.get(loop)
     if found is None:
+        for ended in [known for known in _shares if known.is_closed()]:
+            del _shares[ended]
         found = _shares[loop] = LoopShare(loop)
     return found

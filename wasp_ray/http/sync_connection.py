@@ -16,13 +16,10 @@ from contextlib import suppress
 
 from wasp_ray.clock import now_ns
 from wasp_ray.http import failures
-from wasp_ray.http.answer import AnswerReader
+from wasp_ray.http.answer import READ_BYTES, AnswerReader
 from wasp_ray.http.failures import RequestFailed
-from wasp_ray.http.request import Request
+from wasp_ray.http.request import SENT_AT_ONCE, Request
 
-READ_BYTES = 64 * 1024
-SENT_AT_ONCE = 64 * 1024
-"""A socket takes so many bytes without a word of the server; with more, its answer may come first."""
 UNSET_NS = -1_000_000
 _TIMEVAL = struct.Struct("@ll")
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)

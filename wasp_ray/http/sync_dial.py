@@ -8,13 +8,13 @@ from typing import Any
 
 from wasp_ray.clock import now_ns
 from wasp_ray.http import failures
-from wasp_ray.http.answer import AnswerReader
-from wasp_ray.http.dial import connect_request
+from wasp_ray.http.answer import READ_BYTES, AnswerReader
 from wasp_ray.http.dns import Address, addresses
 from wasp_ray.http.failures import RequestFailed, name_of
 from wasp_ray.http.options import Options
 from wasp_ray.http.parts import Origin
-from wasp_ray.http.sync_connection import READ_BYTES, SyncConnection
+from wasp_ray.http.request import connect_request
+from wasp_ray.http.sync_connection import SyncConnection
 from wasp_ray.http.talk import Talk
 
 

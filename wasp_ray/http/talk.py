@@ -5,9 +5,6 @@ Both clients ask: they send `talk.request`, read into an AnswerReader, and tell 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import BadInput
 from wasp_ray.http import failures
@@ -15,15 +12,14 @@ from wasp_ray.http.answer import AnswerReader, Raw, headers_of, is_telling
 from wasp_ray.http.cookies import Jar
 from wasp_ray.http.decode import decode
 from wasp_ray.http.failures import RequestFailed
-from wasp_ray.http.options import Expect, Options
+from wasp_ray.http.judgement import judged, record_phases
+from wasp_ray.http.options import Options
 from wasp_ray.http.recorder import Recorder
 from wasp_ray.http.request import Request, RequestMaker
 from wasp_ray.http.response import Response
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 RETRIES = "http retries"
-MAX_TOLD = 120
-_HTTP_ERRORS = {status: f"HTTP {status}" for status in range(1000)}
 
 
 class Talk:
@@ -68,15 +64,16 @@ class Judge:
             error = self._follow(talk, headers_of(head), status)
             if not error:
                 return None
-        if not error and (status >= 400 if request.expect is None else _is_other(request.expect, status)):
-            error = _HTTP_ERRORS[status]
-        return self._end(talk, status, head, body, error, end)
+        response = Response(status, head, body, request, error, (end - talk.start) / 1e9, talk.phases)
+        if not error:
+            response.error = judged(request.expect, status, response)
+        return self._recorded(talk, response, end)
 
     def failed(self, talk: Talk, error: str, reader: AnswerReader | None = None) -> Response:
         """There is no complete answer; `error` is one of failures.ALL."""
         status, head = (0, b"") if reader is None else (reader.status, reader.head)
         talk.bytes_in += 0 if reader is None else reader.received
-        return self._end(talk, status, head, b"", error, now_ns())
+        return self._without_answer(talk, error, status, head)
 
     def may_repeat(self, talk: Talk, reader: AnswerReader, error: str, was_sent: bool) -> bool:
         """After a failure on a kept connection: whether to send once more on a new one, which is counted."""
@@ -93,7 +90,7 @@ class Judge:
 
     def cancelled(self, talk: Talk) -> None:
         """Its task was; booked unless its call is over."""
-        self._end(talk, 0, b"", b"", failures.CANCELLED, now_ns())
+        self._without_answer(talk, failures.CANCELLED)
 
     def _told(self, request: Request, raw: Raw, body: bytes) -> bytes:
         """Cookies and encodings."""
@@ -126,37 +123,26 @@ class Judge:
         talk.followed += 1
         return ""
 
-    def _end(self, talk: Talk, status: int, head: bytes, body: bytes, error: str, end: int) -> Response:
-        request, start = talk.request, talk.start
-        response = Response(status, head, body, request, error, (end - start) / 1e9, talk.phases)
-        if request.expect is not None and not error and callable(request.expect):
-            response.error = error = _opinion(request.expect, response)
+    def _without_answer(self, talk: Talk, error: str, status: int = 0, head: bytes = b"") -> Response:
+        end = now_ns()
+        return self._recorded(
+            talk, Response(status, head, b"", talk.request, error, (end - talk.start) / 1e9, talk.phases), end
+        )
+
+    def _recorded(self, talk: Talk, response: Response, end: int) -> Response:
+        group, route = talk.request.group, talk.request.route
         self._recorder.request_ended(
-            talk.call, talk.due, start, end, request.group, request.route, status, error, talk.bytes_in, talk.bytes_out
+            talk.call,
+            talk.due,
+            talk.start,
+            end,
+            group,
+            route,
+            response.status,
+            response.error,
+            talk.bytes_in,
+            talk.bytes_out,
         )
         if talk.phases is not None and self._options.phases:
-            self._record_phases(talk, talk.phases, end)
+            record_phases(self._recorder, talk.phases, end, group, route)
         return response
-
-    def _record_phases(self, talk: Talk, phases: Mapping[str, int], end: int) -> None:
-        for phase, ns in phases.items():
-            group = f"{talk.request.group}/{phase}"
-            self._recorder.request_ended(None, end - ns, end - ns, end, group, talk.request.route, 0, "", 0, 0)
-
-
-def _is_other(expect: Expect, status: int) -> bool:
-    """Than what was expected, where that is one status or a set of them."""
-    if callable(expect) or expect is None:
-        return False
-    return status != expect if isinstance(expect, int) else status not in expect
-
-
-def _opinion(expect: Any, response: Response) -> str:
-    """What a predicate says: nothing when it is content."""
-    try:
-        said = expect(response)
-    except Exception as exc:
-        return f"expect: {type(exc).__name__}"
-    if said is None or said is True:
-        return ""
-    return str(said)[:MAX_TOLD] if isinstance(said, str) and said else "not as expected"

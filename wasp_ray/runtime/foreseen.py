@@ -1,8 +1,8 @@
 """Imports before the first fork what the workers will need. It must not start threads, open connections or run user code.
 
 An import that each worker makes for itself costs 7 to 14 MB and 40 to 110 ms each time; made here, once, its pages are
-shared (docs/decisions/0015-http-dependencies.md). What only some loads need is foreseen by the names in their actors' code:
-a name that means something else costs one import, a client that is not foreseen is imported by its worker.
+shared (docs/decisions/0015-http-dependencies.md). A load without HTTP needs none, so they are foreseen by the names in the
+actors' code: a name that means something else costs one import, a client that is not foreseen is imported by its worker.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from contextlib import suppress
 from types import CodeType, FunctionType
 from typing import Any
 
-import wasp_ray.http  # noqa: F401 - this is what the module is for
 from wasp_ray.errors import BadInput
 from wasp_ray.http.optional import CLIENTS, client_module
 
 
 def import_clients(actors: Iterable[type[Any]]) -> None:
-    """The HTTP clients, and the sessions that the actors seem to use; one that is not installed is told when it is used."""
-    for name in sorted({name for actor in actors for name in names_in(actor)} & CLIENTS.keys()):
+    """The clients that the actors seem to use; one that is not installed is told when it is used."""
+    named = {name for actor in actors for name in names_in(actor)}
+    if "http" in named:
+        import wasp_ray.http.client
+        import wasp_ray.http.sync_client  # noqa: F401 - for the workers
+    for name in sorted(named & CLIENTS.keys()):
         with suppress(BadInput):
             client_module(name)
 

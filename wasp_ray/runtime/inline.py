@@ -42,7 +42,7 @@ class ThreadNursery:
         os.set_blocking(wake_write, False)
         entry = _Thread(wake_write)
         host.wake_fd = wake_read
-        host.in_process = False
+        host.owns_process = False
         host.abandoned = lambda: entry.given_up
         entry.thread = threading.Thread(
             target=self._live, args=(key, host, entry), name=f"wasp-{host.part.name}-{host.worker}", daemon=True

@@ -28,7 +28,7 @@ async def set_up(host: Host, booker: Booker, notes: Notes, local_user: int, rest
     except BaseException as exc:
         error = f"{type(exc).__name__}: {exc}"
         if context is not None:
-            await context.close_sessions()
+            await context.close_clients()
         raise
     finally:
         booker.setup_done(start, error)
@@ -46,7 +46,7 @@ async def tear_down(host: Host, booker: Booker, actor: Any) -> None:
         task.cancel()
     if spawned:
         await asyncio.wait(spawned, timeout=1.0)
-    await actor.context.close_sessions()
+    await actor.context.close_clients()
 
 
 async def _finish(result: Any) -> None:

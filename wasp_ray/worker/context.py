@@ -38,7 +38,7 @@ class WorkerContext:
         self._rows: dict[str, dict[str, Any]] = {}
         self._log: Any = None
         self._recorder: HttpRecorder | None = None
-        self._sessions: list[Any] = []  # of other libraries, which want to be closed
+        self._clients: list[Any] = []  # which want to be closed
         for name in part.per_user:  # drawn before setup, bound to the user id
             self._rows[name] = self._draw(name)
 
@@ -111,9 +111,12 @@ class WorkerContext:
 
     def http(self, base_url: str, **options: Any) -> Any:
         """A client whose requests are recorded, async in an async actor."""
-        from wasp_ray.http import AsyncClient, SyncClient
+        import wasp_ray.http
 
-        return (AsyncClient if self._host.part.is_async else SyncClient)(base_url, self._http_recorder(), **options)
+        make = wasp_ray.http.AsyncClient if self._host.part.is_async else wasp_ray.http.SyncClient
+        client = make(base_url, self._http_recorder(), **options)
+        self._clients.append(client)
+        return client
 
     def aiohttp(self, base_url: str | None = None, **options: Any) -> Any:
         """An aiohttp.ClientSession whose requests are recorded."""
@@ -133,22 +136,22 @@ class WorkerContext:
                 ("async def call", "http() or requests()") if is_async else ("def call", "http() or aiohttp()")
             )
             raise BadInput(f"self.context.{name}() needs an actor with `{needed}`; there is {other} for this one")
-        recorder = HttpRecorder(self._host, self._booker.writer, self._booker, waits=False)
+        recorder = HttpRecorder(self._host, self._booker.writer, self._booker, sends_together=False)
         session = client_module(name).open_session(recorder, base_url, **options)
-        self._sessions.append(session)
+        self._clients.append(session)
         return session
 
-    async def close_sessions(self) -> None:
+    async def close_clients(self) -> None:
         """After the teardown of an async actor."""
-        while self._sessions:
+        while self._clients:
             with suppress(Exception):  # of a library; the user's own code has ended well by now
-                await self._sessions.pop().close()
+                await self._clients.pop().close()
 
-    def close_blocking_sessions(self) -> None:
+    def close_blocking_clients(self) -> None:
         """After the teardown of a sync actor."""
-        while self._sessions:
+        while self._clients:
             with suppress(Exception):
-                self._sessions.pop().close()
+                self._clients.pop().close()
 
     def _http_recorder(self) -> HttpRecorder:
         if self._recorder is None:

@@ -72,7 +72,7 @@ class Host:
     wants_raw: bool
     verbose: bool  # prints every request
     setup_data: Any = None
-    in_process: bool = True  # a process of its own (the inline runtime: a thread)
+    owns_process: bool = True  # the inline runtime has threads in the user's own process
     abandoned: Callable[[], bool] = field(default=lambda: False)  # inline: this thread was given up
 
     def header(self, word: int) -> int:

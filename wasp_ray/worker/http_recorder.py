@@ -25,10 +25,10 @@ _BITS = (
 class HttpRecorder:
     """See Recorder and SessionRecorder of wasp_ray.http. Its frequent methods are closures: cells are faster than attributes."""
 
-    def __init__(self, host: Host, writer: RingWriter, booker: Booker, *, waits: bool = True) -> None:
+    def __init__(self, host: Host, writer: RingWriter, booker: Booker, *, sends_together: bool = True) -> None:
         self.count = booker.count
         self.request_begins = _begins(booker)
-        self.request_ended = _ended(host, writer, booker, waits)
+        self.request_ended = _ended(host, writer, booker, sends_together)
 
     def request_raised(self, call: CallState | None, exc: BaseException) -> None:
         """The call that this exception reaches is to have no second error."""
@@ -37,10 +37,10 @@ class HttpRecorder:
 
 
 def _begins(booker: Booker) -> Begins:
-    sync_call, current = booker, current_call.get
+    current = current_call.get
 
     def request_begins(start: int) -> tuple[CallState | None, int]:
-        call = sync_call.sync_call or current()
+        call = booker.sync_call or current()
         if call is None or call.opened:
             return call, start
         call.opened = True  # the first request of a call is due when the call is
@@ -49,9 +49,9 @@ def _begins(booker: Booker) -> Begins:
     return request_begins
 
 
-def _ended(host: Host, writer: RingWriter, booker: Booker, waits: bool) -> Ended:
-    """Not `waits`: its user lets the loop have a turn before the next call, so that what many users send is sent in one go. Of
-    clients that write at once: to wake the server for each write alone costs a fifth of their time.
+def _ended(host: Host, writer: RingWriter, booker: Booker, sends_together: bool) -> Ended:
+    """`sends_together`: what the users of a loop ask for is sent in one go by the client itself. After a request of any other
+    client the loop has a turn before the next call: to wake the server for each write alone costs a fifth of their time.
     """
     intern, publish, known = writer.intern, writer.publish, writer.known
     is_detailed, nobody = host.wants_raw or host.verbose, host.first_user
@@ -64,18 +64,18 @@ def _ended(host: Host, writer: RingWriter, booker: Booker, waits: bool) -> Ended
     ) -> None:  # fmt: skip
         """One record; a failed request makes its call failed. What ends after its call was booked is not its own."""
         user, number, flag, failure = nobody, 0, 0, 0
+        if call is not None and call.closed:
+            return
+        if is_detailed:
+            booker.request(
+                call, due, start, end, group, status=status or "", error=error, bytes_in=bytes_in, bytes_out=bytes_out,
+                path=route,
+            )  # fmt: skip
+            return
         if call is not None:
-            if call.closed:
-                return
-            if is_detailed:
-                booker.request(
-                    call, due, start, end, group, status=status or "", error=error, bytes_in=bytes_in, bytes_out=bytes_out,
-                    path=route,
-                )  # fmt: skip
-                return
             call.requests += 1
             user, number = call.user, call.number & 0xFFFFFFFF
-            if bytes_in and waits:
+            if bytes_in and sends_together:
                 call.yielded = True
             if call.waited:
                 flag = 2

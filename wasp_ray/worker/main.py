@@ -44,7 +44,7 @@ def run_worker(host: Host) -> int:
         state = State.BROKEN if begun and not host.part.is_async else State.SETUP_FAILED
         kind = "broken" if state == State.BROKEN else "setup_failed"
         notes.send(kind, error=f"{type(exc).__name__}: {exc}", text=trim_traceback(exc, host.user_dir))
-    if not host.abandoned() or host.in_process:
+    if not host.abandoned() or host.owns_process:
         host.enter(state)
     return state
 
@@ -56,11 +56,11 @@ def _run_async(host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> 
     from wasp_ray.worker.async_user import AsyncUsers
     from wasp_ray.worker.heap import keep_heap
 
-    if not host.in_process:
+    if host.owns_process:
         keep_heap()
+        gc.set_threshold(*GC_THRESHOLDS)
     worker = (
         AsyncGun(host, writer, booker, notes) if host.part.kind == "rate" else AsyncUsers(host, writer, booker, notes)
     )
-    gc.set_threshold(*GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(worker.run())

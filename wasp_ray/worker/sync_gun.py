@@ -56,7 +56,7 @@ class SyncGun:
             except Exception as exc:
                 booker.tell(f"teardown: {type(exc).__name__}: {exc}", "teardown", exc)
             finally:
-                gun.context.close_blocking_sessions()
+                gun.context.close_blocking_clients()
         return State.STOPPED_ITSELF  # the pipe has ended: no successor is needed
 
     def _loop(self, gun: Any) -> None:

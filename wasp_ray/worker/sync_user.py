@@ -80,7 +80,7 @@ class SyncUser:
         except Exception as exc:
             self._booker.tell(f"teardown: {type(exc).__name__}: {exc}", "teardown", exc)
         finally:
-            self._context.close_blocking_sessions()
+            self._context.close_blocking_clients()
 
     def _loop(self, actor: Any) -> tuple[int, bool]:
         """Calls until the user is to leave: (final state, whether it wants to start again)."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
+
+import pytest
 
 from wasp_ray import Gun, VirtualUser
 from wasp_ray.runtime.foreseen import names_in
@@ -47,6 +51,19 @@ def test_names_are_found_in_methods_bases_inner_functions_and_the_module() -> No
     assert "aiohttp" in names_in(Direct) and "aiohttp" in names_in(Heir)
     assert "http2" in names_in(Nested)
     assert "requests" in names_in(Direct), "a function of the same module makes it"
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_only_a_load_that_names_http_has_its_client_imported(named: bool) -> None:
+    """Every user of a load without HTTP would pay for it."""
+    setup = "self.http = self.context.http('http://127.0.0.1')" if named else "pass"
+    code = (
+        "import sys\nfrom wasp_ray import VirtualUser\nfrom wasp_ray.runtime.foreseen import import_clients\n"
+        f"class User(VirtualUser):\n    def setup(self):\n        {setup}\nimport_clients([User])\n"
+        "print([name in sys.modules for name in ('wasp_ray.http.client', 'wasp_ray.http.sync_client', 'httptools', 'ssl')])"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == str([named] * 4)
 
 
 def test_wasp_ray_itself_mentions_all_of_them_and_counts_for_none() -> None:
