@@ -343,6 +343,28 @@ def test_help_and_version_are_quick_and_complete(tmp_path: Path) -> None:
     assert "wasp_ray 0." in wasp("version", cwd=tmp_path).stdout
 
 
+@pytest.mark.parametrize(
+    ("line", "found"), [("pass", set()), ("self.context.log.info('here')", {"asyncio", "structlog"})]
+)
+def test_a_users_process_has_what_its_load_names(line: str, found: set[str], tmp_path: Path) -> None:
+    """Each of these makes every user heavier."""
+    write(tmp_path, f"""
+        import sys
+        from wasp_ray import Generator, Profile, VirtualUser, plain
+
+        class User(VirtualUser):
+            def call(self):
+                {line}
+                print(*({{"asyncio", "structlog", "ssl", "httptools", "uvloop"}} & sys.modules.keys()), "end")
+
+        profile = Profile(Generator("u", user=User, schedule=plain(1, "1s"), max_calls=1))
+    """)  # fmt: skip
+    assert wasp("run", "load.py", "--out", "out", cwd=tmp_path).returncode == 0
+    told = (tmp_path / "out/logs/users.log").read_text().splitlines()
+    modules = next(set(words[1:-1]) for words in map(str.split, told) if words[-1] == "end")
+    assert modules - {"ssl"} == found  # structlog brings asyncio, which brings ssl
+
+
 def test_the_installed_wheel_is_what_is_tested() -> None:
     """In CI the package comes from site-packages and not from the checkout."""
     import wasp_ray

@@ -1,7 +1,7 @@
 """Imports before the first fork what the workers will need. It must not start threads, open connections or run user code.
 
 An import that each worker makes for itself costs 7 to 14 MB and 40 to 110 ms each time; made here, once, its pages are
-shared (docs/decisions/0015-http-dependencies.md). A load without HTTP needs none, so they are foreseen by the names in the
+shared (docs/decisions/0015-http-dependencies.md). Many loads need none, so they are foreseen by the names in the
 actors' code: a name that means something else costs one import, a client that is not foreseen is imported by its worker.
 """
 
@@ -14,14 +14,17 @@ from typing import Any
 
 from wasp_ray.errors import BadInput
 from wasp_ray.http.optional import CLIENTS, client_module
+from wasp_ray.worker.logs import preload
 
 
-def import_clients(actors: Iterable[type[Any]]) -> None:
-    """The clients that the actors seem to use; one that is not installed is told when it is used."""
+def import_named(actors: Iterable[type[Any]]) -> None:
+    """The clients and the logger that the actors seem to use; one that is not installed is told when it is used."""
     named = {name for actor in actors for name in names_in(actor)}
     if "http" in named:
         import wasp_ray.http.client
         import wasp_ray.http.sync_client  # noqa: F401 - for the workers
+    if "log" in named:
+        preload()
     for name in sorted(named & CLIENTS.keys()):
         with suppress(BadInput):
             client_module(name)

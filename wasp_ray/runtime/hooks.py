@@ -4,7 +4,6 @@ zygote.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import json
 import os
@@ -51,6 +50,8 @@ def _call(hook: Callable[[], Any], user_dir: str) -> dict[str, Any]:
     try:
         result = hook()
         if inspect.isawaitable(result):
+            import asyncio
+
             result = asyncio.run(_await(result))
         text = json.dumps({"result": result})
     except Exception as exc:

@@ -29,7 +29,6 @@ from wasp_ray.wire.arena import Arena, SlabLayout
 from wasp_ray.wire.channel import Channel, ChannelClosed, Message
 from wasp_ray.wire.control import Control
 from wasp_ray.worker.host import GeneratorPart, Host
-from wasp_ray.worker.logs import preload
 
 INLINE_POLL_MS = 5.0
 
@@ -148,9 +147,8 @@ class Zygote:
     def _warm_up(self) -> None:
         """Imports what workers need, once, before the first fork."""
         import wasp_ray.worker.sync_user
-        from wasp_ray.runtime.foreseen import import_clients
+        from wasp_ray.runtime.foreseen import import_named
 
-        preload()
         if any(part.is_async for part in self._parts):
             import asyncio
 
@@ -160,7 +158,7 @@ class Zygote:
             import wasp_ray.worker.async_user  # noqa: F401
 
             asyncio.new_event_loop().close()
-        import_clients(part.actor for part in self._parts)
+        import_named(part.actor for part in self._parts)
 
     def _make_nursery(self) -> Nursery:
         if self._inline:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wasp_ray.errors import BadInput, WaspError
 from wasp_ray.http.optional import client_module
@@ -16,6 +15,9 @@ from wasp_ray.worker.call_state import RowsUsedUp
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.http_recorder import HttpRecorder
 from wasp_ray.worker.notes import Notes
+
+if TYPE_CHECKING:
+    import asyncio  # which takes 7 MB: a load of sync actors does without
 
 
 class WorkerContext:
@@ -79,7 +81,9 @@ class WorkerContext:
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Starts a task that is cancelled after teardown at the latest."""
-        task = asyncio.get_running_loop().create_task(coroutine)
+        from asyncio import get_running_loop
+
+        task = get_running_loop().create_task(coroutine)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task

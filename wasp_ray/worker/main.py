@@ -5,7 +5,6 @@ The same in a process and in a thread.
 
 from __future__ import annotations
 
-import asyncio
 import gc
 
 from wasp_ray.errors import StopUser
@@ -50,6 +49,8 @@ def run_worker(host: Host) -> int:
 
 
 def _run_async(host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> int:
+    import asyncio
+
     import uvloop
 
     from wasp_ray.worker.async_gun import AsyncGun

@@ -58,8 +58,8 @@ def test_only_a_load_that_names_http_has_its_client_imported(named: bool) -> Non
     """Every user of a load without HTTP would pay for it."""
     setup = "self.http = self.context.http('http://127.0.0.1')" if named else "pass"
     code = (
-        "import sys\nfrom wasp_ray import VirtualUser\nfrom wasp_ray.runtime.foreseen import import_clients\n"
-        f"class User(VirtualUser):\n    def setup(self):\n        {setup}\nimport_clients([User])\n"
+        "import sys\nfrom wasp_ray import VirtualUser\nfrom wasp_ray.runtime.foreseen import import_named\n"
+        f"class User(VirtualUser):\n    def setup(self):\n        {setup}\nimport_named([User])\n"
         "print([name in sys.modules for name in ('wasp_ray.http.client', 'wasp_ray.http.sync_client', 'httptools', 'ssl')])"
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
