@@ -188,15 +188,17 @@ def test_a_generator_nobody_reported_has_no_success() -> None:
     assert result.reasons == ["shop: no call succeeded"]
 
 
-@pytest.mark.parametrize(("wait_s", "warns"), [(3.0, False), (9.3, True)])
-def test_waiting_for_the_cpu_warns(wait_s: float, warns: bool) -> None:
+@pytest.mark.parametrize(
+    ("wait_s", "call_time_s", "percent"), [(3, 30, None), (9.3, 30, 31), (0.4, 0.001, None), (60, 30, 100)]
+)
+def test_waiting_for_the_cpu_warns(wait_s: float, call_time_s: float, percent: int | None) -> None:
     """Above 10 % of the call time the service times contain this machine's queue; the verdict stays."""
     item = shop_of()
-    item.cpu_wait_s, item.call_time_s, item.cpu_s = wait_s, 30.0, 60.0
+    item.cpu_wait_s, item.call_time_s, item.cpu_s = wait_s, call_time_s, 60.0
     result = judged(item)
     assert result.verdict == "passed"
-    line = "shop waited 31 % of its call time for this machine's CPU (60 ms CPU/call)"
-    assert result.warnings == ([line] if warns else [])
+    line = f"shop waited {percent} % of its call time for this machine's CPU (60 ms CPU/call)"
+    assert result.warnings == ([line] if percent else [])
 
 
 def test_names_that_found_no_room_warn() -> None:

@@ -24,6 +24,8 @@ MIN_CALLS = 10
 """min_delivered says nothing about fewer scheduled calls."""
 CPU_WAIT_SHARE = 0.1
 """Above this share of the users' call time a warning says that they waited for the CPU."""
+LEAST_CPU_WAIT_S = 0.5
+"""What is less is told by nobody's service times: setups and rests wait as well."""
 OTHER = "__other__"
 
 
@@ -200,9 +202,9 @@ def _warnings(found: JudgeInput) -> list[str]:
             continue
         name, ledger = spec["name"], item.ledger
         loop = item.kind == "rate" and spec.get("is_async")  # an event loop's wait is mostly between its calls
-        if not loop and 0 < CPU_WAIT_SHARE * item.call_time_s < item.cpu_wait_s:
+        if not loop and item.cpu_wait_s > max(CPU_WAIT_SHARE * item.call_time_s, LEAST_CPU_WAIT_S):
             each = f" ({1e3 * item.cpu_s / ledger.started:,.3g} ms CPU/call)" if ledger.started else ""
-            share = 100 * item.cpu_wait_s / item.call_time_s
+            share = 100 * min(1.0, item.cpu_wait_s / max(item.call_time_s, LEAST_CPU_WAIT_S))
             lines.append(f"{name} waited {share:.0f} % of its call time for this machine's CPU{each}")
         if ledger.killed:
             lines.append(f"{name}: {ledger.killed:,} calls were killed with their process")
