@@ -35,13 +35,14 @@ DEBIAN_PACKAGES = (
 
 @dataclass(frozen=True)
 class GoProgram:
-    """A Go program of a published module, and the variables its linker sets."""
+    """A Go program of a published module, the variables its linker sets, and its build tags."""
 
     name: str
     module: str
     version: str
     package: str
     variables: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
     @property
     def binary(self) -> Path:
@@ -134,7 +135,8 @@ def _build(program: GoProgram) -> None:
         program.binary.parent.mkdir(parents=True, exist_ok=True)
         unfinished = program.binary.with_name(f".{program.name}-{os.getpid()}")
         flags = " ".join(["-s -w", *(f"-X {variable}" for variable in program.variables)])
-        command = [go, "build", "-trimpath", "-ldflags", flags, "-o", str(unfinished), program.package]
+        command = [go, "build", "-trimpath", "-tags", ",".join(program.tags), "-ldflags", flags]
+        command += ["-o", str(unfinished), program.package]
         # Built politely: whoever measures on this machine is not to notice. The compiler holds the lock as well: should
         # this process be killed, the next one waits for it and then finds everything in Go's cache.
         run_logged(["nice", "-n", "19", *command], log, BUILD_TIMEOUT_S, cwd=folder, env=environment, keep_open=lock)
