@@ -6,9 +6,11 @@ PYTEST_ARGS ?=
 WHEEL ?=
 # Most end-to-end tests wait; faults run side by side by themselves, so they are not mixed with the others.
 E2E_WORKERS ?= 2
+# Real servers of the integration tests: built before those unless only others are asked for.
+SERVERS = $(if $(findstring tests/,$(PYTEST_ARGS)),$(if $(findstring tests/integration,$(PYTEST_ARGS)),servers),servers)
 STAMP = $(VENV)/.ready$(if $(WHEEL),-wheel)
 
-.PHONY: help env test test-e2e demo lint format types contracts wheel bench bench-cluster bench-peers lock clean
+.PHONY: help env servers test test-e2e demo lint format types contracts wheel bench bench-cluster bench-peers lock clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -30,7 +32,10 @@ $(VENV)/.ready-wheel: $(VENV)/.locked $(WHEEL)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(WHEEL)
 	@touch $@
 
-test: $(STAMP)  ## Run all tests that one machine can run
+servers: $(STAMP)  ## Build Loki and Prometheus for the integration tests (Go 1.26 or later; minutes once, then cached)
+	@PYTHONPATH=tests $(BIN)/python -m support.programs
+
+test: $(STAMP) $(SERVERS)  ## Run all tests that one machine can run
 	$(BIN)/pytest --durations=10 $(PYTEST_ARGS)
 
 test-e2e: $(STAMP)  ## Run the tests that need a real Kubernetes: built, started and removed here (root), or WASP_E2E_KUBECONFIG
