@@ -4,7 +4,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command 
 BIN = $(VENV)/bin
 PYTEST_ARGS ?=
 WHEEL ?=
-# Most end-to-end tests wait; faults run side by side by themselves, so they are not mixed with the others.
+# Most end-to-end tests wait; faults run side by side by themselves, and what builds images takes all cores, so they are not
+# mixed with the others.
 E2E_WORKERS ?= 2
 # Real servers of the integration tests: built before those unless only others are asked for.
 SERVERS = $(if $(findstring tests/,$(PYTEST_ARGS)),$(if $(findstring tests/integration,$(PYTEST_ARGS)),servers),servers)
@@ -42,7 +43,8 @@ test-e2e: $(STAMP)  ## Run the tests that need a real Kubernetes: built, started
 	$(BIN)/python -m tests.e2e.harness build
 	@if [ -z "$$WASP_E2E_KUBECONFIG" ]; then trap '$(BIN)/python -m tests.e2e.harness down' EXIT; $(BIN)/python -m tests.e2e.harness up; fi; \
 	$(BIN)/pytest --durations=10 $(PYTEST_ARGS) tests/e2e/test_cluster_faults.py && \
-	$(BIN)/pytest --durations=10 -n $(E2E_WORKERS) --dist loadfile $(PYTEST_ARGS) tests/e2e --ignore=tests/e2e/test_cluster_faults.py
+	$(BIN)/pytest --durations=10 $(PYTEST_ARGS) -m builds tests/e2e && \
+	$(BIN)/pytest --durations=10 -n $(E2E_WORKERS) --dist loadfile $(PYTEST_ARGS) -m "not builds" tests/e2e --ignore=tests/e2e/test_cluster_faults.py
 
 demo: $(STAMP)  ## A target, a rate Generator and CPU-heavy users: 25 s of load
 	@$(BIN)/python examples/run_demo.py

@@ -22,6 +22,10 @@ from e2e.harness.proxy import Proxy
 WASP = [sys.executable, "-P", "-m", "wasp_ray"]
 IMAGE = "wasp-e2e:latest"
 GROUPS = {"jobs": "apis/batch/v1", "leases": "apis/coordination.k8s.io/v1"}
+POD_CPU = "50m"
+"""Without a request a pod has 2 shares of a busy core and everything else 1,024: it would not come to its calls in time."""
+BUSY_MACHINE = "this machine"
+"""In the reasons of a verdict that is `invalid` since the machine was too busy to measure."""
 Obj = dict[str, Any]
 
 
@@ -48,6 +52,7 @@ class Team:
         values = {
             "imagePullPolicy": "Never", "hostNetwork": True,
             "extraEnv": {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.port)},
+            "resources": {"requests": {"cpu": POD_CPU}},
             **self.values,
         }  # fmt: skip
         kubeconfig = self.kubernetes.kubeconfig_for(self.access, self.folder / "kubeconfig", namespace=self.namespace)
@@ -86,6 +91,16 @@ class Team:
             assert number == sum(node["ledger"][column] for node in summary["nodes"]), column
         return summary
 
+    def passed(self, done: subprocess.CompletedProcess[str], out: str = "out") -> Obj:
+        """The summary of a run that had to pass. Where others took the cores the verdict may be that its calls were late: its
+        books must be as good all the same.
+        """
+        assert done.returncode in (0, 3), done.stdout + done.stderr
+        summary = self.summary(out)
+        other = [reason for reason in summary["reasons"] if BUSY_MACHINE not in reason]
+        assert not other and (summary["verdict"] == "passed") == (done.returncode == 0), (done.stdout, done.stderr)
+        return summary
+
     def objects(self, kind: str) -> list[Obj]:
         """All of a kind (its plural) in the namespace, asked for as the administrator."""
         group = GROUPS.get(kind, "api/v1")
@@ -109,14 +124,20 @@ class Team:
             time.sleep(0.2)
         return found
 
-    def wait_for_phase(self, run: str, phase: str, timeout_s: float = 60) -> None:
-        """Until the run's controller wrote it."""
+    def wait_for_phase(self, run: str, phase: str, process: subprocess.Popen[str], timeout_s: float = 120) -> None:
+        """Until the run's controller, this process, wrote it. One that does not is ended, and what it said is told."""
 
         def reached() -> bool:
             found = [o for o in self.objects("configmaps") if o["metadata"]["name"] == f"wasp-{run}"]
             return bool(found) and found[0]["data"]["phase"] == phase
 
-        self.wait_for(reached, f"run {run} is {phase}", timeout_s)
+        give_up = time.monotonic() + timeout_s
+        while not reached():
+            if process.poll() is not None or time.monotonic() > give_up:
+                pods = [(pod["metadata"]["name"], pod["status"]) for pod in self.objects("pods")]
+                said = self.interrupt(process) if process.poll() is None else process.communicate()[0]
+                raise AssertionError(f"run {run} is not {phase} after {timeout_s} s: {said}\n{pods}")
+            time.sleep(0.2)
 
     def interrupt(self, process: subprocess.Popen[str], timeout_s: float = 90) -> str:
         """Ctrl-C, and what the command said in all."""

@@ -77,8 +77,8 @@ def test_the_chart_ends_like_the_built_in_manifests(team: Team, with_helm: dict[
         )
         for name, run in runs.items()
     }
-    for run in runs.values():
-        team.wait_for_phase(run, "running", 90)
+    for name, run in runs.items():
+        team.wait_for_phase(run, "running", going[name])
     made = {name: as_made(team, run) for name, run in runs.items()}
     said = {name: process.communicate(timeout=120)[0] for name, process in going.items()}
     assert [process.returncode for process in going.values()] == [1, 1], said
@@ -118,19 +118,17 @@ def test_a_chart_of_n_jobs_runs_to_its_verdict(team: Team, with_helm: dict[str, 
     digest = hashlib.sha256(b"k").hexdigest()
     run, options = run_id(), ("--jobs", "2", "--secret", "API_KEY", "-e", f"API_KEY_SHA256={digest}")
     done = team.wasp("run", "load.py:secretive", "--out", "out", *options, API_KEY="k", **chart)
-    assert done.returncode == 0, done.stdout + done.stderr
-    summary = team.summary()
-    assert summary["verdict"] == "passed" and len(summary["nodes"]) == 2 and summary["ledger"]["ok"] > 50
+    summary = team.passed(done)
+    assert len(summary["nodes"]) == 2 and summary["ledger"]["ok"] > 50
     assert team.left_behind() == []
     process = team.start("run", "load.py:quick", "--run-id", run, "--jobs", "2", "-p", "seconds=12", **chart)
-    team.wait_for_phase(run, "running", 90)
+    team.wait_for_phase(run, "running", process)
     assert [job["metadata"]["name"] for job in team.objects("jobs")] == [f"wasp-{run}-1", f"wasp-{run}-2"]
     process.kill()
     process.communicate()
     assert team.wasp("status", run).stdout.count("ready") == 2
     attached = team.wasp("attach", run, "--out", "attached")
-    assert attached.returncode == 0, attached.stdout + attached.stderr
-    assert team.summary("attached")["generators"]["quick"]["ledger"]["ok"] == 1200
+    assert team.passed(attached, "attached")["generators"]["quick"]["ledger"]["ok"] == 1200
     team.wait_for(lambda: team.left_behind() == [], "nothing is left")
 
 

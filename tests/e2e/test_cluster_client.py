@@ -16,6 +16,8 @@ from e2e.team import WASP, Team, run_id
 EXAMPLE = Path(__file__).parents[2] / "examples" / "cluster"
 IMAGE = "wasp-e2e-example:latest"
 
+pytestmark = pytest.mark.builds
+
 
 @pytest.fixture(scope="module")
 def example_image(kubernetes: Kubernetes) -> str:

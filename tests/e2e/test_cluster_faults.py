@@ -61,7 +61,7 @@ def test_a_kubelet_that_is_restarted_costs_nothing(team: Team) -> None:
     process = team.start(
         "run", "load.py:light", "--run-id", "kubelet", "--jobs", "2", "--out", "out", "-p", "seconds=10", "-p", "rate=8"
     )
-    team.wait_for_phase("kubelet", "running")
+    team.wait_for_phase("kubelet", "running", process)
     time.sleep(6)
     restarting = threading.Thread(target=team.kubernetes.restart_kubelet)
     restarting.start()

@@ -146,7 +146,7 @@ def test_nobody_sees_the_secrets_of_a_run(team: Team, hidden: Hidden) -> None:
             "wrong": hidden.start(runs["wrong"], "-e", "API_KEY_SHA256=0"),
             "crashed": hidden.start(runs["crashed"], "-p", "seconds=60"),
         }
-        team.wait_for_phase(runs["crashed"], "running", 90)
+        team.wait_for_phase(runs["crashed"], "running", going["crashed"])
         assert_nothing_shown(team, hidden)
         kept = {
             run: {s["metadata"]["name"]: s for s in team.objects("secrets")}.get(f"wasp-{run}") for run in runs.values()

@@ -31,6 +31,8 @@ TOKEN = "t0ken-of-a-private-index"
 LOCKED = (
     "run", "--rm", "--network=host", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges",
 )  # fmt: skip
+pytestmark = pytest.mark.builds
+
 INTERRUPTED = """
 import sys
 from pathlib import Path

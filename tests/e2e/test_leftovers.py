@@ -23,6 +23,8 @@ from e2e.harness.processes import Daemon, end, recorded, start, start_time, wait
 
 ROOT = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.builds
+
 
 @pytest.fixture
 def state(kubernetes: Kubernetes) -> Iterator[State]:
