@@ -110,6 +110,17 @@ def test_names_of_any_length_fit(summary: Json) -> None:
     assert "315,000,000" in text and "328,345,681" in text
 
 
+def test_sinks_say_what_they_delivered(summary: Json) -> None:
+    """A line for all of them; without sinks there is none."""
+    assert "SINKS" not in final_table(summary, {})
+    summary["sinks"] = {
+        "loki": {"accepted": 12_345, "delivered": 12_000, "not_delivered": {"deadline": 345}},
+        "samples": {"accepted": 20, "delivered": 20, "not_delivered": {}},
+    }
+    line = " SINKS   loki 12,000 of 12,345 lines · samples 20 of 20 lines"
+    assert line in final_table(summary, {}).splitlines()
+
+
 def test_fifty_groups_and_many_errors(summary: Json) -> None:
     """The worst groups and the most frequent errors are shown, and how many more there are."""
     search = summary["generators"]["search"]

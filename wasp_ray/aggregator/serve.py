@@ -14,14 +14,13 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from wasp_ray.aggregator.book import GeneratorBook
 from wasp_ray.aggregator.drain import SlabReader, Strings
 from wasp_ray.aggregator.memory import give_back_memory
-from wasp_ray.clock import now_ns, process_cpu_ns
-from wasp_ray.sinks.jsonl import SampleFile
+from wasp_ray.clock import now_ns, process_cpu_ns, sleep_s
+from wasp_ray.sinks.feed import SampleFeed
 from wasp_ray.stats.batch import Batch
 from wasp_ray.wire.arena import Arena, Header, SlabLayout
 from wasp_ray.wire.channel import Channel, ChannelClosed, Message
@@ -33,12 +32,14 @@ SNAPSHOT_NS = 1_000_000_000
 TRIM_NS = 10_000_000_000
 SNAPSHOT_SHARE = 20
 """A snapshot takes at most one part in so many of the time."""
+LAST_SAMPLES_NS = 10_000_000_000
+"""How long the exporter may take for the last samples."""
 
 
 class Aggregator:
     """The books of a node and the loop that fills them."""
 
-    def __init__(self, channel: Channel, arena: Arena, plan: dict[str, Any], samples: str | None) -> None:
+    def __init__(self, channel: Channel, arena: Arena, plan: dict[str, Any], feed: SampleFeed | None) -> None:
         self._channel, self._arena = channel, arena
         self._strings = Strings()
         self.books = [
@@ -46,7 +47,7 @@ class Aggregator:
             for part, slab in zip(plan["generators"], arena.slabs, strict=True)
         ]
         self.readers = [SlabReader(arena, gen, self._strings) for gen in range(len(arena.slabs))]
-        self._samples = SampleFile(Path(samples)) if samples else None
+        self._feed = feed
         self._start_ns = 0
         self._polled_at = now_ns()
         self._cpu_before_ns = process_cpu_ns()
@@ -72,8 +73,8 @@ class Aggregator:
                 self._listen()
                 if self._channel.closed:
                     break
-        if self._samples is not None:
-            self._samples.close()
+        if self._feed is not None:
+            self._feed.close()
 
     def _listen(self) -> None:
         self._pending += self._channel.receive()
@@ -101,13 +102,15 @@ class Aggregator:
                 if not self._start_ns:
                     self._look_for_begin()
                 self._add(gen, batch)
+        if self._feed is not None:
+            self._feed.flush()
         if self._start_ns and now >= self._next_snapshot:
             self._report(now)
 
     def _add(self, gen: int, batch: Batch) -> None:
         self.books[gen].add(batch)
-        if self._samples is not None and len(batch.rows):
-            self._samples.add(self.books[gen].name, batch, self._strings.texts, self._start_ns)
+        if self._feed is not None and len(batch.rows):
+            self._feed.add(gen, batch, self._strings.texts)
 
     def _report(self, now: int) -> None:
         """Closed windows and a cumulative snapshot; less often when they are dear."""
@@ -126,9 +129,6 @@ class Aggregator:
         warnings = []
         if self._strings.overflowed:
             warnings.append("more distinct strings than 65,536: the later ones are counted as __other__")
-        problems = list(self._samples.problems) if self._samples else []
-        if self._samples and self._samples.dropped:
-            problems.append(f"samples.jsonl.gz: {self._samples.dropped:,} raw samples found no room in it")
         return {
             "generators": {book.name: book.to_data() for book in self.books},
             "most_slow_windows": {book.name: book.windows.most_slow_in_a_row for book in self.books},
@@ -138,7 +138,7 @@ class Aggregator:
             "torn": sum(reader.torn for reader in self.readers),
             "cpu_s": (process_cpu_ns() - self._cpu_before_ns) / 1e9,
             "rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            "problems": problems,
+            "samples": [self._feed.sent, self._feed.dropped] if self._feed is not None else [0, 0],
             "warnings": warnings,
         }
 
@@ -196,14 +196,21 @@ class Aggregator:
         windows = {book.name: book.windows.close(None) for book in self.books}
         with suppress(ChannelClosed):
             self._channel.send({"windows": windows})
-            if self._samples is not None:
-                self._samples.close()
+            self._end_feed()
             self._channel.send({"final": self._totals()})
         self._finished = True
 
+    def _end_feed(self) -> None:
+        give_up = now_ns() + LAST_SAMPLES_NS
+        while self._feed is not None and not self._feed.is_empty and now_ns() < give_up:
+            self._feed.flush()
+            sleep_s(0.001)
+        if self._feed is not None:
+            self._feed.close()
 
-def serve(channel: Channel, arena: Arena | None = None) -> None:
-    """Waits for the plan, then runs."""
+
+def serve(channel: Channel, arena: Arena | None = None, feed: socket.socket | None = None) -> None:
+    """Waits for the plan, then runs. A process is sent the memory and the way to the exporter as descriptors."""
     first: list[Message] = []
     while not first and not channel.closed:
         first = channel.wait(1.0)
@@ -213,7 +220,9 @@ def serve(channel: Channel, arena: Arena | None = None) -> None:
     message = first[0]
     if arena is None:
         arena = Arena.attach([SlabLayout(**slab) for slab in message["slabs"]], channel.fds[0])
-    aggregator = Aggregator(channel, arena, message["plan"], message["samples"])
+        if len(channel.fds) > 1:
+            feed = socket.socket(fileno=channel.fds[1])
+    aggregator = Aggregator(channel, arena, message["plan"], SampleFeed(feed) if feed is not None else None)
     for later in first[1:]:
         aggregator._answer(later)
     aggregator.run()

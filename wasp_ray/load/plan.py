@@ -55,9 +55,19 @@ def make_plan(profile: Any, message: dict[str, Any]) -> dict[str, Any]:
         "schema": SCHEMA, "profile": profile.name or _file_name(message), "labels": dict(profile.labels), "seed": seed,
         "nodes": message.get("nodes", 1), "load": message.get("load", "total"),
         "thresholds": [str(t) for t in profile.thresholds], "duration_ns": max(p["duration_ns"] for p in parts),
-        "generators": parts, "raw_samples": any(getattr(s, "raw_samples", False) for s in profile.sinks),
+        "generators": parts, "sinks": [] if message.get("once") else _sinks(profile.sinks),
         "once": bool(message.get("once")), "has_teardown": profile.teardown is not None,
     }  # fmt: skip
+
+
+def _sinks(configs: Any) -> list[dict[str, Any]]:
+    """As the exporter makes them; the second of a kind is called kind-2."""
+    out: list[dict[str, Any]] = []
+    for config in configs:
+        same = sum(spec["kind"] == config.kind for spec in out)
+        name = f"{config.kind}-{same + 1}" if same else config.kind
+        out.append({"kind": config.kind, "name": name, "needs": sorted(config.needs), "options": config.options()})
+    return out
 
 
 def _file_name(message: dict[str, Any]) -> str:

@@ -70,8 +70,10 @@ def _profile_problems(profile: Any, names: set[str]) -> list[str]:
     if not isinstance(profile.sinks, (list, tuple)):
         return [*out, f"Profile sinks={profile.sinks!r}: expected a list, as [RawSamples()]"]
     for sink in profile.sinks:
-        if not getattr(sink, "raw_samples", False):
-            out.append(f"Profile sinks: {sink!r} is no sink: expected RawSamples()")
+        if isinstance(sink, type) or not all(hasattr(sink, name) for name in ("kind", "needs", "options", "problems")):
+            out.append(f"Profile sinks: {sink!r} is no sink: expected one as RawSamples()")
+        else:
+            out += [f"Profile sink {sink.kind}: {problem}" for problem in sink.problems()]
     return out
 
 

@@ -117,14 +117,24 @@ def start_zygote(inline: bool, profile: Any) -> Engine:
     return engine
 
 
-def start_aggregator(inline: bool, arena: Arena) -> Engine:
-    """The aggregator; it waits for its plan."""
+def start_aggregator(inline: bool, arena: Arena, feed: socket.socket | None) -> Engine:
+    """The aggregator; it waits for its plan. `feed`: the way to the exporter, which a process is sent with the plan."""
     if not inline:
         return start_process("wasp_ray.aggregator.serve")
     from wasp_ray.aggregator.serve import serve
 
     channel, theirs = channel_pair()
-    return Engine(channel, None, _thread(lambda: serve(Channel(theirs), arena), "wasp-aggregator"))
+    return Engine(channel, None, _thread(lambda: serve(Channel(theirs), arena, feed), "wasp-aggregator"))
+
+
+def start_exporter(inline: bool, feed: socket.socket) -> Engine:
+    """The exporter; it waits for its plan. `feed`: where samples come from, which a process is sent with the plan."""
+    if not inline:
+        return start_process("wasp_ray.sinks.serve")
+    from wasp_ray.sinks.serve import serve
+
+    channel, theirs = channel_pair()
+    return Engine(channel, None, _thread(lambda: serve(Channel(theirs), feed), "wasp-exporter"))
 
 
 def _thread(target: Any, name: str) -> threading.Thread:

@@ -87,6 +87,7 @@ class Intake:
         if key in self._told or sum(k[0] == note["gen"] for k in self._told) >= MAX_TOLD:
             return
         self._told[key] = None
+        node.exports.event("error", f"{where}: {error}", generator.name)
         node.listener.note(f"{generator.name}/{note['user']} {where}: {error}\n{note['text']}")
 
     def close(self) -> None:

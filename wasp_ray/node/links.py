@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -50,10 +51,13 @@ class Links:
         self.zygote = start_zygote(self._inline, profile)
         return self.zygote
 
-    def start_aggregator(self, arena: Arena, plan: Message) -> None:
+    def start_aggregator(self, arena: Arena, plan: Message, feed: socket.socket | None) -> None:
         """The second, with its plan; from now on the loop may wait for instants too."""
-        self.aggregator = start_aggregator(self._inline, arena)
-        self.aggregator.channel.send(plan, [] if arena.fd is None else [arena.fd])
+        self.aggregator = start_aggregator(self._inline, arena, feed)
+        fds = [] if arena.fd is None else [arena.fd]
+        if feed is not None and not self._inline:
+            fds.append(feed.fileno())
+        self.aggregator.channel.send(plan, fds)
         if not self._inline:
             self._timer = TimerFd()
 

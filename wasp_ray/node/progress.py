@@ -37,6 +37,7 @@ def tell_progress(node: Node, now: int) -> None:
         states.append(
             GeneratorState(g.name, g.kind, planned, g.active_users(), g.in_flight(), sums.begun, sums.dropped)
         )
+    node.exports.states(states)
     node.listener.progress(_phase(node), max(0.0, t / 1e9), states, node.snapshot.get("generators", {}))
 
 

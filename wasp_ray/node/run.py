@@ -13,6 +13,7 @@ from typing import Any
 
 from wasp_ray.clock import now_ns, wall_s
 from wasp_ray.errors import BadInput, NodeFailed
+from wasp_ray.node.exports import Exports
 from wasp_ray.node.gate import Gate, OpenGate
 from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.intake import Intake
@@ -55,6 +56,7 @@ class Node:
         self.stop_asked = _Stop()
         self._commands: list[str] = []
         self.links = Links(self.inline)
+        self.exports = Exports(self.inline)
         self._arena: Arena | None = None
         self.plan: dict[str, Any] = {}
         self.generators: list[GeneratorRun] = []
@@ -167,15 +169,17 @@ class Node:
         ]
         self.intake = Intake(self)
         self._start_aggregator(arena)
+        self.exports.wait_ready(lambda: self.stop_asked.asked)
         self._prepare_zygote(arena)
 
     def _start_aggregator(self, arena: Arena) -> None:
-        bundle, samples = self.options.bundle_dir, None
-        if bundle is not None and self.plan.get("raw_samples"):
-            bundle.mkdir(parents=True, exist_ok=True)
-            samples = str(bundle / "samples.jsonl.gz")
+        options = self.options
+        folder = str(options.bundle_dir) if options.bundle_dir is not None else None
+        of_run = {"run_id": options.run_id, "node": options.node + 1, "nodes": options.nodes, "folder": folder}
+        self.exports.start(self.plan, of_run)
         slabs = [slab.to_data() for slab in arena.slabs]
-        self.links.start_aggregator(arena, {"op": "plan", "plan": self.plan, "slabs": slabs, "samples": samples})
+        self.links.start_aggregator(arena, {"op": "plan", "plan": self.plan, "slabs": slabs}, self.exports.feed)
+        self.exports.feed_given()
 
     def _prepare_zygote(self, arena: Arena) -> None:
         options, zygote = self.options, self.links.zygote
@@ -186,7 +190,7 @@ class Node:
             "op": "prepare", "slabs": [slab.to_data() for slab in arena.slabs], "run_id": options.run_id,
             "seed": self.plan["seed"], "node": options.node, "nodes": options.nodes, "share": options.share[0],
             "shares": options.share[1], "user_dir": options.user_dir,
-            "wants_raw": bool(self.plan.get("raw_samples")), "verbose": options.once, "plan": self.plan,
+            "wants_raw": self.exports.wants_samples, "verbose": options.once, "plan": self.plan,
         }  # fmt: skip
         if self.inline:
             zygote.hand_over(arena)
@@ -236,6 +240,8 @@ class Node:
         self.started_wall_s = wall_s() + (self.start_ns - now) / 1e9
         ends = [[self.start_ns + s["to_ns"] for s in part["segments"]] for part in self.plan["generators"]]
         self.links.tell_aggregator({"op": "begin", "start_ns": self.start_ns, "ends_ns": ends})
+        self.exports.begin(self.start_ns)
+        self.exports.event("start", f"run {self.options.run_id} begins")
         self.control.start(self.start_ns)  # only now: the first record must find t = 0 told
         for generator in self.generators:
             generator.begin(now)
@@ -347,8 +353,9 @@ class Node:
     def _poll(self, timeout_ms: float, wake_at: int = NEVER) -> None:
         """Waits for messages, notes, output, a wake-up or the instant; handles what came."""
         links = self.links
-        links.wait(timeout_ms, wake_at, self.intake.fds)
+        links.wait(timeout_ms, wake_at, [*self.intake.fds, *self.exports.fds])
         self.intake.read()
+        self.exports.turn()
         for message in links.heard(links.zygote):
             self._from_zygote(message)
         for message in links.heard(links.aggregator):
@@ -375,10 +382,13 @@ class Node:
             self._aggregator_ready = True
         elif "windows" in message:
             self.listener.windows(message["windows"])
+            self.exports.windows(message["windows"])
         elif "snapshot" in message:
             self.snapshot = message["snapshot"]
+            self.exports.totals(self.snapshot["generators"])
         elif "final" in message:
             self.snapshot, self.final = message["final"], True
+            self.exports.totals(self.snapshot["generators"])
 
     # -- the end
 
@@ -405,7 +415,15 @@ class Node:
             self._lost_engine()
         self._tear_down()
         self.intake.read()
+        self._finish_exports()
         return self._result(ended_ns)
+
+    def _finish_exports(self) -> None:
+        """A signal that comes now ends the wait for the sinks."""
+        before, self.stop_asked = self.stop_asked, _Stop()
+        self.exports.event("end", f"run {self.options.run_id} has ended")
+        self.exports.finish(lambda: self._poll(50.0), lambda: self.stop_asked.asked, at_once=before.again)
+        self.stop_asked = before
 
     def _tear_down(self) -> None:
         if ZYGOTE in self.links.lost() or not self.plan.get("has_teardown"):
@@ -424,7 +442,12 @@ class Node:
             last = max([*ends, self.snapshot.get("last_end_ns", 0)])
             duration_s = max(0.0, (last - self.start_ns) / 1e9)
         self.invalid += lateness(self.snapshot)
-        self.warnings += self.snapshot.get("warnings", []) + self.snapshot.get("problems", [])
+        self.warnings += self.snapshot.get("warnings", [])
+        totals.sinks = self.exports.results(*self.snapshot.get("samples", (0, 0)))
+        told = self.exports.judge(totals.sinks)
+        self.warnings += told["warn"]
+        self.invalid += told["invalid"]
+        self.failed += told["fail"]
         return NodeResult(
             self.plan, totals, duration_s, self.started_wall_s, self.stop_asked.signal, self.stop_asked.asked,
             [g.name for g in self.generators if g.ended_early],
@@ -432,6 +455,7 @@ class Node:
         )  # fmt: skip
 
     def _close(self) -> None:
+        self.exports.close()
         self.links.close()
         if self.generators:
             self.intake.close()

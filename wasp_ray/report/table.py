@@ -64,6 +64,7 @@ def final_lines(summary: Data, plan: Data, *, exit_code: int | None = None, path
     lines += _error_lines(summary)
     lines += _ledger_lines(summary["ledger"], _dropped_by(summary))
     lines += _node_lines(summary)
+    lines += _sink_lines(summary)
     lines += _warning_lines(summary)
     lines += _reason_lines(summary)
     return [*lines, _verdict_line(summary, exit_code, path)]
@@ -185,6 +186,16 @@ def _node_lines(summary: Data) -> list[Line]:
         error = f" ± {numbers.latency(start['spread_error'])}" if start["spread_error"] else ""
         items.append(f"start spread {numbers.latency(start['spread'])}{error}")
     return [(line, "") for line in flow(" NODES   ", items, " · ")]
+
+
+def _sink_lines(summary: Data) -> list[Line]:
+    """Lines delivered of those accepted; nothing without sinks."""
+    items, whole = [], True
+    for name, books in summary.get("sinks", {}).items():
+        lost = sum(books["not_delivered"].values())
+        whole = whole and not lost
+        items.append(f"{name} {books['delivered']:,} of {books['accepted']:,} lines")
+    return [(line, "" if whole else "yellow") for line in flow(" SINKS   ", items, " · ")] if items else []
 
 
 def _warning_lines(summary: Data) -> list[Line]:

@@ -1,70 +1,89 @@
-"""Raw samples as gzipped JSON lines. Bounded in lines and bytes; what finds no room is counted, an error stops it, never
-the load.
-"""
+"""Raw samples as gzipped JSON lines. Bounded; what finds no room is counted, an error stops it, never the load."""
 
 from __future__ import annotations
 
 import gzip
 import json
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wasp_ray.stats.batch import Batch
+from wasp_ray.sinks.base import SinkBooks, SinkRun
+from wasp_ray.sinks.rows import SampleRows
 from wasp_ray.wire.record import Flag, Outcome
 
+FILE = "samples.jsonl.gz"
 MAX_LINES = 5_000_000
-MAX_BATCH = 20_000
-"""Lines of one batch: writing takes 5 us each, and the aggregator must get back to its rings."""
 
 
 class SampleFile:
     """samples.jsonl.gz: one line a sampled request or call end."""
 
-    def __init__(self, path: Path) -> None:
-        self.dropped = 0
-        self.problems: list[str] = []
-        self._lines = 0
+    def __init__(self, options: Mapping[str, Any], run: SinkRun) -> None:
+        self.books = SinkBooks()
+        self._run = run
         self._file: Any = None
+
+    async def open(self) -> None:
+        """A run without a bundle has no place for it."""
+        if self._run.folder is None:
+            return
         try:
+            self._run.folder.mkdir(parents=True, exist_ok=True)
+            path = self._run.folder / FILE
             self._file = gzip.open(path, "wt", encoding="utf-8", compresslevel=1)  # noqa: SIM115 - open for the whole run
         except OSError as exc:
             self._fail(exc)
 
-    def add(self, generator: str, batch: Batch, texts: list[str], start_ns: int) -> None:
-        """Writes the sampled records of a batch."""
+    def samples(self, samples: SampleRows) -> None:
+        """Writes them."""
+        self.books.accepted += len(samples)
         if self._file is None:
+            self.books.not_delivered["disk" if self._run.folder is not None else "no_bundle"] += len(samples)
             return
-        sampled = ((batch.rows["flags"] & Flag.SAMPLED) != 0).nonzero()[0]
-        room = min(MAX_BATCH, MAX_LINES - self._lines)
-        self.dropped += max(0, len(sampled) - room)
-        lines = [self._line(generator, batch, at, texts, start_ns) for at in sampled[:room].tolist()]
-        self._lines += len(lines)
+        room = MAX_LINES - self.books.delivered
+        if room < len(samples):
+            self.books.not_delivered["no_room"] += len(samples) - room
+            self.books.tell(f"{FILE} is full: it holds at most {MAX_LINES:,} lines")
+        lines = [self._line(samples, at) for at in range(min(room, len(samples)))]
         try:
             self._file.write("".join(lines))
         except OSError as exc:
             self._fail(exc)
+            self.books.not_delivered["disk"] += len(lines)
+        else:
+            self.books.delivered += len(lines)
 
-    @staticmethod
-    def _line(generator: str, batch: Batch, at: int, texts: list[str], start_ns: int) -> str:
-        row = batch.rows[at]
+    def _line(self, samples: SampleRows, at: int) -> str:
+        row, names, texts = samples.rows[at], samples.names[at], samples.texts
         due, start, end = int(row["due"]), int(row["start"]), int(row["end"])
         line = {
-            "generator": generator, "group": texts[batch.group[at]], "user": int(row["user"]), "call": int(row["call"]),
-            "at_s": round((end - start_ns) / 1e9, 6), "service_s": (end - start) / 1e9, "response_s": (end - due) / 1e9,
-            "outcome": Outcome(int(row["outcome"])).name.lower(), "path": texts[batch.path[at]],
-            "status": texts[batch.status[at]], "error": texts[batch.error[at]],
+            "generator": samples.generator, "group": texts[names["group"]], "user": int(row["user"]),
+            "call": int(row["call"]), "at_s": round((end - self._run.start_ns) / 1e9, 6),
+            "service_s": (end - start) / 1e9, "response_s": (end - due) / 1e9,
+            "outcome": Outcome(int(row["outcome"])).name.lower(), "path": texts[names["path"]],
+            "status": texts[names["status"]], "error": texts[names["error"]],
             "bytes_in": int(row["bytes_in"]), "bytes_out": int(row["bytes_out"]),
             "ends_call": bool(row["flags"] & Flag.ENDS_CALL),
         }  # fmt: skip
-        if at in batch.data:
-            line["data"] = json.loads(batch.data[at])
+        if at in samples.data:
+            line["data"] = json.loads(samples.data[at])
         return json.dumps(line, separators=(",", ":")) + "\n"
 
+    def windows(self, windows: Sequence[Mapping[str, Any]]) -> None:
+        """None: they are in series.jsonl."""
+
+    def totals(self, generators: Mapping[str, Mapping[str, Any]]) -> None:
+        """None."""
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """None."""
+
     def _fail(self, exc: OSError) -> None:
-        self.problems.append(f"samples.jsonl.gz: {exc.strerror or exc}: raw samples end here, the run goes on")
+        self.books.errors += 1
+        self.books.tell(f"{FILE}: {exc.strerror or exc}: raw samples end here, the run goes on")
         self._file = None
 
-    def close(self) -> None:
+    async def close(self, deadline_s: float) -> None:
         """Ends the file; what was written stays readable."""
         if self._file is not None:
             try:

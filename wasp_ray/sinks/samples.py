@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from wasp_ray.sinks.base import Need, OnSinkError
+from wasp_ray.sinks.options import on_sink_error_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,4 +16,15 @@ class RawSamples:
     Which successes are sampled is each Generator's `sample=`; failures always are. At most 5,000,000 lines.
     """
 
-    raw_samples: bool = True
+    on_sink_error: OnSinkError = "warn"
+
+    kind: ClassVar[str] = "samples"
+    needs: ClassVar[frozenset[Need]] = frozenset({"samples"})
+
+    def options(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    def problems(self) -> list[str]:
+        """Of its one option."""
+        return on_sink_error_problems(self.on_sink_error)

@@ -53,6 +53,7 @@ def summarise(
         "ledger": total.ledger.to_data(),
         "thresholds": [dict(result) for result in thresholds],
         "generators": {name: _generator(specs.get(name, {}), total.generators[name], load_s, times) for name in names},
+        "sinks": total.sinks,
         "nodes": [_node(node, clocks or {}) for node in nodes],
         "start_skew_s": _start(nodes, clocks or {}),
     }

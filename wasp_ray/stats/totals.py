@@ -6,6 +6,7 @@ Everything here is mutable: one owner (the aggregator) fills it, others get data
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -192,6 +193,8 @@ class NodeTotals:
     cpu_s: float = 0.0
     peak_rss_bytes: int | None = None
     generators: dict[str, GeneratorTotals] = field(default_factory=dict)
+    sinks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By sink: accepted, delivered, not_delivered (by reason), maybe_double, errors, problems."""
 
     @property
     def ledger(self) -> Ledger:
@@ -213,6 +216,8 @@ class NodeTotals:
         self.cpu_s += other.cpu_s
         for name, totals in other.generators.items():
             self.generator(name, totals.kind).merge(totals)
+        for name, books in other.sinks.items():
+            self.sinks[name] = _added_books(self.sinks.get(name), books)
 
     def to_data(self) -> dict[str, Any]:
         """JSON-able, as one node sends it to the controller."""
@@ -223,6 +228,7 @@ class NodeTotals:
             "cpu_s": self.cpu_s,
             "peak_rss_bytes": self.peak_rss_bytes,
             "generators": {name: totals.to_data() for name, totals in self.generators.items()},
+            "sinks": self.sinks,
         }
 
     @classmethod
@@ -235,6 +241,7 @@ class NodeTotals:
             data["cpu_s"],
             data["peak_rss_bytes"],
             {name: GeneratorTotals.from_data(totals) for name, totals in data["generators"].items()},
+            dict(data["sinks"]),
         )
 
 
@@ -244,6 +251,20 @@ def merge_nodes(nodes: Iterable[NodeTotals]) -> NodeTotals:
     for node in nodes:
         total.merge(node)
     return total
+
+
+def _added_books(mine: Mapping[str, Any] | None, other: Mapping[str, Any]) -> dict[str, Any]:
+    """The books of one sink on two nodes; problems once each."""
+    if mine is None:
+        return {**other, "not_delivered": dict(other["not_delivered"]), "problems": list(other["problems"])}
+    lost = Counter(mine["not_delivered"])
+    lost.update(other["not_delivered"])
+    added = {name: mine[name] + other[name] for name in ("accepted", "delivered", "maybe_double", "errors")}
+    return {
+        **added,
+        "not_delivered": dict(lost),
+        "problems": list(dict.fromkeys([*mine["problems"], *other["problems"]])),
+    }
 
 
 def _larger(a: float | None, b: float | None) -> float | None:

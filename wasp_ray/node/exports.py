@@ -1,0 +1,208 @@
+"""The node's side of the exporter: tells it what happens, never waits for it during the load, and takes its books at the end."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from wasp_ray.clock import now_ns, wall_s
+from wasp_ray.errors import BadInput, NodeFailed
+from wasp_ray.node.engines import Engine, start_exporter
+from wasp_ray.node.options import GeneratorState
+from wasp_ray.wire.channel import Message
+
+READY_TIMEOUT_NS = 20_000_000_000
+MAX_BACKLOG_BYTES = 16 * 2**20
+FLUSH_S, HURRIED_S = 30.0, 1.0
+"""What sinks have for their last lines; after a second signal."""
+CLOSE_GRACE_S = 15.0
+"""Beyond that, for the aggregator's last samples and the exporter's own end."""
+DIED = "exporter_died"
+
+
+class Exports:
+    """Nothing at all when the plan has no sinks."""
+
+    def __init__(self, inline: bool) -> None:
+        self._inline = inline
+        self._engine: Engine | None = None
+        self._specs: list[dict[str, Any]] = []
+        self._backlog = bytearray()
+        self._states: dict[str, GeneratorState] = {}
+        self._books: dict[str, dict[str, Any]] = {}
+        self._received = 0
+        self._ready = self._closed = False
+        self._left_out = 0  # windows and events
+        self.feed: socket.socket | None = None
+        """The aggregator's end of the way for samples; None when no sink wants any."""
+
+    @property
+    def wants_samples(self) -> bool:
+        """Whether workers are to mark what is sampled."""
+        return any("samples" in spec["needs"] for spec in self._specs)
+
+    # -- life
+
+    def start(self, plan: Mapping[str, Any], message: Message) -> None:
+        """Starts the exporter when the plan has sinks. `message`: run_id, node, nodes, folder."""
+        self._specs = list(plan.get("sinks", ()))
+        if not self._specs:
+            return
+        mine, theirs = socket.socketpair()
+        mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+        self._engine = start_exporter(self._inline, theirs)
+        fds = [] if self._inline else [theirs.fileno()]
+        self._engine.channel.send({"op": "plan", "plan": plan, **message}, fds)
+        if not self._inline:
+            theirs.close()
+        if self.wants_samples:
+            self.feed = mine
+        else:
+            mine.close()
+
+    def feed_given(self) -> None:
+        """The aggregator has its end now."""
+        if self.feed is not None and not self._inline:
+            self.feed.close()
+
+    def wait_ready(self, stopped: Callable[[], bool]) -> None:
+        """Until all sinks are open or a stop was asked for. Raises BadInput with what a sink found wrong, NodeFailed."""
+        give_up = now_ns() + READY_TIMEOUT_NS
+        while self._engine is not None and not self._ready and not stopped():
+            for message in self._engine.channel.wait(0.1):
+                if "refused" in message:
+                    raise BadInput(message["refused"])
+                self._ready = self._ready or "ready" in message
+            if not self._ready and (self._engine.channel.closed or now_ns() > give_up):
+                raise NodeFailed("the exporter process did not come up; its messages are above")
+
+    @property
+    def fds(self) -> list[int]:
+        """What wakes the node's loop."""
+        return [self._engine.channel.fileno()] if self._engine is not None and not self._engine.channel.closed else []
+
+    def turn(self) -> None:
+        """Reads and writes what can be without waiting."""
+        if self._engine is None or self._engine.channel.closed:
+            return
+        for message in self._engine.channel.receive():
+            if "books" in message:
+                self._books, self._received = message["books"]["sinks"], message["books"]["received"]
+            self._closed = self._closed or "closed" in message
+        while self._backlog:
+            try:
+                sent = self._engine.channel.sock.send(self._backlog)
+            except OSError:  # full, or gone, which is seen at the end
+                return
+            del self._backlog[:sent]
+
+    # -- what happens
+
+    def begin(self, start_ns: int) -> None:
+        """t = 0 on both clocks."""
+        start_wall_ns = int(wall_s() * 1e9) + start_ns - now_ns()
+        self._tell({"op": "begin", "start_ns": start_ns, "start_wall_ns": start_wall_ns})
+
+    def states(self, states: Sequence[GeneratorState]) -> None:
+        """Of the Generators right now: the next windows are told with them."""
+        self._states = {state.name: state for state in states}
+
+    def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Closed windows by Generator."""
+        told = [
+            {"generator": name, **window, **self._now(name)} for name, windows in closed.items() for window in windows
+        ]
+        if told and not self._tell({"op": "windows", "windows": told}):
+            self._left_out += len(told)
+
+    def _now(self, name: str) -> dict[str, Any]:
+        state = self._states.get(name)
+        if state is None:
+            return {"planned": 0.0, "users": 0, "in_flight": 0}
+        return {"planned": state.planned, "users": state.users_active, "in_flight": state.in_flight}
+
+    def totals(self, generators: Mapping[str, Any]) -> None:
+        """Counts and histograms so far; skipped while the exporter is behind, the next ones say it all."""
+        if not self._backlog and any("totals" in spec["needs"] for spec in self._specs):
+            self._tell({"op": "totals", "generators": generators})
+
+    def event(self, event: str, text: str, generator: str = "") -> None:
+        """Something that happened just now."""
+        told = {"event": event, "at_ns": int(wall_s() * 1e9), "text": text, "generator": generator}
+        if not self._tell({"op": "event", "event": told}):
+            self._left_out += 1
+
+    def _tell(self, message: Message) -> bool:
+        if self._engine is None:
+            return True
+        if len(self._backlog) > MAX_BACKLOG_BYTES:
+            return False
+        self._backlog += json.dumps(message, separators=(",", ":")).encode() + b"\n"
+        self.turn()
+        return True
+
+    # -- the end
+
+    def finish(self, wait: Callable[[], None], hurried: Callable[[], bool], *, at_once: bool) -> None:
+        """Lets the sinks deliver what is left. `wait` takes at most a moment; when `hurried()` what they have told counts."""
+        if self._engine is None or not self._ready:
+            return
+        deadline_s = HURRIED_S if at_once else FLUSH_S
+        self._tell({"op": "finish", "deadline_s": deadline_s})
+        give_up = now_ns() + int((deadline_s + CLOSE_GRACE_S) * 1e9)
+        while not self._closed and not self._engine.channel.closed and now_ns() < give_up and not hurried():
+            wait()
+            self.turn()
+
+    def results(self, sent: int, dropped: int) -> dict[str, dict[str, Any]]:
+        """The books of each sink, all lines accounted for. `sent`, `dropped`: samples as the aggregator counted them."""
+        out: dict[str, dict[str, Any]] = {}
+        for spec in self._specs:
+            empty = {"accepted": 0, "delivered": 0, "not_delivered": {}, "maybe_double": 0, "errors": 0, "problems": []}
+            books = out[spec["name"]] = {**empty, **self._books.get(spec["name"], {})}
+            lost: dict[str, int] = dict(books["not_delivered"])
+            if "samples" in spec["needs"]:
+                _add(books, lost, "exporter_slow", dropped)
+                _add(books, lost, DIED, max(0, sent - self._received))
+            if "windows" in spec["needs"] or "events" in spec["needs"]:
+                _add(books, lost, "exporter_slow", self._left_out)
+            still_open = books["accepted"] - books["delivered"] - sum(lost.values())
+            if still_open > 0:
+                lost[DIED] = lost.get(DIED, 0) + still_open
+            if not self._closed and self._ready:
+                books["problems"] = [
+                    *books["problems"],
+                    "the exporter process did not come to its end: its last books count",
+                ]
+            books["not_delivered"] = lost
+        return out
+
+    def judge(self, results: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+        """Sentences by what each sink's `on_sink_error` makes of its losses: warn, invalid, fail."""
+        told: dict[str, list[str]] = {"warn": [], "invalid": [], "fail": []}
+        for spec in self._specs:
+            books = results[spec["name"]]
+            told["warn"] += [f"sink {spec['name']}: {problem}" for problem in books["problems"]]
+            lost = books["not_delivered"]
+            if lost:
+                causes = ", ".join(f"{reason} {number:,}" for reason, number in sorted(lost.items()))
+                missing = f"{sum(lost.values()):,} of {books['accepted']:,} lines were not delivered ({causes})"
+                told[spec["options"].get("on_sink_error", "warn")].append(f"sink {spec['name']}: {missing}")
+        return told
+
+    def close(self) -> None:
+        """Ends the process."""
+        if self.feed is not None and self._inline:
+            with suppress(OSError):
+                self.feed.close()
+        if self._engine is not None:
+            self._engine.end()
+
+
+def _add(books: dict[str, Any], lost: dict[str, int], reason: str, number: int) -> None:
+    if number:
+        books["accepted"] += number
+        lost[reason] = lost.get(reason, 0) + number

@@ -1,0 +1,32 @@
+"""Which sinks there are: those of the entry point group `wasp_ray.sinks`, a SinkFactory each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+from wasp_ray.errors import NodeFailed
+from wasp_ray.sinks.base import Sink, SinkRun
+
+GROUP = "wasp_ray.sinks"
+
+
+def known_kinds() -> list[str]:
+    """Names of the kinds that are installed."""
+    return sorted({point.name for point in entry_points(group=GROUP)})
+
+
+def make_sink(kind: str, options: Mapping[str, Any], run: SinkRun) -> Sink:
+    """A sink of this node. Raises NodeFailed that names what is missing, WaspError as the factory does."""
+    point = next((point for point in entry_points(group=GROUP) if point.name == kind), None)
+    if point is None:
+        raise NodeFailed(
+            f"sink {kind!r}: expected one of {', '.join(known_kinds())}; the package that has it is not installed on this node"
+        )
+    try:
+        factory = point.load()
+    except ImportError as exc:
+        raise NodeFailed(f"sink {kind!r} needs more than is installed ({exc}): pip install 'wasp-ray[{kind}]'") from exc
+    sink: Sink = factory(options, run)
+    return sink
