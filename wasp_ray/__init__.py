@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wasp_ray.load.waits import between, exponential
     from wasp_ray.profile import Profile, Run, RunFailed, RunResult
     from wasp_ray.schedule import combine, combine_and_repeat, pause, plain, ramp, steps
+    from wasp_ray.sinks.loki import Loki
     from wasp_ray.sinks.samples import RawSamples
     from wasp_ray.stats.thresholds import Threshold
 
@@ -50,6 +51,7 @@ _HOME = {
     **dict.fromkeys(("between", "exponential"), "load.waits"),
     **dict.fromkeys(("Profile", "Run", "RunFailed", "RunResult"), "profile"),
     **dict.fromkeys(("combine", "combine_and_repeat", "pause", "plain", "ramp", "steps"), "schedule"),
+    "Loki": "sinks.loki",
     "RawSamples": "sinks.samples",
     "Threshold": "stats.thresholds",
 }
@@ -61,6 +63,7 @@ __all__ = [
     "Generator",
     "Gun",
     "LoadFileError",
+    "Loki",
     "NodeFailed",
     "Profile",
     "RawSamples",

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from wasp_ray import Loki
 from wasp_ray.errors import WaspError
 from wasp_ray.sinks import registry
 from wasp_ray.sinks.base import SinkBooks, SinkRun
@@ -106,6 +107,7 @@ EVERYTHING = frozenset({"samples", "windows", "totals", "events"})
 KEEPER = SinkCase("keeper", EVERYTHING)
 REFUSING = SinkCase("refusing", EVERYTHING)
 ALL = [
+    SinkCase("loki", Loki.needs, Loki(url="http://127.0.0.1:9").options(), reasons=frozenset({"unreachable"})),
     SinkCase("samples", frozenset({"samples"})),
     KEEPER,
     SinkCase("raising", EVERYTHING, reasons=frozenset({"sink_failed"})),

@@ -71,7 +71,7 @@ def _profile_problems(profile: Any, names: set[str]) -> list[str]:
         return [*out, f"Profile sinks={profile.sinks!r}: expected a list, as [RawSamples()]"]
     for sink in profile.sinks:
         if isinstance(sink, type) or not all(hasattr(sink, name) for name in ("kind", "needs", "options", "problems")):
-            out.append(f"Profile sinks: {sink!r} is no sink: expected one as RawSamples()")
+            out.append(f"Profile sinks: {sink!r} is no sink: expected one as RawSamples() or Loki()")
         else:
             out += [f"Profile sink {sink.kind}: {problem}" for problem in sink.problems()]
     return out

@@ -1,0 +1,144 @@
+"""Results as Loki's streams: few labels, JSON lines with the field names of Go WASP where those exist. It must not do I/O."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from wasp_ray.errors import WaspError
+from wasp_ray.sinks.base import SinkRun
+from wasp_ray.sinks.rows import SampleRows
+from wasp_ray.wire.record import Flag, Outcome
+
+MAX_LABELS = 15
+"""Loki's own limit."""
+MOST_NODE_LABELS = 50
+"""Of more nodes the label would make more streams than Loki allows: there it is in the line alone."""
+OVERHEAD = 40
+"""Bytes around a line in a push."""
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Batch(NamedTuple):
+    """A push: compressed JSON, and how many lines are in it."""
+
+    number: int
+    body: bytes
+    lines: int
+
+
+class LokiLines:
+    """Gathers lines of one node until a batch is taken."""
+
+    def __init__(self, run: SinkRun) -> None:
+        self._run = run
+        self._prefix = f"{run.run_id}-{run.node}"
+        self._user_labels = {part["name"]: part.get("labels") or {} for part in run.plan["generators"]}
+        self._streams: dict[Labels, list[tuple[int, str]]] = defaultdict(list)
+        self._cumulative: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        self._number = 1
+        self.lines = self.size = 0
+        for name in self._user_labels:
+            found = len(self._labels("responses", name))
+            if found > MAX_LABELS:
+                raise WaspError(
+                    f"Generator {name!r}: {found} labels make a stream that Loki refuses (at most {MAX_LABELS}): leave out some"
+                    " of the Profile's or the Generator's labels"
+                )
+
+    def _labels(self, kind: str, generator: str) -> Labels:
+        run = self._run
+        labels = {**(run.plan.get("labels") or {}), **self._user_labels.get(generator, {})}
+        labels |= {"service_name": "wasp_ray", "profile": str(run.plan["profile"]), "run": run.run_id, "kind": kind}
+        if generator:
+            labels["generator"] = generator
+        if run.nodes <= MOST_NODE_LABELS:
+            labels["node"] = str(run.node)
+        return tuple(sorted(labels.items()))
+
+    def _add(self, labels: Labels, at_ns: int, line: dict[str, Any]) -> None:
+        """Each line is unique: its node and number are in it."""
+        self.lines += 1
+        line |= {"node": self._run.node, "batch": f"{self._prefix}-{self._number}", "n": self.lines}
+        text = json.dumps(line, separators=(",", ":"))
+        self._streams[labels].append((at_ns, text))
+        self.size += len(text) + OVERHEAD
+
+    def samples(self, samples: SampleRows) -> None:
+        """A line each, at the instant of its end."""
+        labels, texts, offset = self._labels("responses", samples.generator), samples.texts, self._run.wall_offset_ns
+        rows, names = samples.rows, samples.names
+        columns = (rows[name].tolist() for name in ("due", "start", "end", "outcome", "flags", "user", "call"))
+        ids = (names[name].tolist() for name in ("worker", "group", "path", "status", "error"))
+        for at, (due, start, end, outcome, flags, user, call, worker, group, path, status, error) in enumerate(
+            zip(*columns, *ids, strict=True)
+        ):
+            line = {
+                "duration": end - start, "response": end - due, "group": texts[group], "path": texts[path],
+                "status_code": texts[status], "error": texts[error], "failed": outcome != Outcome.OK,
+                "timeout": outcome == Outcome.TIMEOUT, "call": call, "user": user, "worker": worker,
+                "ends_call": bool(flags & Flag.ENDS_CALL),
+            }  # fmt: skip
+            if at in samples.data:
+                line["data"] = json.loads(samples.data[at])
+            self._add(labels, end + offset, line)
+
+    def windows(self, windows: Sequence[Mapping[str, Any]]) -> None:
+        """A line each, at the end of its second; `success`, `failed` and `callTimeout` are sums since the start, as in Go WASP."""
+        start_ns = self._run.start_ns + self._run.wall_offset_ns
+        for window in windows:
+            name, sums = window["generator"], self._cumulative[window["generator"]]
+            for total, column in (("success", "ok"), ("failed", "failed"), ("callTimeout", "timeout")):
+                sums[total] += window.get(column, 0)
+            line = {f"window_{key}" if key in ("failed", "timeout") else key: value for key, value in window.items()}
+            line |= {
+                "window": line.pop("at_s"),
+                "current_rps": window["calls"],
+                "current_instances": window.get("users", 0),
+                **sums,
+            }
+            self._add(self._labels("stats", name), start_ns + int((window["at_s"] + 1) * 1e9), line)
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """A line."""
+        self._add(
+            self._labels("events", event.get("generator", "")),
+            event["at_ns"],
+            {"event": event["event"], "text": event["text"]},
+        )
+
+    def take(self) -> Batch:
+        """All that was gathered, oldest first in each stream; the next batch begins empty."""
+        batch = Batch(self._number, encode(self._streams), self.lines)
+        self._streams.clear()
+        self._number += 1
+        self.lines = self.size = 0
+        return batch
+
+
+def encode(streams: Mapping[Labels, list[tuple[int, str]]]) -> bytes:
+    """The body of a push, compressed."""
+    told = [
+        {"stream": dict(labels), "values": [[str(at_ns), text] for at_ns, text in sorted(lines)]}
+        for labels, lines in streams.items()
+    ]
+    return gzip.compress(json.dumps({"streams": told}, separators=(",", ":")).encode(), 1)
+
+
+def halves(batch: Batch) -> list[Batch]:
+    """A batch that is too large, as two with its number; one line stays as it is."""
+    streams = json.loads(gzip.decompress(batch.body))["streams"]
+    values = [(tuple(stream["stream"].items()), int(at), text) for stream in streams for at, text in stream["values"]]
+    out = []
+    for part in (values[: math.ceil(len(values) / 2)], values[math.ceil(len(values) / 2) :]):
+        found: dict[Labels, list[tuple[int, str]]] = defaultdict(list)
+        for labels, at, text in part:
+            found[labels].append((at, text))
+        if part:
+            out.append(Batch(batch.number, encode(found), len(part)))
+    return out
