@@ -14,7 +14,7 @@ from support.books import check_books, wait_for_start, wait_until
 from support.loki import Loki as Server
 from support.loki_client import LokiClient
 
-from wasp_ray import Generator, Loki, Profile, RunResult, plain
+from wasp_ray import BadInput, Generator, Loki, Profile, RunResult, plain
 
 
 @pytest.fixture(autouse=True)
@@ -188,13 +188,18 @@ def test_what_the_environment_lacks_is_told_before_the_load(
     options: dict[str, Any], env: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit 2's exception, without a value of the credentials."""
-    from wasp_ray import BadInput
-
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(BadInput) as refused:
         Profile(quick(), sinks=[Loki(**options)]).run()
     assert told in str(refused.value) and "s3cret" not in str(refused.value)
+
+
+def test_a_refused_run_can_be_made_again_with_the_same_folder(tmp_path: Path) -> None:
+    """Its plan is not left in it."""
+    with pytest.raises(BadInput):
+        Profile(quick(), sinks=[Loki()]).run(out=tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_wrong_options_are_told_with_the_cure() -> None:

@@ -150,14 +150,15 @@ class Reporter:
             self.bundle.close()
 
     def drop_bundle(self) -> None:
-        """Nothing was started: an empty folder is not left behind."""
-        if self.bundle is None or self.settings.out is not None:
+        """Nothing was started: the folder is as empty as it was, one of our own making is gone."""
+        if self.bundle is None:
             return
         self.bundle.close()
         with suppress(OSError):
             for file in self.bundle.path.iterdir():
                 file.unlink()
-            self.bundle.path.rmdir()
+            if self.settings.out is None:
+                self.bundle.path.rmdir()
 
 
 def _told(results: Sequence[NodeResult], what: str) -> list[str]:
