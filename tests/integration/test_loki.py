@@ -110,20 +110,11 @@ def test_a_tenant_over_its_limit_costs_no_line(loki: Server) -> None:
 def test_lines_that_loki_refuses_are_counted_and_the_others_are_there(loki: Server) -> None:
     """400: part of a batch is stored; it is never sent again."""
     tenant = loki.tenant(max_line_size=330)
-    result = run(tenant, Generator("long", user=LongErrors, schedule=plain(1, "1s"), think_time=0.02))
+    result = run(tenant, Generator("long", user=loads.LongErrors, schedule=plain(1, "1s"), think_time=0.02))
     books = check_sink(result)
     stored = sum(len(told(tenant, kind)) for kind in ("responses", "stats", "events"))
     assert books["not_delivered"].keys() == {"rejected"} and books["delivered"] == stored > 0
     assert books["maybe_double"] == 0
-
-
-class LongErrors(loads.Failing):
-    """Every third call fails with a text of 400 characters."""
-
-    def call(self) -> None:
-        self.calls += 1
-        if self.calls % 3 == 0:
-            raise ValueError("x" * 400)
 
 
 def test_batches_that_are_too_large_are_halved(loki: Server) -> None:

@@ -64,6 +64,15 @@ class Failing(VirtualUser):
             raise ValueError("third")
 
 
+class LongErrors(Failing):
+    """Every third call fails with a text of 400 characters."""
+
+    def call(self) -> None:
+        self.calls += 1
+        if self.calls % 3 == 0:
+            raise ValueError("x" * 400)
+
+
 class Grouped(VirtualUser):
     """Two groups, one nested, a record, a counter and a hand-made Response."""
 
