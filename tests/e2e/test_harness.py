@@ -12,7 +12,7 @@ import pytest
 from e2e.harness.access import ApiError
 from e2e.harness.archives import BASE_IMAGE
 from e2e.harness.cluster import Kubernetes
-from e2e.harness.kwok import Kwok, running_kwok
+from e2e.harness.kwok import TAINT, Kwok, running_kwok
 from e2e.harness.pods import on_the_host, pod, run_pod, wait_for
 from e2e.harness.proxy import Proxy
 
@@ -175,7 +175,9 @@ def test_kwok_pods_turn_ready_on_many_nodes_and_print_what_they_are_told(
     """An Indexed Job of 100 pods on 20 nodes that only pretend, two lines of log each."""
     if not kubernetes.is_own:
         pytest.skip("fake nodes are for our own cluster")
-    template = pod("unused", ["true"], nodeSelector={"wasp.e2e/kwok": "true"})
+    template = pod(
+        "unused", ["true"], nodeSelector={"wasp.e2e/kwok": "true"}, tolerations=[{"key": TAINT, "operator": "Exists"}]
+    )
     spec = {"completions": 100, "parallelism": 100, "completionMode": "Indexed"}
     job = {
         "apiVersion": "batch/v1",
@@ -183,7 +185,7 @@ def test_kwok_pods_turn_ready_on_many_nodes_and_print_what_they_are_told(
         "metadata": {"name": "many", "namespace": namespace},
         "spec": {**spec, "template": {"metadata": {"labels": {"app": "many"}}, "spec": template["spec"]}},
     }
-    with running_kwok(kubernetes, Kwok(nodes=20, logs="first\nsecond")) as names:
+    with running_kwok(kubernetes, Kwok(nodes=20, logs="first\nsecond", tainted=True)) as names:
         assert len(names) == 20
         kubernetes.apply(job)
         status = f"/apis/batch/v1/namespaces/{namespace}/jobs/many"
