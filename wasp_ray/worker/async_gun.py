@@ -8,24 +8,40 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any
+from contextlib import suppress
+from contextvars import Context, copy_context
 
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import StopUser
+from wasp_ray.load.waiter import Waiter
 from wasp_ray.wire.arena import Header, State
 from wasp_ray.wire.control import NEVER, Control, Word
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.actor_life import set_up, tear_down
 from wasp_ray.worker.booking import Booker
-from wasp_ray.worker.call_state import CallState, why_stopped
+from wasp_ray.worker.call_state import CallState, current_call, why_stopped
 from wasp_ray.worker.calls import AsyncCalls
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.pace import LATE_NS
 from wasp_ray.worker.ticker import Ticker
 
-BATCH_NS = 50_000
+BATCH_NS = 100_000
 """Wake-ups come at most this often: ticks in between are fired together."""
+AT_ONCE = 32
+"""So many late ticks are fired before answers are read again: they free connections, of which fewer are needed then."""
+
+
+class Slot:
+    """A task that makes one call after the other. `due` NEVER: it has no tick, and ends when it is woken."""
+
+    __slots__ = ("context", "due", "task", "tick", "waited", "waiter")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, context: Context) -> None:
+        self.context, self.waiter = context, Waiter(loop)
+        self.task: asyncio.Task[None] | None = None
+        self.due, self.tick = NEVER, -1
+        self.waited = False  # its tick, for a slot
 
 
 class AsyncGun:
@@ -41,17 +57,20 @@ class AsyncGun:
         self._tick_step = host.shares * host.workers
         self._in_flight = 0
         self._free_since = 0  # until then every slot was taken
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._slots: set[Slot] = set()
+        self._idle: list[Slot] = []
 
     async def run(self) -> int:
         """Exceptions of setup reach the caller."""
         host = self._host
         self._loop = loop = asyncio.get_running_loop()
         self._finished = loop.create_future()
+        self._quiet = asyncio.Event()  # set when the last call has ended
         host.enter(State.SETUP)
         calls = self._calls = AsyncCalls(host, self._booker)
         calls.watch()
         self._gun = await set_up(host, self._booker, self._notes, host.worker)
+        self._context = copy_context()
         self._load_ticks()
         self._ticker = Ticker(self._fire_due)
         loop.add_reader(host.wake_fd, self._woken)
@@ -97,15 +116,26 @@ class AsyncGun:
         self._fire_due()
 
     def _fire_due(self) -> None:
-        """Fires all that is due, arms the timer for the rest; ends when nothing can become due any more."""
-        if self._finished.done():
+        """Fires what is due, arms the timer for the rest; ends when nothing can become due any more."""
+        if self._finished.done() or self._host.control.start_ns == NEVER:
             return
-        control, words = self._host.control, self._words
-        if control.start_ns == NEVER:
-            return
+        now, stop, until = self._instants()
+        for _ in range(AT_ONCE):
+            due = self._next_due(now, stop, until)
+            if due == NEVER:
+                self._arm(now, stop, until)
+                return
+            self._fire(due)
+        self._loop.call_soon(self._fire_due)
+
+    def _instants(self) -> tuple[int, int, int]:
+        """Now, that of the stop, and until when overdue ticks may start."""
         now = now_ns()  # before the stop word is read: what is due by now was due before a stop not seen yet
-        stop, until = words[self._stop_word], words[self._until_word]
-        drops, limit, absolute = self._host.part.on_late_drop, self._limit, control.absolute_ns
+        return now, self._words[self._stop_word], self._words[self._until_word]
+
+    def _next_due(self, now: int, stop: int, until: int) -> int:
+        """When the tick in hand was due, if it is to be fired now; NEVER if not. Drops those that are too late."""
+        drops, absolute = self._host.part.on_late_drop, self._host.control.absolute_ns
         while self._due != NEVER:
             due = absolute(self._due)
             if due > now or due > stop:
@@ -113,13 +143,12 @@ class AsyncGun:
             if now > until:
                 self._drop_rest(min(stop, now))
                 break
-            if self._in_flight >= limit:
+            if self._in_flight >= self._limit:
                 break
-            if drops and now - due > LATE_NS:
-                self._drop(due, Header.DROPPED_GENERATOR)
-                continue
-            self._fire(due)
-        self._arm(now, stop, until)
+            if not drops or now - due <= LATE_NS:
+                return due
+            self._drop(due, Header.DROPPED_GENERATOR)
+        return NEVER
 
     def _arm(self, now: int, stop: int, until: int) -> None:
         if self._due == NEVER:
@@ -154,42 +183,103 @@ class AsyncGun:
     # -- calls
 
     def _fire(self, due: int) -> None:
-        state = CallState(self._host.worker)
-        state.tick = self._tick
-        state.waited = due <= self._free_since
+        """In a slot that waits, until the call waits for something, or in a new one."""
+        if self._idle:
+            slot = self._idle.pop()
+            self._give(slot, due)
+            slot.waiter.wake()
+        else:
+            slot = Slot(self._loop, self._context.copy())
+            self._give(slot, due)
+            self._open(slot)
+
+    def _give(self, slot: Slot, due: int) -> None:
+        slot.due, slot.tick, slot.waited = due, self._tick, due <= self._free_since
         self._take_tick()
         self._in_flight += 1
-        state.task = task = self._loop.create_task(self._one(state, due))
-        self._tasks.add(task)
 
-    async def _one(self, state: CallState, due: int) -> None:
-        self._calls.admit(state)
+    def _open(self, slot: Slot) -> None:
+        self._slots.add(slot)
+        slot.task = self._loop.create_task(self._serve(slot), context=slot.context)
+
+    async def _serve(self, slot: Slot) -> None:
+        """Until it is to end, or a call left something that the next one would find: context variables, a cancellation."""
+        entry = self._calls.enter()
+        try:
+            while slot.due != NEVER and await self._call(slot, entry):
+                pass
+        finally:
+            self._calls.leave(entry)
+            self._slots.discard(slot)
+            if slot in self._idle:
+                self._idle.remove(slot)
+            if slot.due != NEVER:  # ended from outside, with a tick in hand
+                heir = Slot(self._loop, self._context.copy())
+                heir.due, heir.tick, heir.waited = slot.due, slot.tick, slot.waited
+                self._open(heir)
+
+    async def _call(self, slot: Slot, entry: int) -> bool:
+        """One call, and the wait for the next tick; whether the slot can go on."""
+        state = CallState(self._host.worker)
+        state.entry, state.task, state.tick, state.waited = entry, slot.task, slot.tick, slot.waited
+        due, slot.due = slot.due, NEVER
+        current_call.set(state)
+        before, is_clean = copy_context(), False
         try:
             asked = await self._calls.run(state, self._gun.call, self._host.part.name, due)
+            is_clean = _is_same(slot.context, before) and not state.task.cancelling()
         finally:
-            self._calls.release(state)
-            self._done(state.task)
+            self._ended(slot if is_clean else None)
         if isinstance(asked, StopUser):
             self._host.ask_stop(why_stopped(asked))
+        if is_clean and slot.due == NEVER:
+            self._idle.append(slot)
+            slot.waiter.begin()
+            await slot.waiter
+        elif is_clean and not state.yielded:  # calls that never wait must not keep the loop for themselves
+            await asyncio.sleep(0)
+        return is_clean
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+    def _ended(self, slot: Slot | None) -> None:
+        """A call has; its slot is given the tick that waited for one."""
         was_full = self._in_flight >= self._limit
         self._in_flight -= 1
-        if was_full:
-            self._free_since = now_ns()
-            if not self._finished.done():
-                self._fire_due()
+        if self._finished.done():
+            if not self._in_flight:
+                self._quiet.set()
+        elif was_full:
+            now, stop, until = self._instants()
+            self._free_since = now
+            if slot is None:
+                self._loop.call_soon(self._fire_due)
+            elif (due := self._next_due(now, stop, until)) != NEVER:
+                self._give(slot, due)
+            else:
+                self._arm(now, stop, until)
 
     async def _drain(self) -> None:
         """Calls in flight go on until graceful_stop has run out, then they are cancelled and waited for."""
         grace_word = Control.at(self._host.part.index, Word.GRACE_NS)
-        while self._tasks:
-            left_s = (self._words[grace_word] - now_ns()) / 1e9
-            if left_s <= 0:
-                break
-            await asyncio.wait(self._tasks, timeout=min(left_s, 0.25))
-        if self._tasks:
+        while self._in_flight and (left_s := (self._words[grace_word] - now_ns()) / 1e9) > 0:
+            await self._wait_for_quiet(min(left_s, 0.25))
+        if self._in_flight:
             self._calls.interrupt()
-            while self._tasks:  # one that swallows its cancellation is ended by the kill of this process
-                await asyncio.wait(self._tasks, timeout=1.0)
+            while self._in_flight:  # one that swallows its cancellation is ended by the kill of this process
+                await self._wait_for_quiet(1.0)
+        idle, self._idle = self._idle, []
+        for slot in idle:
+            slot.waiter.wake_soon()
+        while self._slots:
+            await asyncio.wait([slot.task for slot in self._slots if slot.task is not None])
+
+    async def _wait_for_quiet(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._quiet.wait(), seconds)
+
+
+def _is_same(context: Context, before: Context) -> bool:
+    """Whether no variable was changed; at once when none was set at all."""
+    try:
+        return context == before
+    except Exception:  # of values that cannot be compared
+        return False

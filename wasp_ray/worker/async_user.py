@@ -16,7 +16,7 @@ from wasp_ray.wire.control import NEVER, Control, Word
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.actor_life import set_up, tear_down
 from wasp_ray.worker.booking import Booker
-from wasp_ray.worker.call_state import CallState
+from wasp_ray.worker.call_state import CallState, current_call
 from wasp_ray.worker.calls import AsyncCalls
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
@@ -142,7 +142,8 @@ class AsyncUsers:
         run, think = self._calls.run, part.think
         tickets, most = part.ticket if part.max_calls is not None else None, part.max_calls or 0
         state.task = asyncio.current_task()
-        self._calls.admit(state)
+        state.entry = self._calls.enter()
+        current_call.set(state)
         host.enter(State.RUNNING)
         try:
             while True:
@@ -171,7 +172,7 @@ class AsyncUsers:
                 elif not yielded:  # a call that never waits must not keep the loop for itself
                     await asyncio.sleep(0)
         finally:
-            self._calls.release(state)
+            self._calls.leave(state.entry)
             words[self._active_word] -= 1
 
     async def _wait_for_turn(self, user: int) -> bool:

@@ -10,7 +10,7 @@ from wasp_ray.clock import now_ns
 from wasp_ray.errors import RestartUser, StopUser
 from wasp_ray.wire.arena import ENTRY_WORDS, Header
 from wasp_ray.worker.booking import Booker
-from wasp_ray.worker.call_state import CallState, current_call
+from wasp_ray.worker.call_state import CallState
 from wasp_ray.worker.host import Host
 
 SWEEP_S = 0.02
@@ -33,18 +33,17 @@ class AsyncCalls:
     def __len__(self) -> int:
         return len(self._in_flight)
 
-    def admit(self, state: CallState) -> None:
-        """Gives a user, or a call of its own, an in-flight entry; to be called in `state.task`, which makes its calls."""
-        state.entry = self._free.pop()
-        current_call.set(state)
+    def enter(self) -> int:
+        """An in-flight entry for a task that makes calls, one at a time."""
+        return self._free.pop()
 
-    def release(self, state: CallState) -> None:
-        """Takes the entry back."""
-        self._free.append(state.entry)
+    def leave(self, entry: int) -> None:
+        """Takes it back."""
+        self._free.append(entry)
 
     async def run(self, state: CallState, call: Callable[[], Any], group: str, due: int) -> BaseException | None:
-        """One call of an admitted state: always booked, never raises but when somebody else than `watch` and `interrupt`
-        cancels its task.
+        """One call of a state with an entry, in its task: always booked, never raises but when somebody else than `watch` and
+        `interrupt` cancels its task.
 
         Returns StopUser or RestartUser when the call raised it.
         """

@@ -1,0 +1,58 @@
+"""What the calls of an async gun may rely on, though one task makes many of them: each finds nothing of another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support import gun_loads
+from support.books import check_books
+
+from wasp_ray import Generator, Gun, Profile, plain
+
+
+@pytest.fixture(params=["process", "inline"])
+def runtime(request: pytest.FixtureRequest) -> str:
+    """Both runtimes."""
+    return str(request.param)
+
+
+def ledger_of(runtime: str, gun: type[Gun], rate: int, limit: int = 100) -> Any:
+    """Of half a second."""
+    result = Profile(Generator("g", gun=gun, schedule=plain(rate, "500ms"), max_in_flight=limit)).run(runtime=runtime)
+    check_books(result)
+    assert result.verdict in ("passed", "failed"), result.reasons
+    return result.generators["g"].ledger
+
+
+@pytest.mark.parametrize("limit", [1, 100])
+def test_each_call_has_context_variables_of_its_own(runtime: str, limit: int) -> None:
+    """What one sets, no other sees."""
+    assert ledger_of(runtime, gun_loads.Marking, 1000, limit).ok == 500
+
+
+def test_a_call_has_a_task_for_timeouts_and_task_groups(runtime: str) -> None:
+    """asyncio finds the task of the call, and it is as new each time."""
+    assert ledger_of(runtime, gun_loads.Grouping, 200).ok == 100
+
+
+@pytest.mark.parametrize("limit", [1, 100])
+def test_a_call_that_cancels_its_own_task_is_failed_and_no_other(runtime: str, limit: int) -> None:
+    """A cancellation that comes when the call is over hits nobody."""
+    ledger = ledger_of(runtime, gun_loads.CancelledByItself, 400, limit)
+    assert (ledger.ok, ledger.failed) == (150, 50)
+
+
+def test_cancelling_the_task_of_a_call_that_is_over_costs_no_other_call(runtime: str) -> None:
+    """Every tick is fired, also one that such a task was just given."""
+    assert ledger_of(runtime, gun_loads.CancellingOthers, 8000).ok == 4000
+
+
+def test_what_a_call_leaves_behind_fails_no_later_call(runtime: str) -> None:
+    """A request of a task that outlives its call is counted in its group alone."""
+    generator = Generator("g", gun=gun_loads.LeavingWork, schedule=plain(400, "500ms"))
+    result = Profile(generator).run(runtime=runtime)
+    check_books(result)
+    found = result.generators["g"]
+    assert found.ledger.ok == 200
+    assert found.groups["late"].failed == found.groups["late"].count > 150
