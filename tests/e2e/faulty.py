@@ -41,7 +41,7 @@ class Stage:
             maps = [o for o in self.team.objects("configmaps") if o["metadata"]["name"] == f"wasp-{self.run}"]
             return str(maps[0]["data"]["start_at"]) if maps else ""
 
-        at_s = float(self.team.wait_for(start_at, "the start is fixed", 60))
+        at_s = float(self.team.wait_for(start_at, "the start is fixed", 60, self.process))
         time.sleep(max(0.0, at_s + spare_s - time.time()))
 
     def pod(self, node: int, phase: str = "Running") -> str:
@@ -54,7 +54,7 @@ class Stage:
                     return str(pod["metadata"]["name"])
             return None
 
-        return str(self.team.wait_for(found, f"a pod of node {node} is {phase}", 60))
+        return str(self.team.wait_for(found, f"a pod of node {node} is {phase}", 60, self.process))
 
     def path(self, node: int) -> str:
         """Of that pod at the API server."""
@@ -143,8 +143,9 @@ def _played(case: Case, team: Team, proxy: Proxy) -> Seen:
         case.during(stage)
         said = process.communicate(timeout=case.within_s)[0]
     except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
-        print(process.communicate()[0])
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            print(process.communicate()[0])
         raise
     took_s = time.monotonic() - began
     proxy.set()

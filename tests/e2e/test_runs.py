@@ -7,6 +7,7 @@ import os
 import signal
 import time
 
+import pytest
 from e2e.team import Team, run_id
 
 from wasp_ray.cluster.rights import CONTROLLER_RULES, NODE_RULES
@@ -111,11 +112,22 @@ def test_bad_input_in_the_image_is_exit_2(team: Team) -> None:
     assert team.left_behind() == []
 
 
+def test_a_run_that_does_not_come_to_a_phase_is_shown_whole_and_at_once(team: Team) -> None:
+    """To who reads the failure of a test: what the command said, and what became of its pods."""
+    process = team.start("run", "load.py:quick", "--run-id", "never", "--out", "never", "--image", "nobody/nothing:1")
+    with pytest.raises(AssertionError) as caught:
+        team.wait_for_phase("never", "running", process)
+    told = str(caught.value)
+    assert "the command had ended" in told and "ERROR" in told and "exit 4" in told, told
+    assert "event Pod wasp-never-0-" in told and "ErrImageNeverPull" in told, told
+    assert process.returncode == 4 and team.left_behind() == []
+
+
 def test_ctrl_c_in_any_state_cleans_up(team: Team) -> None:
     """While pods come up, while they run; results are kept where there are any."""
     run = run_id()
     process = team.start("run", "load.py:quick", "--run-id", run, "--jobs", "2", "--out", "early", "-p", "seconds=60")
-    team.wait_for(lambda: team.objects("jobs"), "the Job is there")
+    team.wait_for(lambda: team.objects("jobs"), "the Job is there", process=process)
     out = team.interrupt(process)
     assert process.returncode == 130, out
     team.wait_for(lambda: team.left_behind() == [], "nothing is left", 30)
@@ -171,7 +183,7 @@ def test_a_controller_killed_in_any_state_is_followed_by_attach(team: Team) -> N
     for delay_s in (0.3, 1.5, 4.0, 9.0):
         run = run_id()
         process = team.start("run", "load.py:quick", "--jobs", "2", "--run-id", run, "-p", "seconds=6")
-        team.wait_for(lambda: team.objects("jobs"), "the Job is there")
+        team.wait_for(lambda: team.objects("jobs"), "the Job is there", process=process)
         time.sleep(delay_s)
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
