@@ -35,7 +35,7 @@ class Exports:
         self._books: dict[str, dict[str, Any]] = {}
         self._received = 0
         self._ready = self._closed = False
-        self._left_out = 0  # windows and events
+        self._left_out = {"windows": 0, "events": 0}
         self.feed: socket.socket | None = None
         """The aggregator's end of the way for samples; None when no sink wants any."""
 
@@ -116,7 +116,7 @@ class Exports:
             {"generator": name, **window, **self._now(name)} for name, windows in closed.items() for window in windows
         ]
         if told and not self._tell({"op": "windows", "windows": told}):
-            self._left_out += len(told)
+            self._left_out["windows"] += len(told)
 
     def _now(self, name: str) -> dict[str, Any]:
         state = self._states.get(name)
@@ -133,7 +133,7 @@ class Exports:
         """Something that happened just now."""
         told = {"event": event, "at_ns": int(wall_s() * 1e9), "text": text, "generator": generator}
         if not self._tell({"op": "event", "event": told}):
-            self._left_out += 1
+            self._left_out["events"] += 1
 
     def _tell(self, message: Message) -> bool:
         if self._engine is None:
@@ -167,8 +167,9 @@ class Exports:
             if "samples" in spec["needs"]:
                 _add(books, lost, "exporter_slow", dropped)
                 _add(books, lost, DIED, max(0, sent - self._received))
-            if "windows" in spec["needs"] or "events" in spec["needs"]:
-                _add(books, lost, "exporter_slow", self._left_out)
+            for need, number in self._left_out.items():
+                if need in spec["needs"]:
+                    _add(books, lost, "exporter_slow", number)
             still_open = books["accepted"] - books["delivered"] - sum(lost.values())
             if still_open > 0:
                 lost[DIED] = lost.get(DIED, 0) + still_open

@@ -13,6 +13,7 @@ from typing import Any
 
 from wasp_ray.clock import now_ns, wall_s
 from wasp_ray.errors import BadInput, NodeFailed
+from wasp_ray.node.crew import Crew
 from wasp_ray.node.exports import Exports
 from wasp_ray.node.gate import Gate, OpenGate
 from wasp_ray.node.generator import GeneratorRun
@@ -22,13 +23,11 @@ from wasp_ray.node.options import Listener, NodeOptions, NodeResult
 from wasp_ray.node.progress import lateness, tell_progress
 from wasp_ray.node.result import node_totals
 from wasp_ray.node.shape import estimate, shape_of, shortages
-from wasp_ray.runtime.fleet import Close, GiveUp, Instruction, Spawn
 from wasp_ray.wire.arena import Arena, lay_out
 from wasp_ray.wire.channel import Message
 from wasp_ray.wire.control import NEVER, Ask, Control
 
 LOAD_TIMEOUT_S = 300.0
-SCAN_NS = 20_000_000
 LOOP_MS = 10.0
 PROGRESS_NS = 200_000_000
 STOP_GENERATOR = "stop generator "
@@ -59,7 +58,6 @@ class Node:
         self.exports = Exports(self.inline)
         self._arena: Arena | None = None
         self.plan: dict[str, Any] = {}
-        self.generators: list[GeneratorRun] = []
         self.snapshot: dict[str, Any] = {}
         self.errors: list[str] = []
         self.invalid: list[str] = []
@@ -73,7 +71,8 @@ class Node:
         self.told_late_ns = 0
         self.started_wall_s = wall_s()
         self._hurried = False
-        self._next_scan = self._next_progress = 0
+        self._next_progress = 0
+        self._crew = Crew(self.links, self.errors, self.invalid)
 
     # -- from outside
 
@@ -98,6 +97,11 @@ class Node:
     def wake(self) -> None:
         """Makes the loop look at once at what it was told and at its gate; from any thread."""
         self.links.wake()
+
+    @property
+    def generators(self) -> list[GeneratorRun]:
+        """In the order of the plan; none before that is known."""
+        return self._crew.generators
 
     @property
     def start_ns_known(self) -> bool:
@@ -163,7 +167,7 @@ class Node:
         arena = self._arena = Arena.create(slabs, shared=not self.inline)
         self.control = Control(arena)
         self.control.initialise(len(parts))
-        self.generators = [
+        self._crew.generators = [
             GeneratorRun(gen, part, shape, arena, self.control, *options.share, self.inline)
             for gen, (part, shape) in enumerate(zip(parts, shapes, strict=True))
         ]
@@ -217,8 +221,7 @@ class Node:
     def _wait_at_gate(self) -> int:
         """t = 0, once it is known."""
         self._gate.arrived(self.plan)
-        workers = sum(len(g.fleet.live) for g in self.generators)
-        while (start_ns := self._gate.start_ns(now_ns(), workers)) is None:
+        while (start_ns := self._gate.start_ns(now_ns(), self._crew.workers)) is None:
             self._idle_turn()
         return start_ns
 
@@ -290,65 +293,20 @@ class Node:
             if reason not in self.errors:
                 self.errors.append(reason)
             if name == ZYGOTE:
-                self._bury_all()
+                self._crew.bury()
             else:
-                self._forget_closing()
+                self._crew.forget_closing()
             return True
         return False
-
-    def _bury_all(self) -> None:
-        """The zygote is gone and its workers died with it: book what their headers say."""
-        if self.links.zygote is not None:
-            self.links.zygote.bury()
-        now = now_ns()
-        for generator in self.generators:
-            for worker in list(generator.fleet.live):
-                self._perform(generator, generator.exited(worker, 9, 0.0, 0.0, 0, now))
-
-    def _forget_closing(self) -> None:
-        """The aggregator is gone: nobody will take the last records."""
-        for generator in self.generators:
-            for ring in list(generator.fleet.closing):
-                generator.fleet.closed(ring)
 
     # -- one turn
 
     def _turn(self, now: int) -> None:
-        """Scans workers, performs what the fleets want, sends wakes and kills, tells progress."""
-        if now >= self._next_scan:
-            self._next_scan = now + SCAN_NS
-            for generator in self.generators:
-                setting_up = generator.scan(now)
-                self._perform(generator, generator.instructions(now, setting_up))
-        for op, name in (("kill", "kills"), ("wake", "wakes")):
-            workers = [[g.gen, w] for g in self.generators for w in getattr(g, name) if w in g.fleet.live]
-            for generator in self.generators:
-                getattr(generator, name).clear()
-            if workers:
-                self.links.tell_zygote({"op": op, "workers": workers})
+        """The workers' affairs, and progress."""
+        self._crew.turn(now)
         if now >= self._next_progress:
             self._next_progress = now + PROGRESS_NS
             tell_progress(self, now)
-
-    def _perform(self, generator: GeneratorRun, orders: list[Instruction]) -> None:
-        spawns: list[Message] = []
-        for order in orders:
-            if isinstance(order, Spawn):
-                spawns.append({
-                    "gen": generator.gen, "worker": order.worker, "ring": order.ring, "incarnation": order.incarnation,
-                    "workers": generator.workers, "users": generator.local_peak,
-                })  # fmt: skip
-            elif isinstance(order, Close):
-                rings = [[generator.gen, order.ring, order.as_, order.at_ns]]
-                abandon = not generator.fleet.reuse_rings
-                if not self.links.tell_aggregator({"op": "close", "rings": rings, "abandon": abandon}):
-                    generator.fleet.closed(order.ring)
-            elif isinstance(order, GiveUp):
-                reason = f"Generator {generator.name!r}: {order.reason}"
-                (self.errors if order.verdict == "error" else self.invalid).append(reason)
-                generator.stop(now_ns())
-        if spawns:
-            self.links.tell_zygote({"op": "spawn", "workers": spawns})
 
     def _poll(self, timeout_ms: float, wake_at: int = NEVER) -> None:
         """Waits for messages, notes, output, a wake-up or the instant; handles what came."""
@@ -357,27 +315,13 @@ class Node:
         self.intake.read()
         self.exports.turn()
         for message in links.heard(links.zygote):
-            self._from_zygote(message)
+            self._crew.told(message)
         for message in links.heard(links.aggregator):
             self._from_aggregator(message)
 
-    def _from_zygote(self, message: Message) -> None:
-        if "exits" in message:
-            now = now_ns()
-            for gen, worker, _pid, status, cpu_s, wait_s, rss in message["exits"]:
-                generator = self.generators[gen]
-                self._perform(generator, generator.exited(worker, status, cpu_s, wait_s, rss, now))
-        elif "refused" in message:
-            gen, worker = message["refused"]
-            self.errors.append(
-                f"a worker of Generator {self.generators[gen].name!r} could not be started: {message['error']}"
-            )
-            self._perform(self.generators[gen], self.generators[gen].exited(worker, 0, 0.0, 0.0, 0, now_ns()))
-
     def _from_aggregator(self, message: Message) -> None:
         if "closed" in message:
-            for gen, ring, _unfinished in message["closed"]:
-                self.generators[gen].fleet.closed(ring)
+            self._crew.closed(message)
         elif "ready" in message:
             self._aggregator_ready = True
         elif "windows" in message:

@@ -24,16 +24,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+if TYPE_CHECKING:
+    from wasp_ray.sinks.rows import SampleRows  # which needs numpy: load files import this module
 
 Need = Literal["samples", "windows", "totals", "events"]
-NEEDS: tuple[Need, ...] = ("samples", "windows", "totals", "events")
 OnSinkError = Literal["warn", "invalid", "fail"]
 ON_SINK_ERROR: tuple[OnSinkError, ...] = ("warn", "invalid", "fail")
 SINK_FAILED = "sink_failed"
 
 
-@runtime_checkable
 class SinkConfig(Protocol):
     """What `Profile(sinks=[...])` holds. `kind` names the entry point; `needs` is what it wants to be given."""
 
@@ -112,7 +113,7 @@ class Sink(Protocol):
     async def open(self) -> None:
         """Before the load. Raises WaspError when it can never work: then the run is not started."""
 
-    def samples(self, samples: Samples) -> None:
+    def samples(self, samples: SampleRows) -> None:
         """Sampled requests and call ends of one Generator, each a line."""
 
     def windows(self, windows: Sequence[Mapping[str, Any]]) -> None:
@@ -128,12 +129,11 @@ class Sink(Protocol):
         """Delivers what is left, or books why not, in so many seconds."""
 
 
-class Samples(Protocol):
-    """A batch of sampled records as columns, see sinks.rows.SampleRows."""
-
-    generator: str
-
-    def __len__(self) -> int: ...
+def on_sink_error_problems(value: object) -> list[str]:
+    """Of an option `on_sink_error=`."""
+    if value in ON_SINK_ERROR:
+        return []
+    return [f"on_sink_error={value!r}: expected one of {', '.join(map(repr, ON_SINK_ERROR))}"]
 
 
 SinkFactory = Callable[[Mapping[str, Any], SinkRun], Sink]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from wasp_ray.sinks.base import SinkBooks, SinkRun
-from wasp_ray.sinks.rows import SampleRows
+from wasp_ray.sinks.rows import Sample, SampleRows
 from wasp_ray.wire.record import Flag, Outcome
 
 FILE = "samples.jsonl.gz"
 MAX_LINES = 5_000_000
+OUTCOMES = [outcome.name.lower() for outcome in Outcome]
 
 
 class SampleFile:
@@ -44,7 +46,7 @@ class SampleFile:
         if room < len(samples):
             self.books.not_delivered["no_room"] += len(samples) - room
             self.books.tell(f"{FILE} is full: it holds at most {MAX_LINES:,} lines")
-        lines = [self._line(samples, at) for at in range(min(room, len(samples)))]
+        lines = [self._line(samples.generator, sample) for sample in islice(samples, room)]
         try:
             self._file.write("".join(lines))
         except OSError as exc:
@@ -53,20 +55,16 @@ class SampleFile:
         else:
             self.books.delivered += len(lines)
 
-    def _line(self, samples: SampleRows, at: int) -> str:
-        row, names, texts = samples.rows[at], samples.names[at], samples.texts
-        due, start, end = int(row["due"]), int(row["start"]), int(row["end"])
+    def _line(self, generator: str, sample: Sample) -> str:
         line = {
-            "generator": samples.generator, "group": texts[names["group"]], "user": int(row["user"]),
-            "call": int(row["call"]), "at_s": round((end - self._run.start_ns) / 1e9, 6),
-            "service_s": (end - start) / 1e9, "response_s": (end - due) / 1e9,
-            "outcome": Outcome(int(row["outcome"])).name.lower(), "path": texts[names["path"]],
-            "status": texts[names["status"]], "error": texts[names["error"]],
-            "bytes_in": int(row["bytes_in"]), "bytes_out": int(row["bytes_out"]),
-            "ends_call": bool(row["flags"] & Flag.ENDS_CALL),
+            "generator": generator, "group": sample.group, "user": sample.user, "call": sample.call,
+            "at_s": round((sample.end - self._run.start_ns) / 1e9, 6),
+            "service_s": (sample.end - sample.start) / 1e9, "response_s": (sample.end - sample.due) / 1e9,
+            "outcome": OUTCOMES[sample.outcome], "path": sample.path, "status": sample.status, "error": sample.error,
+            "bytes_in": sample.bytes_in, "bytes_out": sample.bytes_out, "ends_call": bool(sample.flags & Flag.ENDS_CALL),
         }  # fmt: skip
-        if at in samples.data:
-            line["data"] = json.loads(samples.data[at])
+        if sample.data is not None:
+            line["data"] = json.loads(sample.data)
         return json.dumps(line, separators=(",", ":")) + "\n"
 
     def windows(self, windows: Sequence[Mapping[str, Any]]) -> None:

@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from wasp_ray.schedule.duration import parse_duration
-from wasp_ray.sinks.base import Need, OnSinkError
-from wasp_ray.sinks.options import on_sink_error_problems
+from wasp_ray.sinks.base import Need, OnSinkError, on_sink_error_problems
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ class LokiLines:
         self._run = run
         self._prefix = f"{run.run_id}-{run.node}"
         self._user_labels = {part["name"]: part.get("labels") or {} for part in run.plan["generators"]}
+        self._known_labels: dict[tuple[str, str], Labels] = {}
         self._streams: dict[Labels, list[tuple[int, str]]] = defaultdict(list)
         self._cumulative: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         self._number = 1
@@ -52,6 +53,11 @@ class LokiLines:
                 )
 
     def _labels(self, kind: str, generator: str) -> Labels:
+        if (kind, generator) not in self._known_labels:
+            self._known_labels[kind, generator] = self._make_labels(kind, generator)
+        return self._known_labels[kind, generator]
+
+    def _make_labels(self, kind: str, generator: str) -> Labels:
         run = self._run
         labels = {**(run.plan.get("labels") or {}), **self._user_labels.get(generator, {})}
         labels |= {"service_name": "wasp_ray", "profile": str(run.plan["profile"]), "run": run.run_id, "kind": kind}
@@ -71,22 +77,17 @@ class LokiLines:
 
     def samples(self, samples: SampleRows) -> None:
         """A line each, at the instant of its end."""
-        labels, texts, offset = self._labels("responses", samples.generator), samples.texts, self._run.wall_offset_ns
-        rows, names = samples.rows, samples.names
-        columns = (rows[name].tolist() for name in ("due", "start", "end", "outcome", "flags", "user", "call"))
-        ids = (names[name].tolist() for name in ("worker", "group", "path", "status", "error"))
-        for at, (due, start, end, outcome, flags, user, call, worker, group, path, status, error) in enumerate(
-            zip(*columns, *ids, strict=True)
-        ):
+        labels, offset = self._labels("responses", samples.generator), self._run.wall_offset_ns
+        for sample in samples:
             line = {
-                "duration": end - start, "response": end - due, "group": texts[group], "path": texts[path],
-                "status_code": texts[status], "error": texts[error], "failed": outcome != Outcome.OK,
-                "timeout": outcome == Outcome.TIMEOUT, "call": call, "user": user, "worker": worker,
-                "ends_call": bool(flags & Flag.ENDS_CALL),
+                "duration": sample.end - sample.start, "response": sample.end - sample.due, "group": sample.group,
+                "path": sample.path, "status_code": sample.status, "error": sample.error,
+                "failed": sample.outcome != Outcome.OK, "timeout": sample.outcome == Outcome.TIMEOUT, "call": sample.call,
+                "user": sample.user, "worker": sample.worker, "ends_call": bool(sample.flags & Flag.ENDS_CALL),
             }  # fmt: skip
-            if at in samples.data:
-                line["data"] = json.loads(samples.data[at])
-            self._add(labels, end + offset, line)
+            if sample.data is not None:
+                line["data"] = json.loads(sample.data)
+            self._add(labels, sample.end + offset, line)
 
     def windows(self, windows: Sequence[Mapping[str, Any]]) -> None:
         """A line each, at the end of its second; `success`, `failed` and `callTimeout` are sums since the start, as in Go WASP."""

@@ -7,14 +7,12 @@ import os
 import re
 import ssl
 from base64 import b64encode
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import aiohttp
 
-from wasp_ray.clock import now_ns
 from wasp_ray.errors import WaspError
 from wasp_ray.sinks.base import SinkBooks, SinkRun
 from wasp_ray.sinks.loki_lines import Batch, LokiLines, halves
@@ -51,11 +49,8 @@ class LokiSink:
         if tenant := options["tenant_id"] or os.environ.get("LOKI_TENANT_ID", ""):
             self._headers["X-Scope-OrgID"] = tenant
         self._lines = LokiLines(run)
-        self._queue: deque[Batch] = deque()
+        self._queue: asyncio.Queue[Batch] = asyncio.Queue()
         self._queued_bytes = 0
-        self._news = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._busy = 0
         self._reason = "deadline"
         self._tasks: list[asyncio.Task[None]] = []
         self._session: aiohttp.ClientSession | None = None
@@ -103,9 +98,8 @@ class LokiSink:
             self.books.not_delivered["queue_full"] += batch.lines
             self.books.tell(f"more than {MAX_QUEUE_BYTES >> 20} MiB waited for Loki: what came then was left out")
             return
-        self._queue.append(batch)
+        self._queue.put_nowait(batch)
         self._queued_bytes += len(batch.body)
-        self._news.set()
 
     async def _cut_by_age(self) -> None:
         while True:
@@ -116,19 +110,10 @@ class LokiSink:
 
     async def _send_all(self) -> None:
         while True:
-            while not self._queue:
-                if not self._busy:
-                    self._idle.set()
-                self._news.clear()
-                await self._news.wait()
-            batch = self._queue.popleft()
-            self._busy += 1
-            self._idle.clear()
-            try:
-                await self._deliver(batch)
-            finally:
-                self._busy -= 1
-                self._queued_bytes -= len(batch.body)
+            batch = await self._queue.get()
+            await self._deliver(batch)
+            self._queued_bytes -= len(batch.body)
+            self._queue.task_done()
 
     async def _deliver(self, batch: Batch) -> None:
         """Until the server took or refused it; a pause doubles with each attempt in a row that neither did."""
@@ -153,7 +138,9 @@ class LokiSink:
         """Status and text; -1: it never reached the server, 0: whether it did is not known."""
         assert self._session is not None
         try:
-            async with self._session.post(self._url, data=batch.body, headers=self._headers) as answer:
+            async with self._session.post(
+                self._url, data=batch.body, headers=self._headers, allow_redirects=False
+            ) as answer:
                 return answer.status, (await answer.text(errors="replace"))[:MAX_TEXT_CHARS]
         except aiohttp.ClientConnectorError as exc:
             return -1, f"{self._url}: {exc.strerror or exc}"
@@ -194,13 +181,10 @@ class LokiSink:
         self.books.tell(text.strip()[:MAX_TOLD_CHARS])
 
     async def close(self, deadline_s: float) -> None:
-        """Pushes what is left until shortly before the deadline; the rest is booked with what the server said last."""
+        """Pushes what is left until the deadline; the rest is booked with what the server said last."""
         self._cut()
-        give_up = now_ns() + int(deadline_s * 1e9)
-        while (self._queue or self._busy) and now_ns() < give_up:
-            self._idle.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), min(0.1, max(0.0, (give_up - now_ns()) / 1e9)))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._queue.join(), deadline_s)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -12,20 +12,15 @@ from wasp_ray.sinks.base import Sink, SinkRun
 GROUP = "wasp_ray.sinks"
 
 
-def known_kinds() -> list[str]:
-    """Names of the kinds that are installed."""
-    return sorted({point.name for point in entry_points(group=GROUP)})
-
-
 def make_sink(kind: str, options: Mapping[str, Any], run: SinkRun) -> Sink:
     """A sink of this node. Raises NodeFailed that names what is missing, WaspError as the factory does."""
-    point = next((point for point in entry_points(group=GROUP) if point.name == kind), None)
-    if point is None:
+    known = {point.name: point for point in entry_points(group=GROUP)}
+    if kind not in known:
         raise NodeFailed(
-            f"sink {kind!r}: expected one of {', '.join(known_kinds())}; the package that has it is not installed on this node"
+            f"sink {kind!r}: expected one of {', '.join(sorted(known))}; the package that has it is not installed on this node"
         )
     try:
-        factory = point.load()
+        factory = known[kind].load()
     except ImportError as exc:
         raise NodeFailed(f"sink {kind!r} needs more than is installed ({exc}): pip install 'wasp-ray[{kind}]'") from exc
     sink: Sink = factory(options, run)

@@ -10,6 +10,7 @@ import json
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,29 @@ RECORDS, TEXTS = 1, 2
 SLOT = np.dtype(SLOT_FIELDS)
 NAMES = np.dtype([("worker", "<u4"), ("group", "<u4"), ("path", "<u4"), ("status", "<u4"), ("error", "<u4")])
 """Beside each record: its worker, and the node-wide numbers of its texts."""
+
+
+_OF_ROWS = ("due", "start", "end", "outcome", "flags", "user", "call", "bytes_in", "bytes_out")
+
+
+class Sample(NamedTuple):
+    """One record: `due`, `start`, `end` in ns (CLOCK_MONOTONIC), `outcome` and `flags` as wire.record has them, `data` raw JSON."""
+
+    due: int
+    start: int
+    end: int
+    outcome: int
+    flags: int
+    user: int
+    call: int
+    bytes_in: int
+    bytes_out: int
+    worker: int
+    group: str
+    path: str
+    status: str
+    error: str
+    data: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +62,15 @@ class SampleRows:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """One by one, as plain Python values."""
+        rows, names, texts, data = self.rows, self.names, self.texts, self.data
+        columns = (rows[name].tolist() for name in _OF_ROWS)
+        workers = names["worker"].tolist()
+        told = ([texts[number] for number in names[name].tolist()] for name in ("group", "path", "status", "error"))
+        for at, values in enumerate(zip(*columns, workers, *told, strict=True)):
+            yield Sample._make((*values, data.get(at)))
 
 
 def text_frame(first: int, texts: list[str]) -> bytes:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from wasp_ray.sinks.base import Need, OnSinkError
-from wasp_ray.sinks.options import on_sink_error_problems
+from wasp_ray.sinks.base import Need, OnSinkError, on_sink_error_problems
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from contextvars import Context, copy_context
 
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import StopUser
-from wasp_ray.load.waiter import Waiter
 from wasp_ray.wire.arena import Header, State
 from wasp_ray.wire.control import NEVER, Control, Word
 from wasp_ray.wire.ring import RingWriter
@@ -25,6 +24,7 @@ from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.pace import LATE_NS
 from wasp_ray.worker.ticker import Ticker
+from wasp_ray.worker.waiter import Waiter
 
 BATCH_NS = 100_000
 """Wake-ups come at most this often: ticks in between are fired together."""
@@ -33,7 +33,9 @@ AT_ONCE = 32
 
 
 class Slot:
-    """A task that makes one call after the other. `due` NEVER: it has no tick, and ends when it is woken."""
+    """A task that makes one call after the other. `due`, `tick` and `waited` (whether no slot was free then) are those of the
+    tick in hand; without one `due` is NEVER, and the task ends when it is woken.
+    """
 
     __slots__ = ("context", "due", "task", "tick", "waited", "waiter")
 
@@ -41,7 +43,7 @@ class Slot:
         self.context, self.waiter = context, Waiter(loop)
         self.task: asyncio.Task[None] | None = None
         self.due, self.tick = NEVER, -1
-        self.waited = False  # its tick, for a slot
+        self.waited = False
 
 
 class AsyncGun:

@@ -1,0 +1,96 @@
+"""The workers of all Generators between fleets and engines: performs what the fleets want, tells them what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wasp_ray.clock import now_ns
+from wasp_ray.node.generator import GeneratorRun
+from wasp_ray.node.links import Links
+from wasp_ray.runtime.fleet import Close, GiveUp, Instruction, Spawn
+from wasp_ray.wire.channel import Message
+
+SCAN_NS = 20_000_000
+
+
+class Crew:
+    """Used from the node's loop. `errors` and `invalid` are the node's lists of reasons, which it adds to."""
+
+    def __init__(self, links: Links, errors: list[str], invalid: list[str]) -> None:
+        self._links, self._errors, self._invalid = links, errors, invalid
+        self.generators: list[GeneratorRun] = []
+        self._next_scan = 0
+
+    @property
+    def workers(self) -> int:
+        """How many are alive."""
+        return sum(len(g.fleet.live) for g in self.generators)
+
+    def turn(self, now: int) -> None:
+        """Scans the workers, sends what the fleets want and the wakes and kills that are due."""
+        if now >= self._next_scan:
+            self._next_scan = now + SCAN_NS
+            for generator in self.generators:
+                setting_up = generator.scan(now)
+                self._perform(generator, generator.instructions(now, setting_up))
+        for op, name in (("kill", "kills"), ("wake", "wakes")):
+            workers = [[g.gen, w] for g in self.generators for w in getattr(g, name) if w in g.fleet.live]
+            for generator in self.generators:
+                getattr(generator, name).clear()
+            if workers:
+                self._links.tell_zygote({"op": op, "workers": workers})
+
+    def _perform(self, generator: GeneratorRun, orders: Sequence[Instruction]) -> None:
+        spawns: list[Message] = []
+        for order in orders:
+            if isinstance(order, Spawn):
+                spawns.append({
+                    "gen": generator.gen, "worker": order.worker, "ring": order.ring, "incarnation": order.incarnation,
+                    "workers": generator.workers, "users": generator.local_peak,
+                })  # fmt: skip
+            elif isinstance(order, Close):
+                rings = [[generator.gen, order.ring, order.as_, order.at_ns]]
+                abandon = not generator.fleet.reuse_rings
+                if not self._links.tell_aggregator({"op": "close", "rings": rings, "abandon": abandon}):
+                    generator.fleet.closed(order.ring)
+            elif isinstance(order, GiveUp):
+                reason = f"Generator {generator.name!r}: {order.reason}"
+                (self._errors if order.verdict == "error" else self._invalid).append(reason)
+                generator.stop(now_ns())
+        if spawns:
+            self._links.tell_zygote({"op": "spawn", "workers": spawns})
+
+    # -- what became of it
+
+    def told(self, message: Message) -> None:
+        """By the zygote: workers that have ended, or could not be started."""
+        if "exits" in message:
+            now = now_ns()
+            for gen, worker, _pid, status, cpu_s, wait_s, rss in message["exits"]:
+                generator = self.generators[gen]
+                self._perform(generator, generator.exited(worker, status, cpu_s, wait_s, rss, now))
+        elif "refused" in message:
+            gen, worker = message["refused"]
+            generator = self.generators[gen]
+            self._errors.append(f"a worker of Generator {generator.name!r} could not be started: {message['error']}")
+            self._perform(generator, generator.exited(worker, 0, 0.0, 0.0, 0, now_ns()))
+
+    def closed(self, message: Message) -> None:
+        """By the aggregator: rings whose last records are booked."""
+        for gen, ring, _unfinished in message["closed"]:
+            self.generators[gen].fleet.closed(ring)
+
+    def bury(self) -> None:
+        """The zygote is gone and its workers died with it: book what their headers say."""
+        if self._links.zygote is not None:
+            self._links.zygote.bury()
+        now = now_ns()
+        for generator in self.generators:
+            for worker in list(generator.fleet.live):
+                self._perform(generator, generator.exited(worker, 9, 0.0, 0.0, 0, now))
+
+    def forget_closing(self) -> None:
+        """The aggregator is gone: nobody will take the last records."""
+        for generator in self.generators:
+            for ring in list(generator.fleet.closing):
+                generator.fleet.closed(ring)
