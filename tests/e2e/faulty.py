@@ -12,6 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,8 @@ class Stage:
         pids = processes_with(f"WASP_POD_NAME={pod}")
         assert pids, f"no process of {pod}"
         for pid in pids:
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # the first one's end may have been that of the others
+                os.kill(pid, number)
 
 
 @dataclass(frozen=True)
