@@ -15,6 +15,7 @@ import pytest
 from support import http_loads
 from support.books import check_books, wait_until
 from support.http_loads import FAIL_ONCE
+from support.servers import serving
 from support.wrong_server import WrongServer
 from support.wrong_steps import Hang, Keep, Script, good
 
@@ -116,6 +117,16 @@ def test_connections_are_kept_and_closed_ones_cost_no_failure(target: WrongServe
         assert generator.ledger.failed == 0 and generator.ledger.ok > 50
         assert generator.groups["GET /page"].count + retries == requests
         assert requests / 10 - 5 <= connections <= requests / 10 + 5 + retries
+
+
+def test_calls_that_meet_a_standstill_wait_for_it_and_none_fails() -> None:
+    """The server stands still for one second of eight: 1,250 calls are under way then, on as many connections as that takes."""
+    with serving("stalling") as port:
+        params = {"url": f"http://127.0.0.1:{port}", "path": "/"}
+        result = run(Generator("g", gun=http_loads.SimpleGun, schedule=plain(1250, "8s"), params=params))
+    generator = result.generators["g"]
+    assert generator.ledger.ok == generator.ledger.planned == 10_000
+    assert generator.groups["GET /"].response.max >= 0.9
 
 
 def test_the_connections_of_a_packed_user_end_with_it(target: WrongServer) -> None:

@@ -125,6 +125,13 @@ class Simple(VirtualUser):
         await self.http.get(self.context.params["path"], **self.context.params.get("asks", {}))
 
 
+class SimpleGun(Gun):
+    """The same as a gun."""
+
+    setup = Simple.setup
+    call = Simple.call
+
+
 class SimpleSync(VirtualUser):
     """GET of params["path"], blocking."""
 

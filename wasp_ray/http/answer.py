@@ -51,25 +51,32 @@ class AnswerReader:
 
         What it says does not depend on where the bytes were cut.
         """
-        self.received += len(data)
+        self.received = received = self.received + len(data)
         if not self.status:
-            if self.received > MAX_HEAD_BYTES:
+            if received > MAX_HEAD_BYTES:
                 self._feed_much(data)
                 return
             self._pieces.append(data)
-        self._parse(data)
-        if self.received > self.max_body:
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade):
+            self._ended_badly()
+        if received > self.max_body:
             self._check_size()
 
     def _parse(self, data: bytes | memoryview) -> None:
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
-            if not self.complete:
-                self._check_size()
-                is_upgrade = self._parser.get_status_code() == SWITCHES
-                raise RequestFailed(failures.UPGRADE if is_upgrade else failures.MALFORMED) from None
-            self.surplus = True
+            self._ended_badly()
+
+    def _ended_badly(self) -> None:
+        """What came behind a complete answer is no fault of it."""
+        if not self.complete:
+            self._check_size()
+            is_upgrade = self._parser.get_status_code() == SWITCHES
+            raise RequestFailed(failures.UPGRADE if is_upgrade else failures.MALFORMED) from None
+        self.surplus = True
 
     def _feed_much(self, data: bytes) -> None:
         """A head that is too long, or one with much of its body in the same read: they are taken apart."""

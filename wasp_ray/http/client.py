@@ -33,6 +33,7 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._begins, self._ended = self._recorder.request_begins, self._recorder.request_ended
         self._is_usual = not made.phases
+        self._usual_head = b""  # of the last answer that asked for no work: within a second many are the same
 
     async def _run(self, request: Request) -> Response:
         """The usual way of a request, one exchange that ends in a usual answer, spelled out; else `_go_on`."""
@@ -63,9 +64,10 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
             or not self._is_usual
             or request.expect is not None
             or not connection.reusable
-            or is_telling(head)
+            or (head != self._usual_head and is_telling(head))
         ):
             return await self._go_on(talk or Talk(request, start, call, due), connection, is_kept, loop)
+        self._usual_head = head
         end = connection.ended_ns
         response = Response(status, head, connection.body, request, "", (end - start) / 1e9)
         received = connection.received

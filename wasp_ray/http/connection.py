@@ -49,16 +49,16 @@ class Connection(AnswerReader, asyncio.Protocol):
         self.began_ns = 0
         self.error = ""
         if request.is_chunked:
-            self.write(request.data)
+            self.write(request.data, now_ns())
             self._feeding = loop.create_task(self._send_pieces(request))
         else:
             share.put(self, request.data)
         return waiter
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, now: int) -> None:
         """Nothing when it was lost meanwhile, which its exchange has been told."""
         if self._is_open and self.transport is not None:
-            self.began_ns = now_ns()
+            self.began_ns = now
             if len(data) <= SENT_AT_ONCE:
                 self.transport.write(data)
             else:
@@ -148,15 +148,17 @@ class Connection(AnswerReader, asyncio.Protocol):
         if not self.began_ns or self._waiter is None:
             self.fail(failures.NO_ANSWER)
             return
-        if not self.received:
-            self.first_ns = now_ns()
+        is_first = not self.received
         try:
             self.feed(data)
         except RequestFailed as exc:
             self.fail(str(exc))
             return
+        now = now_ns()
+        if is_first:
+            self.first_ns = now
         if self.complete:
-            self.ended_ns = now_ns()
+            self.ended_ns = now
             self._done()
 
     def eof_received(self) -> None:

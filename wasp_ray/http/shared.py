@@ -62,8 +62,9 @@ class LoopShare:
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, []
+        now = now_ns()
         for connection, data in waiting:
-            connection.write(data)
+            connection.write(data, now)
 
     def watch(self, client: Sweepable, shortest_ns: int) -> None:
         """Sweeps it from now on; `shortest_ns`: its shortest timeout."""
