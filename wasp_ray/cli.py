@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
+from wasp_ray.cli_push import push
 from wasp_ray.report.terminal import TerminalView, pairs, shown_path
 
 BAD_INPUT, FAILED_TO_RUN, INTERNAL = 2, 4, 5
@@ -273,6 +274,9 @@ def version() -> int:
 
     click.echo(f"wasp_ray {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     return 0
+
+
+cli.add_command(push)
 
 
 class SilentListener:

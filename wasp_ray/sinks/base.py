@@ -59,6 +59,8 @@ class SinkRun:
     nodes: int
     folder: Path | None
     """The bundle's, of this node; None when the run has none."""
+    name: str = ""
+    """Of the sink, unique among those of the run."""
     start_ns: int = 0
     """t = 0, CLOCK_MONOTONIC."""
     wall_offset_ns: int = 0

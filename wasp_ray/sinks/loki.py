@@ -17,16 +17,20 @@ class Loki:
 
     `url` is the server's root (default: LOKI_URL of each node's environment), `tenant_id` its tenant (default: LOKI_TENANT_ID).
     Credentials come from LOKI_TOKEN (bearer) or LOKI_BASIC_AUTH (user:password) only. A batch is pushed when it has
-    `batch_bytes` before compression or is `batch_wait` old, at most `in_flight` at a time.
+    `batch_bytes` before compression or is `batch_wait` old, at most `in_flight` at a time. After more than `max_errors` failed
+    attempts no more are made; None: it tries until the end. What was not delivered waits in the bundle for `wasp push`.
     """
 
     url: str = ""
     tenant_id: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
     batch_bytes: int = 1_000_000
     batch_wait: str | float = "1s"
     in_flight: int = 4
+    max_errors: int | None = None
     on_sink_error: OnSinkError = "warn"
 
     kind: ClassVar[str] = "loki"
@@ -50,6 +54,10 @@ class Loki:
             out.append(f"batch_bytes={self.batch_bytes!r}: expected 1,000 to 4,000,000")
         if not isinstance(self.in_flight, int) or not 1 <= self.in_flight <= 64:
             out.append(f"in_flight={self.in_flight!r}: expected 1 to 64")
+        if self.max_errors is not None and (not isinstance(self.max_errors, int) or self.max_errors < 0):
+            out.append(f"max_errors={self.max_errors!r}: expected 0 or more failed attempts, or None for any number")
+        if self.key_file and not self.cert_file:
+            out.append("key_file=...: expected a cert_file= beside it")
         try:
             parse_duration(self.batch_wait)
         except ValueError as exc:

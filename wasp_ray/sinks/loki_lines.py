@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from wasp_ray.errors import WaspError
 from wasp_ray.sinks.base import SinkRun
+from wasp_ray.sinks.loki_batch import Labels, Part, pack
 from wasp_ray.sinks.rows import SampleRows
 from wasp_ray.wire.record import Flag, Outcome
 
-MAX_LABELS = 15
-"""Loki's own limit."""
+MAX_LABELS = 14
+"""Loki's own limit is 15; what is replayed has one more."""
+MAX_STREAMS = 5_000
+"""Loki's own limit of what a tenant may have open."""
 MOST_NODE_LABELS = 50
-"""Of more nodes the label would make more streams than Loki allows: there it is in the line alone."""
+"""Of more nodes, or more streams than Loki allows, the node is in the line alone."""
+KINDS = ("responses", "stats", "events")
 OVERHEAD = 40
 """Bytes around a line in a push."""
 
-Labels = tuple[tuple[str, str], ...]
-
-
-class Batch(NamedTuple):
-    """A push: compressed JSON, and how many lines are in it."""
-
-    number: int
-    body: bytes
-    lines: int
-
 
 class LokiLines:
-    """Gathers lines of one node until a batch is taken."""
+    """Gathers lines of one node until a batch is taken. Raises WaspError for labels that Loki would refuse."""
 
     def __init__(self, run: SinkRun) -> None:
         self._run = run
-        self._prefix = f"{run.run_id}-{run.node}"
+        self.batches = f"{run.run_id}-{run.node}"
+        """What the ids of its batches begin with."""
+        streams = len(KINDS) * len(run.plan["generators"]) + 1
+        if streams > MAX_STREAMS:
+            raise WaspError(
+                f"{len(run.plan['generators']):,} Generators make {streams:,} streams, more than the {MAX_STREAMS:,} that Loki"
+                " allows: have fewer of them"
+            )
+        self._has_node_label = run.nodes <= MOST_NODE_LABELS and streams * run.nodes <= MAX_STREAMS
         self._user_labels = {part["name"]: part.get("labels") or {} for part in run.plan["generators"]}
         self._known_labels: dict[tuple[str, str], Labels] = {}
         self._streams: dict[Labels, list[tuple[int, str]]] = defaultdict(list)
@@ -63,14 +63,14 @@ class LokiLines:
         labels |= {"service_name": "wasp_ray", "profile": str(run.plan["profile"]), "run": run.run_id, "kind": kind}
         if generator:
             labels["generator"] = generator
-        if run.nodes <= MOST_NODE_LABELS:
+        if self._has_node_label:
             labels["node"] = str(run.node)
         return tuple(sorted(labels.items()))
 
     def _add(self, labels: Labels, at_ns: int, line: dict[str, Any]) -> None:
         """Each line is unique: its node and number are in it."""
         self.lines += 1
-        line |= {"node": self._run.node, "batch": f"{self._prefix}-{self._number}", "n": self.lines}
+        line |= {"node": self._run.node, "batch": f"{self.batches}-{self._number}", "n": self.lines}
         text = json.dumps(line, separators=(",", ":"))
         self._streams[labels].append((at_ns, text))
         self.size += len(text) + OVERHEAD
@@ -113,33 +113,10 @@ class LokiLines:
             {"event": event["event"], "text": event["text"]},
         )
 
-    def take(self) -> Batch:
-        """All that was gathered, oldest first in each stream; the next batch begins empty."""
-        batch = Batch(self._number, encode(self._streams), self.lines)
+    def take(self) -> tuple[Part, bytes]:
+        """All that was gathered, and the body of its push; the next batch begins empty."""
+        part, body = Part(self._number, 1, self.lines), pack(self._streams)
         self._streams.clear()
         self._number += 1
         self.lines = self.size = 0
-        return batch
-
-
-def encode(streams: Mapping[Labels, list[tuple[int, str]]]) -> bytes:
-    """The body of a push, compressed."""
-    told = [
-        {"stream": dict(labels), "values": [[str(at_ns), text] for at_ns, text in sorted(lines)]}
-        for labels, lines in streams.items()
-    ]
-    return gzip.compress(json.dumps({"streams": told}, separators=(",", ":")).encode(), 1)
-
-
-def halves(batch: Batch) -> list[Batch]:
-    """A batch that is too large, as two with its number; one line stays as it is."""
-    streams = json.loads(gzip.decompress(batch.body))["streams"]
-    values = [(tuple(stream["stream"].items()), int(at), text) for stream in streams for at, text in stream["values"]]
-    out = []
-    for part in (values[: math.ceil(len(values) / 2)], values[math.ceil(len(values) / 2) :]):
-        found: dict[Labels, list[tuple[int, str]]] = defaultdict(list)
-        for labels, at, text in part:
-            found[labels].append((at, text))
-        if part:
-            out.append(Batch(batch.number, encode(found), len(part)))
-    return out
+        return part, body

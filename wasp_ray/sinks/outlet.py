@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from wasp_ray.sinks.base import SINK_FAILED, Sink, SinkBooks, SinkRun
@@ -20,7 +21,8 @@ class Outlet:
     def __init__(self, spec: Mapping[str, Any], run: SinkRun) -> None:
         self.name: str = spec["name"]
         self.needs = frozenset(spec["needs"])
-        self._sink: Sink = make_sink(spec["kind"], spec["options"], run)
+        self.run = replace(run, name=self.name)
+        self._sink: Sink = make_sink(spec["kind"], spec["options"], self.run)
         self.books: SinkBooks = self._sink.books
         self._failed = False
 

@@ -73,7 +73,8 @@ class Exporter:
 
     def _begin(self, start_ns: int, start_wall_ns: int) -> None:
         """Samples of setups wait in the stream until now: their instants are told from t = 0."""
-        self._run.begin(start_ns, start_wall_ns)
+        for run in (self._run, *(outlet.run for outlet in self._outlets)):
+            run.begin(start_ns, start_wall_ns)
         asyncio.get_running_loop().add_reader(self._feed, self._take_samples)
 
     def _take_samples(self) -> None:

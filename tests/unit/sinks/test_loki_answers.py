@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from wasp_ray.sinks.loki_lines import Batch, Labels, encode, halves
-from wasp_ray.sinks.loki_push import ignored_lines
+from wasp_ray.sinks.loki_batch import Labels, Part, halves, pack, replayed, span_ns
+from wasp_ray.sinks.loki_server import ignored_lines
 
 
 @pytest.mark.parametrize(
@@ -30,19 +30,33 @@ def test_a_400_says_how_many_lines_it_left_out(text: str, ignored: int) -> None:
     assert ignored_lines(text) == ignored
 
 
+def line(n: int) -> str:
+    """As the sink writes them."""
+    return json.dumps({"batch": "r-1-7", "n": n})
+
+
+STREAMS: dict[Labels, list[tuple[int, str]]] = {
+    (("kind", "a"),): [(20, line(3)), (10, line(1))],
+    (("kind", "b"),): [(30, line(2))],
+}
+
+
+def values(body: bytes) -> list[list[str]]:
+    """Instants and lines of a push."""
+    return [value for stream in json.loads(gzip.decompress(body))["streams"] for value in stream["values"]]
+
+
 def test_a_batch_that_is_too_large_is_two_with_the_same_lines() -> None:
-    """Down to one line, which cannot be halved."""
-    streams: dict[Labels, list[tuple[int, str]]] = {
-        (("kind", "a"),): [(2, "two"), (1, "one")],
-        (("kind", "b"),): [(3, "three")],
-    }
-    parts = halves(Batch(7, encode(streams), 3))
-    assert [(part.number, part.lines) for part in parts] == [(7, 2), (7, 1)]
-    found = [
-        value
-        for part in parts
-        for stream in json.loads(gzip.decompress(part.body))["streams"]
-        for value in stream["values"]
-    ]
-    assert found == [["1", "one"], ["2", "two"], ["3", "three"]]
-    assert [part.lines for part in halves(parts[1])] == [1]
+    """By the numbers of its lines, so that a half can be asked for; down to one line, which cannot be halved."""
+    (first, first_body), (second, second_body) = halves(Part(7, 1, 3), pack(STREAMS))
+    assert (first, second) == (Part(7, 1, 1), Part(7, 2, 3))
+    assert values(first_body) == [["10", line(1)]] and values(second_body) == [["20", line(3)], ["30", line(2)]]
+    assert halves(first, first_body) == [(first, first_body)]
+
+
+def test_what_is_replayed_is_the_same_in_streams_of_its_own() -> None:
+    """One label more; the instants are those of the run."""
+    body = replayed(pack(STREAMS))
+    assert values(body) == values(pack(STREAMS)) and span_ns(body) == (10, 30)
+    labels = [stream["stream"] for stream in json.loads(gzip.decompress(body))["streams"]]
+    assert labels == [{"kind": "a", "replayed": "1"}, {"kind": "b", "replayed": "1"}]
