@@ -125,7 +125,7 @@ def test_calls_that_meet_a_standstill_wait_for_it_and_none_fails() -> None:
         params = {"url": f"http://127.0.0.1:{port}", "path": "/"}
         result = run(Generator("g", gun=http_loads.SimpleGun, schedule=plain(1250, "8s"), params=params))
     generator = result.generators["g"]
-    assert generator.ledger.ok == generator.ledger.planned == 10_000
+    assert generator.ledger.ok == generator.ledger.scheduled == 10_000
     assert generator.groups["GET /"].response.max >= 0.9
 
 

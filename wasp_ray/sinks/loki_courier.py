@@ -16,6 +16,9 @@ from wasp_ray.sinks.loki_server import NO_ANSWER, NOT_SENT, LokiServer, ignored_
 from wasp_ray.sinks.loki_spool import Spool, SpoolFull
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+MAX_QUESTIONS, QUESTION_PAUSE_S = 3, 0.5
+"""For a batch whose answer was lost, before it is sent again in the dark."""
+NOTHING_STORED = frozenset({NOT_SENT, 401, 403, 413, 429})
 MAX_TOLD_CHARS = 200
 SPOOL_FULL, DISK = "spool_full", "disk"
 
@@ -81,10 +84,11 @@ class Courier:
 
     async def _deliver(self, part: Part) -> None:
         """Until the server took or refused it; a pause doubles with each attempt in a row that did neither."""
-        body, pause_s, twice = self._spool.read(part), FIRST_PAUSE_S, 0
+        body, pause_s = self._spool.read(part), FIRST_PAUSE_S
         while True:
-            if self._spool.is_sent(part):
-                there = await self._server.count(part, body)
+            twice = 0
+            if is_doubtful := self._spool.is_sent(part):
+                there = await self._look_for(part, body)
                 if there is not None and there >= part.lines:
                     self._end(part, part.lines, 0)
                     return
@@ -93,6 +97,8 @@ class Courier:
             status, text = await self._server.push(self._made_ready(body))
             if self._is_settled(part, status, text, twice):
                 return
+            if not is_doubtful and status in NOTHING_STORED:
+                self._spool.mark(part, sent=False)
             if status == 413:
                 await self._deliver_halves(part, body)
                 return
@@ -100,6 +106,15 @@ class Courier:
                 return
             await asyncio.sleep(pause_s)
             pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+
+    async def _look_for(self, part: Part, body: bytes) -> int | None:
+        """How many lines of a batch whose answer was lost are there; None when the server does not say."""
+        for _ in range(MAX_QUESTIONS):
+            try:
+                return await self._server.count(part, body)
+            except OSError:
+                await asyncio.sleep(QUESTION_PAUSE_S)
+        return None
 
     async def _deliver_halves(self, part: Part, body: bytes) -> None:
         parts = halves(part, body)
@@ -117,8 +132,6 @@ class Courier:
             self._end(part, part.lines, twice)
             return True
         books.errors += 1
-        if status in (401, 403, 413, 429) or status == NOT_SENT:
-            self._spool.mark(part, sent=False)
         if status in (401, 403):
             self.reason = "unauthorized"
             books.tell(f"{status}: the credentials were refused; check LOKI_TOKEN or LOKI_BASIC_AUTH")

@@ -65,7 +65,7 @@ class LokiServer:
             return NOT_SENT, f"{self._url}: {type(exc).__name__}"
 
     async def count(self, part: Part, body: bytes) -> int | None:
-        """How many lines of a part are there; None when it does not say."""
+        """How many lines of a part are there; None when it does not say. Raises OSError when it does not answer."""
         assert self._session is not None
         first, last = span_ns(body)
         batch = json.dumps(f'"batch":"{self._batches}-{part.number}"')
@@ -78,7 +78,9 @@ class LokiServer:
                     return None
                 found = (await answer.json(content_type=None))["data"]["result"]
                 return int(float(found[0]["value"][1])) if found else 0
-        except (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError):
+        except aiohttp.ClientError as exc:
+            raise OSError(f"{self._url}: {type(exc).__name__}") from exc
+        except (ValueError, LookupError, TypeError):
             return None
 
     async def close(self) -> None:
