@@ -92,6 +92,7 @@ def test_the_request_has_the_token_and_the_dashboard(grafana: RulesServer) -> No
         (429, "slow down", "429"),
         (500, "failure getting rules", "500: "),
         (503, "starting", "503"),
+        (502, f"your headers: Bearer {TOKEN}", "502: its answer repeats the credentials"),
     ],
 )
 def test_refusals_are_told_with_their_cure(grafana: RulesServer, status: int, text: str, told: str) -> None:

@@ -111,7 +111,10 @@ def _check(status: int, body: bytes, server: Server) -> None:
         raise _NoAnswer(_REFUSED[status].format(credentials=server.credentials, kind=server.kind), status)
     if 300 <= status < 400:
         raise _NoAnswer(f"{status}: it wants to send us elsewhere, as to a login page; give its final address", status)
+    secret = server.headers.get("Authorization", " ").partition(" ")[2]
     text = body[:200].decode("utf-8", "replace").strip()
+    if secret and secret in text:
+        text = "its answer repeats the credentials and is not shown"
     raise _NoAnswer(f"{status}: {text}" if text else str(status), status)
 
 

@@ -202,9 +202,11 @@ def _sink_lines(summary: Data) -> list[Line]:
 def _alert_lines(summary: Data) -> list[Line]:
     """How each alert check came out; nothing without."""
     checks: Sequence[Data] = summary.get("alerts", [])
-    items = [f"{'none fired' if check['state'] == 'ok' else check['state']}: {check['name']}" for check in checks]
+    words = [f"{'none fired' if check['state'] == 'ok' else check['state']}: {check['name']}" for check in checks]
+    items = [fit(word, WIDTH - 9) for word in words[:MOST_ROWS]]
     style = "" if all(check["state"] == "ok" for check in checks) else "red"
-    return [(line, style) for line in flow(" ALERTS  ", items, " · ")] if items else []
+    lines = [(line, style) for line in flow(" ALERTS  ", items, " · ")] if items else []
+    return lines + _rest(len(words) - MOST_ROWS, "alert checks")
 
 
 def _warning_lines(summary: Data) -> list[Line]:
