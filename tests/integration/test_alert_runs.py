@@ -77,6 +77,17 @@ def test_the_inline_runtime_checks_as_well(grafana: RulesServer) -> None:
     assert (result.verdict, result.summary["alerts"][0]["state"]) == ("passed", "ok")
 
 
+def test_a_killed_checker_is_no_pass(grafana: RulesServer) -> None:
+    """Nothing else of the run suffers."""
+    going = profile(grafana, "3s").start()
+    wait_until(lambda: grafana.requests)
+    os.kill(going._execution._reporter._alerts._checks._engine.pid, signal.SIGKILL)
+    result = going.wait(60)
+    check_books(result)
+    assert (result.verdict, result.ledger.ok) == ("invalid", 120)
+    assert "the process that asks for alerts died" in result.reasons[0]
+
+
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_a_check_that_cannot_be_asked_for_is_bad_input(nodes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is started without an address."""

@@ -41,6 +41,7 @@ class Episodes:
         self.left_out = 0
         self._all: list[Episode] = []
         self._open: dict[tuple[object, Labels], Episode] = {}
+        self._beyond: set[tuple[object, Labels]] = set()
 
     def __iter__(self) -> Iterator[Episode]:
         return iter(self._all)
@@ -61,10 +62,12 @@ class Episodes:
                 going.last_s = at_s
         for key in [key for key in self._open if key not in now]:
             self._open.pop(key).ended_s = at_s
+        self._beyond &= now
 
     def _add(self, key: tuple[object, Labels], episode: Episode) -> None:
         if len(self._all) >= MAX_EPISODES:
-            self.left_out += 1
+            self.left_out += key not in self._beyond
+            self._beyond.add(key)
             return
         self._all.append(episode)
         self._open[key] = episode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -45,6 +45,28 @@ class Rule:
     interval_s: float
     for_s: float
     firing: tuple[Alert, ...] = ()
+    pending: tuple[Alert, ...] = ()
+
+
+OF_A_RUN = ("profile", "run", "generator")
+"""The labels by which results in Loki, and alerts on them, belong to a run."""
+
+
+def is_of(alert: Alert, run_id: str) -> bool:
+    """Whether it may be of this run: any is, but what tells that it is of another run of wasp_ray."""
+    labels = dict(alert.labels)
+    return labels.get("run") == run_id or not all(name in labels for name in OF_A_RUN)
+
+
+def of_run(rule: Rule, run_id: str) -> Rule:
+    """The rule without alerts of other runs, which may go on beside this one or have just ended."""
+    firing = tuple(alert for alert in rule.firing if is_of(alert, run_id))
+    pending = tuple(alert for alert in rule.pending if is_of(alert, run_id))
+    if (firing, pending) == (rule.firing, rule.pending):
+        return rule
+    return replace(
+        rule, state="firing" if firing else "pending" if pending else "inactive", firing=firing, pending=pending
+    )
 
 
 def rules_of(answer: object, labels: Mapping[str, str], dashboard_uid: str) -> list[Rule]:
@@ -79,20 +101,21 @@ def _matches(data: Mapping[str, Any], labels: Mapping[str, str], dashboard_uid: 
 def _rule(data: Mapping[str, Any], key: tuple[str, str, str, Labels, int], interval_s: float) -> Rule:
     for_s = _bounded(data.get("duration") or 0, 0.0)
     state, problem = _state(data["state"])
-    firing = []
+    firing, pending = [], []
     for alert in data.get("alerts") or ():
         alert_state, unknown = _state(alert["state"])
         problem = problem or unknown
         if alert_state == "firing":
             firing.append(Alert(_labels(alert), _since(alert, for_s)))
-        elif alert_state == "pending" and state == "inactive":
-            state = "pending"
+        elif alert_state == "pending":
+            pending.append(Alert(_labels(alert)))
+    state = "pending" if pending and state == "inactive" else state
     if state == "firing" and not firing:
         firing = [Alert(_labels(data))]
     evaluated = str(data.get("lastEvaluation") or NEVER)
     return Rule(
         key, str(data["name"]), "firing" if firing else state, problem or _health(data, evaluated), evaluated, interval_s, for_s,
-        tuple(firing),
+        tuple(firing), tuple(pending),
     )  # fmt: skip
 
 

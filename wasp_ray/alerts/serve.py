@@ -32,9 +32,9 @@ NICE = 5
 class Checks:
     """All checks of one run. `run` once."""
 
-    def __init__(self, channel: Channel, specs: list[dict[str, Any]]) -> None:
+    def __init__(self, channel: Channel, specs: list[dict[str, Any]], run_id: str) -> None:
         self._channel, self._specs = channel, specs
-        self._watches = [AlertWatch() for _ in specs]
+        self._watches = [AlertWatch(run_id) for _ in specs]
         self._told: list[set[str]] = [set() for _ in specs]
         self._offset_s = wall_s() - now_ns() / 1e9
         self._span: tuple[float, float] | None = None
@@ -122,5 +122,5 @@ def main() -> None:
     while not first and not channel.closed:
         first = channel.wait(1.0)
     if first:
-        asyncio.run(Checks(channel, first[0]["checks"]).run())
+        asyncio.run(Checks(channel, first[0]["checks"], first[0]["run_id"]).run())
     channel.close()

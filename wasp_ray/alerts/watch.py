@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from wasp_ray.alerts.episodes import Episode, Episodes
-from wasp_ray.alerts.rules import DEFAULT_INTERVAL_S, Alert, Rule
+from wasp_ray.alerts.rules import DEFAULT_INTERVAL_S, Alert, Rule, is_of, of_run
 
 Verdict = Literal["ok", "fired", "unknown"]
 LONGEST_PERIOD_S, SHORTEST_PERIOD_S = 5.0, 0.25
@@ -45,10 +45,11 @@ class _Span:
 
 
 class AlertWatch:
-    """See the module. `sent_s` is when a request began, `got_s` when its answer was there."""
+    """See the module. `sent_s` is when a request began, `got_s` when its answer was there. `run_id`: see rules.of_run."""
 
-    def __init__(self) -> None:
+    def __init__(self, run_id: str = "") -> None:
         self.polls = 0
+        self._run_id = run_id
         self._first_s: float | None = None
         self._last_s: float | None = None
         self._unanswered = "it was not asked"
@@ -61,6 +62,7 @@ class AlertWatch:
     def polled(self, sent_s: float, got_s: float, rules: Sequence[Rule], ahead_s: float = 0.0) -> None:
         """An answer. `ahead_s`: the server's clock minus ours."""
         self._attempted(sent_s)
+        rules = [of_run(rule, self._run_id) for rule in rules]
         for rule in rules:
             known = self._rules.get(rule.key)
             if known is None:
@@ -86,7 +88,8 @@ class AlertWatch:
 
     def only_firing(self, sent_s: float, got_s: float, alerts: Sequence[Alert], ahead_s: float, why: str) -> None:
         """An answer that tells what fires, and of nothing else whether it is quiet."""
-        firing = [("", dict(alert.labels).get("alertname", ""), alert) for alert in alerts]
+        mine = [alert for alert in alerts if is_of(alert, self._run_id)]
+        firing = [("", dict(alert.labels).get("alertname", ""), alert) for alert in mine]
         self._episodes.seen(firing, got_s, ahead_s)
         self.failed(sent_s, why)
 
@@ -177,6 +180,8 @@ class AlertWatch:
         elif not self._rules:
             out.append(NO_RULE)
         out += [f"{known.rule.name}: {why}" for known in self._rules.values() if (why := self._problem(known, end_s))]
+        if self._episodes.left_out:
+            out.append(f"{self._episodes.left_out:,} more alerts fired than can be followed")
         blind_s, load_s = sum(b - a for a, b, _ in self._blind_spans(start_s, end_s)), end_s - start_s
         if not out and blind_s > load_s * MOST_BLIND:
             out.append(f"nothing was known of it for {blind_s:.1f} s of a load of {load_s:.1f} s")

@@ -31,7 +31,7 @@ DIED = "the process that asks for alerts died"
 class AlertChecks:
     """`specs` as the plan has them. Raises BadInput when one of them cannot be made from here."""
 
-    def __init__(self, specs: Sequence[Mapping[str, Any]], note: Callable[[str], None]) -> None:
+    def __init__(self, specs: Sequence[Mapping[str, Any]], run_id: str, note: Callable[[str], None]) -> None:
         self._specs = [dict(spec) for spec in specs]
         problems = problems_here(self._specs, os.environ)
         if problems:
@@ -39,7 +39,7 @@ class AlertChecks:
         self._note = note
         self._results: list[dict[str, Any]] | None = None
         self._engine: Engine = start_process("wasp_ray.alerts.serve")
-        self._tell({"op": "watch", "checks": self._specs})
+        self._tell({"op": "watch", "checks": self._specs, "run_id": run_id})
 
     def turn(self) -> None:
         """Passes on what is there; never waits."""
@@ -99,10 +99,10 @@ class AlertPart:
         """The signal that ended the wait."""
         self._was_cut = False
 
-    def begin(self, plan: Mapping[str, Any]) -> None:
+    def begin(self, plan: Mapping[str, Any], run_id: str) -> None:
         """Raises BadInput when a check cannot be made from here."""
         if plan.get("alerts") and self._checks is None:
-            self._checks = AlertChecks(plan["alerts"], self._note)
+            self._checks = AlertChecks(plan["alerts"], run_id, self._note)
 
     def turn(self) -> None:
         """See AlertChecks."""

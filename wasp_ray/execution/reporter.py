@@ -57,7 +57,7 @@ class Reporter:
 
     def plan_ready(self, plan: dict[str, Any], warnings: list[str]) -> None:
         """The load is known and about to start. Raises BadInput for alerts that cannot be checked from here."""
-        self._alerts.begin(plan)
+        self._alerts.begin(plan, self.settings.run_id)
         self._plan = plan
         if self.bundle is not None:
             self.bundle.write_json("plan.json", plan)
@@ -126,7 +126,7 @@ class Reporter:
         checked = [evaluate(text, merged, load_s, plan) for text in plan["thresholds"]] if duration_s else []
         interrupted = found.interrupted or next((r.interrupted for r in results if r.interrupted), None)
         errors = [*found.errors, *_told(results, "errors")]
-        alerts, of_alerts = self._checked_alerts(results, duration_s, wait=not interrupted and not errors)
+        alerts, of_alerts = self._checked_alerts(results, found.clocks, wait=not interrupted and not errors)
         judged = judge(JudgeInput(
             merged, plan, checked, interrupted,
             found.stopped or any(r.stopped for r in results), frozenset(name for r in results for name in r.stopped_generators),
@@ -148,13 +148,18 @@ class Reporter:
         return Outcome(summary, plan, judged, merged, self.bundle.path if self.bundle else None)
 
     def _checked_alerts(
-        self, results: Sequence[NodeResult], duration_s: float, *, wait: bool
+        self, results: Sequence[NodeResult], clocks: Mapping[int, tuple[float, float]], *, wait: bool
     ) -> tuple[list[dict[str, Any]], Told]:
-        """Of a run that came to its load; a run that is over anyway waits for no evaluation."""
-        if not duration_s:
+        """Of a run that came to its load, by this machine's clock; a run that is over anyway waits for no evaluation.
+
+        The start of a node that was lost is not known better than that of the run's making.
+        """
+        begun = [
+            (r.started_wall_s - clocks.get(r.totals.node, (0.0, 0.0))[0], r.duration_s) for r in results if r.duration_s
+        ]
+        if not begun:
             return [], Told([], [], [])
-        start_s = min(result.started_wall_s for result in results if result.duration_s)
-        return self._alerts.finish(start_s, start_s + duration_s, wait)
+        return self._alerts.finish(max(at_s for at_s, _ in begun), max(map(sum, begun)), wait)
 
     def _write(self, summary: dict[str, Any], histograms: dict[str, Any]) -> None:
         if self.bundle is not None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.rules_server import alert, answer, rule
 
-from wasp_ray.alerts.rules import DEFAULT_INTERVAL_S, Rule, alerts_of, rules_of, seconds
+from wasp_ray.alerts.rules import DEFAULT_INTERVAL_S, Rule, alerts_of, of_run, rules_of, seconds
 
 ANY: dict[str, str] = {"requirement_name": "baseline"}
 
@@ -92,6 +92,23 @@ def test_since_when_an_alert_fires() -> None:
     (grafana,) = only(rule(state="firing", duration=30, alerts=[alert("Alerting", 1000.0)])).firing
     assert (prometheus.since_s, grafana.since_s) == (1030.0, 1000.0)
     assert seconds("0001-01-01T00:00:00Z") is None and seconds(None) is None and seconds("2026-01-01T00:00:00") is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "state"),
+    [
+        ({"run": "mine", "profile": "p", "generator": "g"}, "firing"),
+        ({"run": "another", "profile": "p", "generator": "g"}, "inactive"),
+        ({"run": "another"}, "firing"),
+        ({"job": "shop"}, "firing"),
+    ],
+)
+def test_alerts_of_other_runs_are_not_of_this_one(labels: dict[str, str], state: str) -> None:
+    """They are known by the labels that all results of wasp_ray have; whatever else fires counts."""
+    found = of_run(only(rule(state="firing", alerts=[alert("Alerting", None, "Latency", **labels)])), "mine")
+    assert found.state == state and len(found.firing) == (state == "firing")
+    waits = of_run(only(rule(state="pending", alerts=[alert("Pending", None, "Latency", **labels)])), "mine")
+    assert waits.state == ("pending" if state == "firing" else "inactive")
 
 
 def test_equal_rules_are_told_apart() -> None:

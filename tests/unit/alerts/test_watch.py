@@ -185,6 +185,17 @@ def test_memory_is_bounded() -> None:
     assert len(result["blind"]) <= 201
 
 
+def test_alerts_that_cannot_be_followed_are_not_ok() -> None:
+    """More fire since before the load than are kept: whether others joined them is not known; each is counted once."""
+    watch = AlertWatch()
+    firing = tuple(Alert((("n", str(n)),), 10.0) for n in range(MAX_EPISODES + 7))
+    for at_s in (95.0, 105.0, 115.0):
+        watch.polled(at_s, at_s, [replace(seen("firing", at_s), firing=firing)])
+    for at_s in range(120, 230, 5):
+        watch.polled(at_s, at_s, [seen("inactive", at_s)])
+    assert watch.result(START, END)["unknown"] == ["7 more alerts fired than can be followed"]
+
+
 def test_what_fired_is_failed_whatever_else_is_unknown() -> None:
     """Else the server's end would hide it: invalid outranks failed."""
     watch = watched((90, "inactive"), (120, "firing"), (130, "inactive"), (200, "down"))
