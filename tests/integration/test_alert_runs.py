@@ -77,6 +77,19 @@ def test_the_inline_runtime_checks_as_well(grafana: RulesServer) -> None:
     assert (result.verdict, result.summary["alerts"][0]["state"]) == ("passed", "ok")
 
 
+def test_a_stop_ends_the_wait_and_is_no_pass(grafana: RulesServer) -> None:
+    """From Python: no signal tells that it was interrupted, so what was not waited for is invalid."""
+    grafana.rules = [rule(duration=600)]
+    going = profile(grafana, "1s").start()
+    wait_until(lambda: going._execution.node.final)
+    asked = len(grafana.requests)
+    wait_until(lambda: len(grafana.requests) > asked + 2)
+    going.stop()
+    result = going.wait(30)
+    assert (result.verdict, result.ledger.ok) == ("invalid", 40)
+    assert "its last evaluations after the load were not waited for" in result.reasons[0]
+
+
 def test_a_killed_checker_is_no_pass(grafana: RulesServer) -> None:
     """Nothing else of the run suffers."""
     going = profile(grafana, "3s").start()

@@ -25,7 +25,7 @@ LAST_WORD_S = 5.0
 GIVE_UP_S = LONGEST_WAIT_S + 2 * PATIENCE_S + 20.0
 SAY_FROM_S = 2.0
 """A shorter wait need not be told."""
-DIED = "the process that asks for alerts died"
+DIED = "the process that asks for alerts died or does not answer"
 
 
 class AlertChecks:
@@ -114,7 +114,7 @@ class AlertPart:
         self._asked.put(signal_name)
 
     def finish(self, start_s: float, end_s: float, wait: bool) -> tuple[list[dict[str, Any]], Told]:
-        """Results and what they mean. Not waiting, or cut short, what is unknown is only told."""
+        """Results and what they mean. Where something else made the run no pass, an error or a signal, unknown is only told."""
         if self._checks is None:
             return [], Told([], [], [])
         before = 0
@@ -124,7 +124,7 @@ class AlertPart:
         self._was_cut = before > 1 or not wait
         results = self._checks.finish(start_s, end_s, not self._was_cut, self._cut)
         found = told(results)
-        if self._was_cut:
+        if not wait or self.cut_by is not None:
             found = Told(found.failed, [], [*found.warnings, *found.unknown])
         return results, found
 
