@@ -26,6 +26,7 @@ from wasp_ray.cluster.lifecycle import (
     Terms,
 )
 from wasp_ray.cluster.snapshot import Decoder, Told
+from wasp_ray.errors import BadInput
 from wasp_ray.node.options import NodeResult
 from wasp_ray.node.run import STOP_GENERATOR
 
@@ -40,7 +41,7 @@ class Ear(Protocol):
         """A line of a node's output before it is understood; of node 0, what the cluster says of the run."""
 
     def planned(self, node: int, data: Mapping[str, Any]) -> None:
-        """A node's plan, warnings, versions and host."""
+        """A node's plan, warnings, versions and host. Raises BadInput for a plan that cannot be judged from here."""
 
     def state(self, node: int, data: Mapping[str, Any]) -> None:
         """A node's counts so far."""
@@ -154,7 +155,7 @@ class Controller:
         match told.kind:
             case "plan":
                 self._plan = self._plan or data["plan"]
-                self._ear.planned(node, data)
+                self._hear_plan(node, uid, data)
                 self._step(Planned(node, uid, data["version"], data["hash"]))
             case "ready":
                 self._step(Ready(node, uid))
@@ -173,6 +174,12 @@ class Controller:
                 signal, result.interrupted = result.interrupted, None  # whether the run was is the life cycle's to say
                 self.results[node] = result
                 self._step(Finished(node, uid, bool(result.errors), signal))
+
+    def _hear_plan(self, node: int, uid: str, data: Mapping[str, Any]) -> None:
+        try:
+            self._ear.planned(node, data)
+        except BadInput as exc:
+            self._step(Refused(node, uid, tuple(exc.problems)))
 
     def _stop_everywhere(self, names: Iterable[str]) -> None:
         """A Generator whose code ended it on one node ends on all."""

@@ -44,7 +44,7 @@ class ClusterExecution:
     def run(self) -> Outcome:
         """To the verdict. Raises BadInput when nothing was started (the bundle folder is taken back then)."""
         began = wall_s()
-        with signals_to(self.controller.stop):
+        with signals_to(self._stop):
             try:
                 self.controller.run()
                 return self._conclude(began)
@@ -56,7 +56,11 @@ class ClusterExecution:
 
     def stop(self) -> None:
         """Ends the load with its grace; a second time: at once."""
-        self.controller.stop()
+        self._stop(None)
+
+    def _stop(self, signal_name: str | None) -> None:
+        self.controller.stop(signal_name)
+        self._reporter.hurry(signal_name)
 
     def command(self, name: str) -> None:
         """ "pause" or "resume"."""
@@ -85,10 +89,10 @@ class ClusterExecution:
             self._reporter.bundle.append_line(f"nodes/{node}/pod.log" if node else "events.log", text)
 
     def planned(self, node: int, data: Mapping[str, Any]) -> None:
-        """The first node's plan is everybody's."""
+        """The first node's plan is everybody's. Raises BadInput for alerts that cannot be checked from here."""
         if not self._plan:
+            self._reporter.plan_ready(data["plan"], data["warnings"])
             self._plan = data["plan"]
-            self._reporter.plan_ready(self._plan, data["warnings"])
 
     def state(self, node: int, data: Mapping[str, Any]) -> None:
         """Kept until the next turn."""

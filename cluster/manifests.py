@@ -28,8 +28,12 @@ READY_FILE: Final = "/tmp/wasp/ready"  # noqa: S108  # in the pod's own emptyDir
 RUN_LABEL: Final = "wasp.dev/run"
 SYNC_LABEL: Final = "sync"
 INDEX_LABEL: Final = "batch.kubernetes.io/job-completion-index"
-CONTROLLER_SPARE_S: Final = 300
-"""What the controller's pod may live beyond those of the nodes: to collect and to conclude."""
+CONTROLLER_SPARE_S: Final = 2400
+"""What the controller's pod may live beyond those of the nodes: to collect, to wait for alert rules (half an hour), to conclude."""
+ALERT_SECRETS: Final = (
+    "GRAFANA_BASIC_AUTH", "GRAFANA_TOKEN", "LOKI_BASIC_AUTH", "LOKI_TOKEN", "PROMETHEUS_BASIC_AUTH", "PROMETHEUS_TOKEN",
+)  # fmt: skip
+"""Of the run's secrets the only ones that the controller is given: it asks for alerts. Loads' own are none of its business."""
 
 Object = dict[str, Any]
 
@@ -67,7 +71,8 @@ def controller_objects(values: Values) -> list[Object]:
         "image": values.image,
         "imagePullPolicy": values.image_pull_policy,
         "command": ["python", "-m", "wasp_ray", "cluster", "control", "--run", values.run_label],
-        "env": [*_own_env(values), *_extra_env(values)],
+        "env": [*_own_env(values), *_loki_env(values), *_secret_env(values, ALERT_SECRETS), *_extra_env(values)],
+        **_some("envFrom", _loki_env_from(values)),
         **_resources(values.controller.resources),
         **_restricted(),
     }
@@ -176,8 +181,7 @@ def _job(values: Values) -> Object:
 
 
 def _node_pod(values: Values) -> Object:
-    existing = values.env.loki.existing_secret
-    env_from = [*([{"secretRef": {"name": existing}}] if existing else []), *values.env_from]
+    env_from = [*_loki_env_from(values), *values.env_from]
     container = {
         "name": CONTAINER,
         "image": values.image,
@@ -268,15 +272,29 @@ def _own_env(values: Values) -> list[Object]:
 
 def _node_env(values: Values) -> list[Object]:
     """What nodes have beyond that. WASP_NODE_INDEX counts from 0: the node itself makes WASP_NODE_ID of it."""
-    loki, secret = values.env.loki, object_name(values.run_label)
+    index = _field("WASP_NODE_INDEX", f"metadata.labels['{INDEX_LABEL}']")
+    return [index, *_loki_env(values), *_secret_env(values, values.secrets())]
+
+
+def _loki_env(values: Values) -> list[Object]:
+    loki = values.env.loki
     return [
-        _field("WASP_NODE_INDEX", f"metadata.labels['{INDEX_LABEL}']"),
         *([{"name": "LOKI_URL", "value": loki.url}] if loki.url else []),
         *([{"name": "LOKI_TENANT_ID", "value": loki.tenant_id}] if loki.tenant_id else []),
-        *(
-            {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": name}}}
-            for name in sorted(values.secrets())
-        ),
+    ]
+
+
+def _loki_env_from(values: Values) -> list[Object]:
+    existing = values.env.loki.existing_secret
+    return [{"secretRef": {"name": existing}}] if existing else []
+
+
+def _secret_env(values: Values, names: Iterable[str]) -> list[Object]:
+    """Those of the names that the run's Secret has."""
+    secret = object_name(values.run_label)
+    return [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": name}}}
+        for name in sorted(values.secrets().keys() & set(names))
     ]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wasp_ray._version import __version__
+    from wasp_ray.alerts.check import AlertCheck
     from wasp_ray.errors import (
         BadInput,
         CallFailed,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "__version__": "_version",
+    "AlertCheck": "alerts.check",
     **dict.fromkeys(
         (
             "BadInput",
@@ -58,6 +60,7 @@ _HOME = {
 
 __all__ = [
     "AUTO",
+    "AlertCheck",
     "BadInput",
     "CallFailed",
     "Generator",

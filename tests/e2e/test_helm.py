@@ -32,7 +32,7 @@ VALUE_SETS: dict[str, dict[str, Any]] = {
     "without sync": {"sync": ""},
     "durations": {"test.timeout": "1h2m3.4s", "deployTimeout": 90, "drain": "1500ms"},
     "more durations": {"test.timeout": "250ms", "deployTimeout": "1.5", "drain": "1h"},
-    "secrets": {"secretEnv": {"B": TOKEN, "A": 12345678, "C": "1e3"}, "env.loki.basicAuth": "me:pass word"},
+    "secrets": {"secretEnv": {"B": TOKEN, "A": 12345678, "C": "1e3", "GRAFANA_TOKEN": TOKEN}, "env.loki.basicAuth": "me:pass word"},
     "existing secrets": {"env.loki.existingSecret": "loki", "envFrom": [{"configMapRef": {"name": "c", "optional": True}}]},
     "a mapping of variables": {"extraEnv": {"Z": True, "A": 1e9, "M": 0.5, "Q": 'say "hi"\n\ttwice', "E": "", "N": "1e3"}},
     "a list of variables": {

@@ -74,6 +74,17 @@ def summary() -> Json:
     }
 
 
+def test_alert_checks_have_a_line(summary: Json) -> None:
+    """How each came out, within the width whatever its labels are."""
+    name = "alerts of grafana (requirement_name=baseline)"
+    summary["alerts"] = [{"state": "ok", "name": name}]
+    assert f" ALERTS  none fired: {name}" in final_table(summary, {"generators": []}).splitlines()
+    summary["alerts"] = [{"state": "fired", "name": name + 100 * "x"}, *[{"state": "unknown", "name": "\x1b[0m"}] * 20]
+    text = final_table(summary, {"generators": []})
+    assert "fired: " in text and "… and 9 more alert checks" in text and "\x1b" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_sample_table(summary: Json) -> None:
     """The table of a whole run reads as the interface document shows it."""
     expected = """\

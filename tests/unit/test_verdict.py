@@ -55,6 +55,7 @@ def test_a_clean_run_passes() -> None:
         ({"thresholds": [NO_SAMPLE]}, "failed", 1, "p99 of x < 300ms: no sample matches it, so it is broken"),
         ({"interrupted": "SIGINT"}, "interrupted", 130, "interrupted by SIGINT"),
         ({"interrupted": "SIGTERM"}, "interrupted", 143, "interrupted by SIGTERM"),
+        ({"cut_by": "SIGINT"}, "interrupted", 130, "interrupted by SIGINT"),
     ],
 )
 def test_each_reason_has_its_verdict(found: dict[str, Any], verdict: str, code: int, reason: str) -> None:
@@ -149,6 +150,13 @@ def test_a_full_target_is_explained_by_littles_law() -> None:
 def test_min_delivered_is_not_for_few_calls_or_after_a_stop(item: GeneratorTotals, found: dict[str, Any]) -> None:
     """Below 10 calls a share says nothing, and a stopped schedule was not meant to be delivered."""
     assert judged(item, **found).verdict == "passed"
+
+
+def test_a_signal_after_the_load_leaves_its_judgement_whole() -> None:
+    """It cut a wait for alerts: what was delivered is judged as ever, where a signal in mid-load would forbid it."""
+    found = judged(short_of(in_flight_limit=500), cut_by="SIGINT")
+    assert (found.verdict, found.exit_code, found.reasons[-1]) == ("failed", 1, "interrupted by SIGINT")
+    assert judged(short_of(in_flight_limit=500), interrupted="SIGINT").verdict == "interrupted"
 
 
 def test_without_one_success_a_run_failed() -> None:

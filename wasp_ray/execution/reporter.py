@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from wasp_ray._version import __version__
+from wasp_ray.alerts.telling import Told
 from wasp_ray.clock import stamp, wall_iso
 from wasp_ray.errors import BadInput
+from wasp_ray.execution.alerts import AlertPart
 from wasp_ray.execution.settings import Outcome, Settings, View
 from wasp_ray.node.options import GeneratorState, NodeResult
 from wasp_ray.report.bundle import Bundle, UserLog, write_json_file
@@ -45,6 +47,7 @@ class Reporter:
         self._plan: dict[str, Any] = {}
         self._last: dict[str, dict[str, Any]] = {}
         self._rates: dict[str, tuple[float, int, float]] = {}
+        self._alerts = AlertPart(self.note)
         if settings.json_path is not None:
             _check_writable(settings.json_path, settings.out)
         if settings.wants_bundle or settings.out is not None:
@@ -53,7 +56,8 @@ class Reporter:
     # -- while it runs
 
     def plan_ready(self, plan: dict[str, Any], warnings: list[str]) -> None:
-        """The load is known and about to start."""
+        """The load is known and about to start. Raises BadInput for alerts that cannot be checked from here."""
+        self._alerts.begin(plan, self.settings.run_id)
         self._plan = plan
         if self.bundle is not None:
             self.bundle.write_json("plan.json", plan)
@@ -64,6 +68,7 @@ class Reporter:
         self, phase: Phase, elapsed_s: float, states: Sequence[GeneratorState], totals: Mapping[str, Any]
     ) -> None:
         """Turns counters into a snapshot for the view."""
+        self._alerts.turn()
         views = [self._generator_view(state, totals.get(state.name), elapsed_s) for state in states]
         self._view.update(Snapshot(elapsed_s, self._plan["duration_ns"] / 1e9, phase, views))
 
@@ -101,6 +106,10 @@ class Reporter:
             self._log.write(prefix if found else "", rest if found else line)
         self._view.note(line, limit=True)
 
+    def hurry(self, signal_name: str | None = None) -> None:
+        """A stop was asked for: what is waited for after the load need not come. Async-signal-safe."""
+        self._alerts.hurry(signal_name)
+
     # -- the end
 
     def conclude(self, results: Sequence[NodeResult], found: Findings | None = None) -> Outcome:
@@ -115,21 +124,42 @@ class Reporter:
         duration_s = max((result.duration_s for result in results), default=0.0)
         load_s = min(duration_s, plan.get("duration_ns", 0) / 1e9)
         checked = [evaluate(text, merged, load_s, plan) for text in plan["thresholds"]] if duration_s else []
+        interrupted = found.interrupted or next((r.interrupted for r in results if r.interrupted), None)
+        errors = [*found.errors, *_told(results, "errors")]
+        alerts, of_alerts = self._checked_alerts(results, found.clocks, wait=not interrupted and not errors)
         judged = judge(JudgeInput(
-            merged, plan, checked, found.interrupted or next((r.interrupted for r in results if r.interrupted), None),
+            merged, plan, checked, interrupted,
             found.stopped or any(r.stopped for r in results), frozenset(name for r in results for name in r.stopped_generators),
-            [*found.errors, *_told(results, "errors")], [*found.invalid, *_told(results, "invalid")],
-            _told(results, "failed"),
-            [*settings.warnings, *_told(results, "warnings"), *(self.bundle.problems if self.bundle else [])],
+            errors, [*found.invalid, *_told(results, "invalid"), *of_alerts.unknown],
+            [*_told(results, "failed"), *of_alerts.failed],
+            [
+                *settings.warnings, *_told(results, "warnings"), *of_alerts.warnings,
+                *(self.bundle.problems if self.bundle else []),
+            ],
+            self._alerts.cut_by,
         ))  # fmt: skip
         run = {
             "run_id": settings.run_id, "started_at": wall_iso(min((r.started_wall_s for r in results), default=None)),
             "ended_at": wall_iso(), "duration_s": duration_s, "load_s": load_s,
             "versions": {"wasp_ray": __version__, "python": platform.python_version(), "image": settings.image},
         }  # fmt: skip
-        summary = summarise(plan, nodes, run, judged, checked, found.clocks)
+        summary = summarise(plan, nodes, run, judged, checked, found.clocks, alerts)
         self._write(summary, merged.to_data())
         return Outcome(summary, plan, judged, merged, self.bundle.path if self.bundle else None)
+
+    def _checked_alerts(
+        self, results: Sequence[NodeResult], clocks: Mapping[int, tuple[float, float]], *, wait: bool
+    ) -> tuple[list[dict[str, Any]], Told]:
+        """Of a run that came to its load, by this machine's clock; a run that is over anyway waits for no evaluation.
+
+        The start of a node that was lost is not known better than that of the run's making.
+        """
+        begun = [
+            (r.started_wall_s - clocks.get(r.totals.node, (0.0, 0.0))[0], r.duration_s) for r in results if r.duration_s
+        ]
+        if not begun:
+            return [], Told([], [], [])
+        return self._alerts.finish(max(at_s for at_s, _ in begun), max(map(sum, begun)), wait)
 
     def _write(self, summary: dict[str, Any], histograms: dict[str, Any]) -> None:
         if self.bundle is not None:
@@ -143,6 +173,7 @@ class Reporter:
 
     def close(self) -> None:
         """Nothing more comes."""
+        self._alerts.close()
         self._view.close()
         if self._log is not None:
             self._log.close()

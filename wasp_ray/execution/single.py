@@ -32,7 +32,7 @@ class Execution:
 
     def run(self) -> Outcome:
         """To the verdict. Raises BadInput when nothing was started (the bundle folder is taken back then)."""
-        with signals_to(self.node.stop):
+        with signals_to(self._stop):
             try:
                 return self._reporter.conclude([run_node(self.node)])
             except BadInput:
@@ -43,7 +43,11 @@ class Execution:
 
     def stop(self) -> None:
         """Ends the load with its grace; a second time: at once."""
-        self.node.stop()
+        self._stop(None)
+
+    def _stop(self, signal_name: str | None) -> None:
+        self.node.stop(signal_name)
+        self._reporter.hurry(signal_name)
 
     def command(self, name: str) -> None:
         """ "pause" or "resume"."""

@@ -6,6 +6,7 @@ import copy
 import random
 from typing import Any
 
+from wasp_ray.alerts.check import AlertCheck
 from wasp_ray.errors import BadInput
 from wasp_ray.load.generator import AUTO, Generator
 from wasp_ray.load.limits import raise_descriptor_limit
@@ -54,7 +55,9 @@ def make_plan(profile: Any, message: dict[str, Any]) -> dict[str, Any]:
     return {
         "schema": SCHEMA, "profile": profile.name or _file_name(message), "labels": dict(profile.labels), "seed": seed,
         "nodes": message.get("nodes", 1), "load": message.get("load", "total"),
-        "thresholds": [str(t) for t in profile.thresholds], "duration_ns": max(p["duration_ns"] for p in parts),
+        "thresholds": [str(t) for t in profile.thresholds if not isinstance(t, AlertCheck)],
+        "alerts": [t.options() for t in profile.thresholds if isinstance(t, AlertCheck)],
+        "duration_ns": max(p["duration_ns"] for p in parts),
         "generators": parts, "sinks": [] if message.get("once") else _sinks(profile.sinks),
         "once": bool(message.get("once")), "has_teardown": profile.teardown is not None,
     }  # fmt: skip

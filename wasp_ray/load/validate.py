@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from wasp_ray.alerts.check import AlertCheck
 from wasp_ray.load.actors import Gun, VirtualUser
 from wasp_ray.load.feeders import Feeder
 from wasp_ray.load.generator import AUTO, Generator
@@ -63,9 +64,12 @@ def _profile_problems(profile: Any, names: set[str]) -> list[str]:
         if value is not None and not _callable_without_arguments(value):
             out.append(f"Profile {hook}={value!r}: expected a function without arguments")
     if isinstance(profile.thresholds, (str, bytes)) or not isinstance(profile.thresholds, Iterable):
-        out.append(f"Profile thresholds={profile.thresholds!r}: expected a list of texts")
+        out.append(f"Profile thresholds={profile.thresholds!r}: expected a list of texts and AlertChecks")
         return out
     for threshold in profile.thresholds:
+        if isinstance(threshold, AlertCheck):
+            out += [f"Profile AlertCheck: {problem}" for problem in threshold.problems()]
+            continue
         out += Threshold(getattr(threshold, "expression", threshold)).problems(names)
     if not isinstance(profile.sinks, (list, tuple)):
         return [*out, f"Profile sinks={profile.sinks!r}: expected a list, as [RawSamples()]"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from wasp_ray.alerts.check import check_name
 from wasp_ray.report.numbers import count, length, rate
 
 
@@ -46,6 +47,7 @@ def describe_plan(plan: Mapping[str, Any], needs: Mapping[str, Any]) -> list[str
             span = f"{length(segment['from_ns'] / 1e9)} to {length(segment['to_ns'] / 1e9)}"
             lines.append(f"   {span}{name}: up to {segment['planned_peak']:g}{unit}{calls}{warm}")
     lines += [f" threshold {text}" for text in plan["thresholds"]]
+    lines += [f" no {check_name(spec)}" for spec in plan["alerts"]]
     nodes = "1 node," if plan["nodes"] == 1 else f"{plan['nodes']:,} nodes, each with"
     lines.append(
         f" {nodes} {needs['processes']:,} processes, about {needs['memory_bytes'] / 2**20:,.0f} MiB at the peak"

@@ -65,6 +65,7 @@ def final_lines(summary: Data, plan: Data, *, exit_code: int | None = None, path
     lines += _ledger_lines(summary["ledger"], _dropped_by(summary))
     lines += _node_lines(summary)
     lines += _sink_lines(summary)
+    lines += _alert_lines(summary)
     lines += _warning_lines(summary)
     lines += _reason_lines(summary)
     return [*lines, _verdict_line(summary, exit_code, path)]
@@ -196,6 +197,16 @@ def _sink_lines(summary: Data) -> list[Line]:
         whole = whole and not lost
         items.append(f"{name} {books['delivered']:,} of {books['accepted']:,} lines")
     return [(line, "" if whole else "yellow") for line in flow(" SINKS   ", items, " · ")] if items else []
+
+
+def _alert_lines(summary: Data) -> list[Line]:
+    """How each alert check came out; nothing without."""
+    checks: Sequence[Data] = summary.get("alerts", [])
+    words = [f"{'none fired' if check['state'] == 'ok' else check['state']}: {check['name']}" for check in checks]
+    items = [fit(word, WIDTH - 9) for word in words[:MOST_ROWS]]
+    style = "" if all(check["state"] == "ok" for check in checks) else "red"
+    lines = [(line, style) for line in flow(" ALERTS  ", items, " · ")] if items else []
+    return lines + _rest(len(words) - MOST_ROWS, "alert checks")
 
 
 def _warning_lines(summary: Data) -> list[Line]:

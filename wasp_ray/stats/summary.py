@@ -20,13 +20,14 @@ def summarise(
     judged: Judgement,
     thresholds: Sequence[Mapping[str, Any]] = (),
     clocks: Mapping[int, tuple[float, float]] | None = None,
+    alerts: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The summary of a run, JSON-able.
 
     `run`: run_id, started_at, ended_at (ISO texts), duration_s (t = 0 to the last end), versions {wasp_ray, python,
     image}; optional `load_s`, the seconds of schedule that were run when a stop cut it short. `thresholds`: results of
     thresholds.evaluate. A generator of the plan that no node reported is there with zeros. `clocks`: of nodes on machines
-    of their own, their clocks' offset from one common clock and the error of that, in seconds.
+    of their own, their clocks' offset from one common clock and the error of that, in seconds. `alerts`: results of alert checks.
     """
     total = merge_nodes(nodes)
     load_s = float(run["duration_s"] if run.get("load_s") is None else run["load_s"])
@@ -52,6 +53,7 @@ def summarise(
         "seed": plan.get("seed"),
         "ledger": total.ledger.to_data(),
         "thresholds": [dict(result) for result in thresholds],
+        "alerts": [dict(result) for result in alerts],
         "generators": {name: _generator(specs.get(name, {}), total.generators[name], load_s, times) for name in names},
         "sinks": total.sinks,
         "nodes": [_node(node, clocks or {}) for node in nodes],

@@ -48,6 +48,8 @@ class JudgeInput:
     invalid: Sequence[str] = ()
     failed: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    cut_by: str | None = None
+    """SIGINT or SIGTERM after the whole load, while alerts were waited for"""
 
 
 class Judgement(NamedTuple):
@@ -70,12 +72,13 @@ def judge(found: JudgeInput) -> Judgement:
             blame, reason = _shortfall(spec, item)
             (failed if blame == FAILED else invalid).extend(reason)
     failed += [_threshold_reason(result) for result in found.thresholds if _broken(result, found)]
-    interrupted = [f"interrupted by {found.interrupted}"] if found.interrupted else []
+    signal = found.interrupted or found.cut_by
+    interrupted = [f"interrupted by {signal}"] if signal else []
     ranked = [(ERROR, list(found.errors)), (INVALID, invalid), (FAILED, failed), (INTERRUPTED, interrupted)]
     verdict = next((name for name, reasons in ranked if reasons), PASSED)
     reasons = list(dict.fromkeys(reason for _, group in ranked for reason in group))
     warnings = list(dict.fromkeys([*found.warnings, *_warnings(found)]))
-    return Judgement(verdict, reasons, warnings, exit_code(verdict, found.interrupted))
+    return Judgement(verdict, reasons, warnings, exit_code(verdict, signal))
 
 
 def exit_code(verdict: str, interrupted: str | None = None) -> int:

@@ -109,6 +109,31 @@ sync: {{ include "wasp.sync" . | quote }}
       fieldPath: metadata.uid
 {{- end -}}
 
+{{/* Where Loki is, for nodes and for the controller, which asks for alerts. */}}
+{{- define "wasp.lokiEnv" -}}
+{{- with .Values.env.loki.url }}
+- name: LOKI_URL
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.env.loki.tenantId }}
+- name: LOKI_TENANT_ID
+  value: {{ include "wasp.text" . | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* Of the secrets only what alerts are asked for with. */}}
+{{- define "wasp.alertEnv" -}}
+{{- range $name, $value := include "wasp.secrets" . | fromJson }}
+{{- if regexMatch "^(GRAFANA|LOKI|PROMETHEUS)_(BASIC_AUTH|TOKEN)$" $name }}
+- name: {{ $name | quote }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ include "wasp.name" $ | quote }}
+      key: {{ $name | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "wasp.extraEnv" -}}
 {{- if kindIs "map" .Values.extraEnv }}
 {{- range $name, $value := .Values.extraEnv }}

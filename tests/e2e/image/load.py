@@ -7,7 +7,7 @@ import time
 
 import aiohttp
 
-from wasp_ray import Generator, Gun, Profile, VirtualUser, csv, plain
+from wasp_ray import AlertCheck, Generator, Gun, Profile, VirtualUser, csv, plain
 
 
 class Get(Gun):
@@ -102,6 +102,12 @@ def quick(rate: float = 100, seconds: float = 3, users: int = 4):
 def light(rate: float = 20, seconds: float = 4):
     """Next to nothing, so that many runs go beside each other."""
     return Profile(Generator("light", gun=Quick, schedule=plain(rate, seconds)))
+
+
+def watched(rate: float = 20, seconds: float = 4):
+    """With a requirement that alert rules of a Grafana watch."""
+    check = AlertCheck(labels={"requirement_name": "baseline"})
+    return Profile(Generator("light", gun=Quick, schedule=plain(rate, seconds)), thresholds=[check])
 
 
 def slow():

@@ -244,7 +244,7 @@ def test_the_sync_id_of_a_chart_installed_alone_comes_from_its_run_id() -> None:
 
 def test_the_controller_is_a_job_that_is_no_node() -> None:
     """It has its own account and no sync label; an eviction is followed by another pod, a verdict is not."""
-    (found,) = controller_objects(made(extraEnv={"A": "1"}, env__loki__token=TOKEN, affinity={"nodeAffinity": {}}))
+    (found,) = controller_objects(made(extraEnv={"A": "1"}, affinity={"nodeAffinity": {}}))
     template = found["spec"]["template"]
     (main,) = template["spec"]["containers"]
     assert found["metadata"]["name"] == "wasp-shop-x7k2-controller"
@@ -252,10 +252,21 @@ def test_the_controller_is_a_job_that_is_no_node() -> None:
     assert template["metadata"]["labels"]["wasp.dev/run"] == "shop-x7k2"
     assert template["spec"]["serviceAccountName"] == "wasp-controller" and "affinity" not in template["spec"]
     assert main["command"] == ["python", "-m", "wasp_ray", "cluster", "control", "--run", "shop-x7k2"]
-    assert environment(main)["A"] == "1" and "LOKI_TOKEN" not in environment(main)
+    assert environment(main)["A"] == "1"
     assert found["spec"]["backoffLimit"] == 0 and "startupProbe" not in main
     assert template["spec"]["activeDeadlineSeconds"] > pod()["activeDeadlineSeconds"]
     assert main["securityContext"] == container()["securityContext"]
+
+
+def test_the_controller_is_given_what_it_asks_for_alerts_with() -> None:
+    """By reference, as nodes are; secrets of the load are not its business."""
+    secrets = {"GRAFANA_TOKEN": TOKEN, "API_KEY": "k", "GRAFANA_TOKEN_OLD": "o"}
+    loki = {"env__loki__token": TOKEN, "env__loki__url": "https://loki.example", "env__loki__tenantId": "team"}
+    (found,) = controller_objects(made(secretEnv=secrets, **loki))
+    (main,) = found["spec"]["template"]["spec"]["containers"]
+    given = environment(main)
+    assert {"GRAFANA_TOKEN", "LOKI_TOKEN", "LOKI_URL", "LOKI_TENANT_ID"} <= given.keys()
+    assert not {"API_KEY", "GRAFANA_TOKEN_OLD"} & given.keys() and TOKEN not in str(found)
 
 
 def test_setup_gives_each_persona_its_role() -> None:

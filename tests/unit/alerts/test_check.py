@@ -1,0 +1,98 @@
+"""What an AlertCheck may say, and where and as whom it is asked for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from wasp_ray import AlertCheck, Generator, Gun, Profile, plain
+from wasp_ray.alerts.server import problems_here, server_of
+from wasp_ray.errors import WaspError
+from wasp_ray.load.plan import make_plan
+
+LABELS = {"requirement_name": "baseline"}
+
+
+class Quick(Gun):
+    """Does nothing."""
+
+    def call(self) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({}, "it names no rules"),
+        ({"labels": LABELS, "kind": "datadog"}, "kind='datadog'"),
+        ({"labels": {"a": 1}}, "labels={'a': 1}"),
+        ({"labels": "a"}, "labels='a'"),
+        ({"dashboard_uid": 3}, "dashboard_uid=3"),
+        ({"labels": LABELS, "url": "grafana.example"}, "url='grafana.example': expected the root"),
+        ({"labels": LABELS, "url": "http://u:secret-7@grafana.example"}, "it holds a password"),
+        ({"labels": LABELS, "url": "http://[x"}, "url=...:"),
+        ({"labels": LABELS, "tenant_id": "team"}, "tenant_id=... with kind='grafana'"),
+    ],
+)
+def test_bad_options_are_told(options: dict[str, Any], problem: str) -> None:
+    """With the cure, all before a run, and never a password."""
+    found = Profile(Generator("g", gun=Quick, schedule=plain(1, "1s")), thresholds=[AlertCheck(**options)]).validate()
+    assert any(text.startswith("Profile AlertCheck: ") and problem in text for text in found), found
+    assert "secret-7" not in str(found)
+
+
+def test_a_check_is_plain_data_in_the_plan() -> None:
+    """Beside the thresholds; `--once` has neither."""
+    check = AlertCheck(labels=LABELS, dashboard_uid="wasp", kind="prometheus", url="https://prometheus.example")
+    profile = Profile(Generator("g", gun=Quick, schedule=plain(1, "1s")), thresholds=["failed == 0", check])
+    assert profile.validate() == []
+    plan = json.loads(json.dumps(make_plan(profile, {})))
+    assert plan["thresholds"] == ["failed == 0"]
+    assert plan["alerts"] == [check.options()] and AlertCheck(**plan["alerts"][0]) == check
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "url", "headers"),
+    [
+        (
+            {"dashboard_uid": "wasp"}, {"GRAFANA_URL": "https://g.example/", "GRAFANA_TOKEN": "t"},
+            "https://g.example/api/prometheus/grafana/api/v1/rules", {"Authorization": "Bearer t"},
+        ),
+        (
+            {"kind": "prometheus", "url": "https://mimir.example/prometheus", "tenant_id": "team"},
+            {"PROMETHEUS_BASIC_AUTH": "u:p", "PROMETHEUS_URL": "https://other.example"},
+            "https://mimir.example/prometheus/api/v1/rules", {"Authorization": "Basic dTpw", "X-Scope-OrgID": "team"},
+        ),
+        (
+            {"kind": "loki"}, {"LOKI_URL": "https://loki.example/loki/api/v1/push", "LOKI_TENANT_ID": "team"},
+            "https://loki.example/prometheus/api/v1/rules", {"X-Scope-OrgID": "team"},
+        ),
+    ],
+)  # fmt: skip
+def test_the_environment_says_where_and_as_whom(
+    options: dict[str, Any], environment: dict[str, str], url: str, headers: dict[str, str]
+) -> None:
+    """What the Profile says goes first; Loki's push URL will do."""
+    server = server_of(AlertCheck(labels=LABELS, **options).options(), environment)
+    assert server.rules_url == url and server.headers == {"Accept": "application/json", **headers}
+
+
+@pytest.mark.parametrize(
+    ("environment", "problem"),
+    [
+        ({}, "expected url=... or GRAFANA_URL"),
+        ({"GRAFANA_URL": "ftp://g.example"}, "GRAFANA_URL='ftp://g.example'"),
+        ({"GRAFANA_URL": "https://u:secret-7@g.example"}, "holds a password"),
+        ({"GRAFANA_URL": "https://g.example", "GRAFANA_TOKEN": "secret-7", "GRAFANA_BASIC_AUTH": "a:b"}, "found both"),
+        ({"GRAFANA_URL": "https://g.example", "GRAFANA_TOKEN": "secret-7\n"}, "control character"),
+    ],
+)
+def test_an_environment_that_cannot_work_is_told(environment: dict[str, str], problem: str) -> None:
+    """By name of the variable, never with its secret."""
+    spec = AlertCheck(labels=LABELS).options()
+    with pytest.raises(WaspError) as found:
+        server_of(spec, environment)
+    assert problem in str(found.value) and "secret-7" not in str(found.value)
+    assert problem in problems_here([spec], environment)[0]

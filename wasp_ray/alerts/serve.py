@@ -1,0 +1,126 @@
+"""The process that asks for alerts during a run: beside who makes the verdict, so that a large answer delays nobody's load.
+
+Messages in: watch (the checks of the plan), finish (when the load began and ended), cut (tell what is known now). Out: note,
+until, results. It ends when its starter is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+
+from wasp_ray.alerts.api import look, new_session
+from wasp_ray.alerts.check import check_name
+from wasp_ray.alerts.server import server_of
+from wasp_ray.alerts.watch import AlertWatch
+from wasp_ray.clock import now_ns, wall_s
+from wasp_ray.wire.channel import Channel, ChannelClosed, Message
+
+MAX_NOTES = 20
+"""Of one check."""
+NICE = 5
+
+
+class Checks:
+    """All checks of one run. `run` once."""
+
+    def __init__(self, channel: Channel, specs: list[dict[str, Any]], run_id: str) -> None:
+        self._channel, self._specs = channel, specs
+        self._watches = [AlertWatch(run_id) for _ in specs]
+        self._told: list[set[str]] = [set() for _ in specs]
+        self._offset_s = wall_s() - now_ns() / 1e9
+        self._span: tuple[float, float] | None = None
+        self._load_over, self._cut = asyncio.Event(), asyncio.Event()
+
+    def _now_s(self) -> float:
+        """Wall time that does not jump."""
+        return now_ns() / 1e9 + self._offset_s
+
+    async def run(self) -> None:
+        """Until the results are told or nobody wants them."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._channel, self._listen)
+        async with new_session() as session:
+            work = asyncio.create_task(self._look_at_all(session))
+            waited_for: set[asyncio.Task[Any]] = {work, asyncio.create_task(self._cut.wait())}
+            await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+            for task in waited_for:
+                task.cancel()
+            with suppress(asyncio.CancelledError):
+                await work
+        loop.remove_reader(self._channel)
+        if self._span is not None:
+            self._tell({"results": [watch.result(*self._span) for watch in self._watches]})
+
+    async def _look_at_all(self, session: aiohttp.ClientSession) -> None:
+        async with asyncio.TaskGroup() as group:
+            for at in range(len(self._specs)):
+                group.create_task(self._look(session, at))
+
+    async def _look(self, session: aiohttp.ClientSession, at: int) -> None:
+        """One check until nothing more is to be learnt of it."""
+        spec, watch = self._specs[at], self._watches[at]
+        server = server_of(spec, os.environ)
+        told_until = False
+        while True:
+            sent_s = await look(session, server, spec, watch, self._now_s)
+            self._tell_news(at)
+            if self._span is None:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._load_over.wait(), watch.period_s)
+                continue
+            start_s, end_s = self._span
+            if watch.over(start_s, end_s, sent_s):
+                return
+            left_s = watch.deadline_s(end_s) - self._now_s()
+            if not told_until:
+                told_until = True
+                self._tell({"until": max(0.0, left_s)})
+            await asyncio.sleep(min(watch.period_s, left_s) if left_s > 0 else min(watch.period_s, 1.0))
+
+    def _tell_news(self, at: int) -> None:
+        told, name = self._told[at], check_name(self._specs[at])
+        for text in self._watches[at].news():
+            if text not in told and len(told) < MAX_NOTES:
+                told.add(text)
+                self._tell({"note": f"{name}: {text}"})
+
+    def _tell(self, message: Mapping[str, Any]) -> None:
+        with suppress(ChannelClosed):
+            self._channel.send(dict(message))
+
+    def _listen(self) -> None:
+        for message in self._channel.receive():
+            if message["op"] == "finish":
+                self._span = (message["start_s"], message["end_s"])
+                self._load_over.set()
+            elif message["op"] == "cut":
+                self._cut.set()
+        if self._channel.closed:
+            asyncio.get_running_loop().remove_reader(self._channel)
+            self._cut.set()
+
+
+def main() -> None:
+    """The process: argument 1 is the descriptor of its socket."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(OSError):
+        os.nice(NICE)
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    with suppress(OSError):
+        os.set_inheritable(sock.fileno(), False)
+    channel = Channel(sock)
+    first: list[Message] = []
+    while not first and not channel.closed:
+        first = channel.wait(1.0)
+    if first:
+        asyncio.run(Checks(channel, first[0]["checks"], first[0]["run_id"]).run())
+    channel.close()
