@@ -21,6 +21,9 @@ if TYPE_CHECKING:
         StopUser,
         WaspError,
     )
+    from wasp_ray.grafana.alerts import Alert
+    from wasp_ray.grafana.dashboard import Dashboard
+    from wasp_ray.grafana.sink import Grafana
     from wasp_ray.load.actors import Gun, Response, VirtualUser, task
     from wasp_ray.load.feeders import csv, jsonl, rows
     from wasp_ray.load.generator import AUTO, Generator
@@ -53,6 +56,9 @@ _HOME = {
     **dict.fromkeys(("between", "exponential"), "load.waits"),
     **dict.fromkeys(("Profile", "Run", "RunFailed", "RunResult"), "profile"),
     **dict.fromkeys(("combine", "combine_and_repeat", "pause", "plain", "ramp", "steps"), "schedule"),
+    "Alert": "grafana.alerts",
+    "Dashboard": "grafana.dashboard",
+    "Grafana": "grafana.sink",
     "Loki": "sinks.loki",
     "RawSamples": "sinks.samples",
     "Threshold": "stats.thresholds",
@@ -60,10 +66,13 @@ _HOME = {
 
 __all__ = [
     "AUTO",
+    "Alert",
     "AlertCheck",
     "BadInput",
     "CallFailed",
+    "Dashboard",
     "Generator",
+    "Grafana",
     "Gun",
     "LoadFileError",
     "Loki",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,14 @@ class Line:
     text: str
     labels: dict[str, str]
     metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One series of a range query: values by second."""
+
+    labels: dict[str, str]
+    values: dict[int, float]
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,26 @@ class LokiClient:
     def query(self, query: str, at_ns: int | None = None) -> list[Sample]:
         """The series of a metric query at an instant, by default now."""
         return samples_of(self._get("/loki/api/v1/query", query=query, time=at_ns or time.time_ns()))
+
+    def query_range(self, query: str, start_ns: int, end_ns: int, step_s: int) -> list[Series]:
+        """The series of a metric query at each step."""
+        params = {"query": query, "start": start_ns, "end": end_ns, "step": f"{step_s}s"}
+        data = self._get("/loki/api/v1/query_range", **params)
+        assert data["resultType"] == "matrix", f"expected a metric query, found {query!r}"
+        return [
+            Series(series["metric"], {int(at): float(value) for at, value in series["values"]})
+            for series in data["result"]
+        ]
+
+    def label_values(self, label: str, match: str) -> list[str]:
+        """What a label is in the streams that match, as Grafana's variables ask for it."""
+        now = time.time_ns()
+        params: dict[str, Any] = {"query": match, "start": now - DAY_NS, "end": now + AHEAD_NS}
+        text = ask(
+            "GET", f"{self.url}/loki/api/v1/label/{label}/values", params=params, headers={"X-Scope-OrgID": self.tenant}
+        )
+        found: list[str] = json.loads(text).get("data", [])  # no value, no data
+        return found
 
     def series(self, match: str) -> list[dict[str, str]]:
         """The labels of each stream of the last day."""

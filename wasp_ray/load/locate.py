@@ -34,7 +34,32 @@ def load_file(spec: str, params: dict[str, str]) -> Any:
     Raises LoadFileError; the message of a file that raises ends with the traceback of the user's own frames.
     """
     path, name = split_spec(spec)
+    found = _object(_import(path, path.stem), path, name, params)
+    if not getattr(found, "__wasp_profile__", False) or isinstance(found, type):
+        raise LoadFileError(
+            f"`{name}` in {path} is a {type(found).__name__}: expected a Profile or a function that returns one"
+        )
+    return found
+
+
+def load_dashboard(spec: str, params: dict[str, str]) -> Any:
+    """The Dashboard or Profile of `path[:NAME]`; without a name `dashboard` where the file has one, else `profile`.
+
+    Raises LoadFileError as `load_file` does.
+    """
+    path, name = split_spec(spec)
     module = _import(path, path.stem)
+    if hasattr(module, "dashboard") and not spec.endswith(":profile") and name == "profile":
+        name = "dashboard"
+    found = _object(module, path, name, params)
+    marks = ("__wasp_dashboard__", "__wasp_profile__")
+    if isinstance(found, type) or not any(getattr(found, mark, False) for mark in marks):
+        raise LoadFileError(f"`{name}` in {path} is a {type(found).__name__}: expected a Dashboard or a Profile")
+    return found
+
+
+def _object(module: types.ModuleType, path: Path, name: str, params: dict[str, str]) -> Any:
+    """What the module has under the name; a function is called."""
     found = getattr(module, name, None)
     if found is None:
         names = [
@@ -47,14 +72,10 @@ def load_file(spec: str, params: dict[str, str]) -> Any:
         )
         raise LoadFileError(f"{path} has no `{name}`; {cure}")
     if inspect.isfunction(found):
-        found = _call(found, params, path)
-    elif params:
+        return _call(found, params, path)
+    if params:
         raise LoadFileError(
             f"-p {next(iter(params))}: `{name}` in {path} is no function: make it one to take parameters"
-        )
-    if not getattr(found, "__wasp_profile__", False) or isinstance(found, type):
-        raise LoadFileError(
-            f"`{name}` in {path} is a {type(found).__name__}: expected a Profile or a function that returns one"
         )
     return found
 

@@ -12,9 +12,13 @@ from wasp_ray.clock import now_ns, wall_s
 from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.node.engines import Engine, start_exporter
 from wasp_ray.node.options import GeneratorState
+from wasp_ray.schedule.share import share_count
 from wasp_ray.wire.channel import Message
 
 READY_TIMEOUT_NS = 20_000_000_000
+SECOND_NS = 1_000_000_000
+KEPT_STATES = 64
+"""Seconds; a window closes two or three after its end."""
 MAX_BACKLOG_BYTES = 16 * 2**20
 FLUSH_S, HURRIED_S = 30.0, 1.0
 """What sinks have for their last lines; after a second signal."""
@@ -31,7 +35,9 @@ class Exports:
         self._engine: Engine | None = None
         self._specs: list[dict[str, Any]] = []
         self._backlog = bytearray()
-        self._states: dict[str, GeneratorState] = {}
+        self._start_ns = 0
+        self._node, self._sharing = 1, 1
+        self._states: dict[int, dict[str, GeneratorState]] = {}
         self._books: dict[str, dict[str, Any]] = {}
         self._received = 0
         self._ready = self._closed = False
@@ -51,6 +57,7 @@ class Exports:
         self._specs = list(plan.get("sinks", ()))
         if not self._specs:
             return
+        self._node, self._sharing = message["node"], message["nodes"] if plan["load"] == "total" else 1
         mine, theirs = socket.socketpair()
         mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
         self._engine = start_exporter(self._inline, theirs)
@@ -103,26 +110,37 @@ class Exports:
 
     def begin(self, start_ns: int) -> None:
         """t = 0 on both clocks."""
+        self._start_ns = start_ns
         start_wall_ns = int(wall_s() * 1e9) + start_ns - now_ns()
         self._tell({"op": "begin", "start_ns": start_ns, "start_wall_ns": start_wall_ns})
 
     def states(self, states: Sequence[GeneratorState]) -> None:
-        """Of the Generators right now: the next windows are told with them."""
-        self._states = {state.name: state for state in states}
+        """Of the Generators right now: a window, which is closed seconds later, is told with the last ones of its second."""
+        if self._specs and self._start_ns:
+            self._states[(now_ns() - self._start_ns) // SECOND_NS] = {state.name: state for state in states}
+            while len(self._states) > KEPT_STATES:
+                del self._states[next(iter(self._states))]
 
     def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
         """Closed windows by Generator."""
         told = [
-            {"generator": name, **window, **self._now(name)} for name, windows in closed.items() for window in windows
+            {"generator": name, **window, **self._state_at(window["at_s"], name)}
+            for name, windows in closed.items()
+            for window in windows
         ]
         if told and not self._tell({"op": "windows", "windows": told}):
             self._left_out["windows"] += len(told)
 
-    def _now(self, name: str) -> dict[str, Any]:
-        state = self._states.get(name)
+    def _state_at(self, at_s: int, name: str) -> dict[str, Any]:
+        """What was planned is this node's share, so that windows of all nodes add up."""
+        known = self._states.get(at_s) or next((self._states[at] for at in reversed(self._states) if at < at_s), {})
+        state = known.get(name)
         if state is None:
             return {"planned": 0.0, "users": 0, "in_flight": 0}
-        return {"planned": state.planned, "users": state.users_active, "in_flight": state.in_flight}
+        planned = state.planned / self._sharing
+        if state.kind == "users":
+            planned = float(share_count(round(state.planned), self._node - 1, self._sharing))
+        return {"planned": planned, "users": state.users_active, "in_flight": state.in_flight}
 
     def totals(self, generators: Mapping[str, Any]) -> None:
         """Counts and histograms so far; skipped while the exporter is behind, the next ones say it all."""

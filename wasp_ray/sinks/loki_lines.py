@@ -20,6 +20,7 @@ MAX_STREAMS = 5_000
 MOST_NODE_LABELS = 50
 """Of more nodes, or more streams than Loki allows, the node is in the line alone."""
 KINDS = ("responses", "stats", "events")
+SUMS = (("calls_total", "calls"), ("success", "ok"), ("failed", "failed"), ("callTimeout", "timeout"))
 OVERHEAD = 40
 """Bytes around a line in a push."""
 
@@ -39,6 +40,7 @@ class LokiLines:
             )
         self._has_node_label = run.nodes <= MOST_NODE_LABELS and streams * run.nodes <= MAX_STREAMS
         self._user_labels = {part["name"]: part.get("labels") or {} for part in run.plan["generators"]}
+        self._kinds = {part["name"]: part.get("kind", "") for part in run.plan["generators"]}
         self._known_labels: dict[tuple[str, str], Labels] = {}
         self._streams: dict[Labels, list[tuple[int, str]]] = defaultdict(list)
         self._cumulative: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -90,17 +92,21 @@ class LokiLines:
             self._add(labels, sample.end + offset, line)
 
     def windows(self, windows: Sequence[Mapping[str, Any]]) -> None:
-        """A line each, at the end of its second; `success`, `failed` and `callTimeout` are sums since the start, as in Go WASP."""
+        """A line each, at the end of its second; `success`, `failed` and `callTimeout` are sums since the start, as in Go WASP.
+
+        So is `calls_total`: of what only rises, a line that is there twice changes no figure.
+        """
         start_ns = self._run.start_ns + self._run.wall_offset_ns
         for window in windows:
             name, sums = window["generator"], self._cumulative[window["generator"]]
-            for total, column in (("success", "ok"), ("failed", "failed"), ("callTimeout", "timeout")):
+            for total, column in SUMS:
                 sums[total] += window.get(column, 0)
             line = {f"window_{key}" if key in ("failed", "timeout") else key: value for key, value in window.items()}
             line |= {
                 "window": line.pop("at_s"),
                 "current_rps": window["calls"],
                 "current_instances": window.get("users", 0),
+                "generator_kind": self._kinds.get(name, ""),
                 **sums,
             }
             self._add(self._labels("stats", name), start_ns + int((window["at_s"] + 1) * 1e9), line)
