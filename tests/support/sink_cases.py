@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from wasp_ray import Loki
+from wasp_ray import Grafana, Loki
 from wasp_ray.errors import WaspError
 from wasp_ray.sinks import registry
 from wasp_ray.sinks.base import SinkBooks, SinkRun
@@ -107,6 +107,7 @@ EVERYTHING = frozenset({"samples", "windows", "totals", "events"})
 KEEPER = SinkCase("keeper", EVERYTHING)
 REFUSING = SinkCase("refusing", EVERYTHING)
 ALL = [
+    SinkCase("grafana", Grafana.needs, Grafana().options(), reasons=frozenset({"unreachable"})),
     SinkCase("loki", Loki.needs, Loki(url="http://127.0.0.1:9").options(), reasons=frozenset({"unreachable"})),
     SinkCase("samples", frozenset({"samples"})),
     KEEPER,
@@ -120,7 +121,9 @@ OWN = {
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside the installed ones."""
+    """Beside the installed ones; where a Grafana is comes from the environment alone."""
+    monkeypatch.setenv("GRAFANA_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("GRAFANA_TOKEN", "t")
     installed = entry_points(group=registry.GROUP)
     own = [EntryPoint(kind, f"{__name__}:{name}", registry.GROUP) for kind, name in OWN.items()]
     monkeypatch.setattr(registry, "entry_points", lambda group: [*installed, *own])

@@ -28,10 +28,13 @@ def quoted(text: str) -> str:
 
 
 def largest(chosen: str, field: str, window: str, *, of: str = "", offset: str = "") -> str:
-    """The largest value of a field of the stats within a window, for each node. `of`: "rate" or "users" Generators only."""
+    """The largest value of a field of the stats within a window, for each node. `of`: "rate" or "users" Generators only.
+
+    The node is read from the line: beyond 50 of them it is no label.
+    """
     kind = f', actor="generator_kind" | actor="{of}"' if of else ""
     shift = f" offset {offset}" if offset else ""
-    return f'max_over_time({chosen} | json value="{field}"{kind} | value!="" | unwrap value [{window}]{shift}) {EACH}'
+    return f'max_over_time({chosen} | json value="{field}", node="node"{kind} | value!="" | unwrap value [{window}]{shift}) {EACH}'
 
 
 def increase(chosen: str, counter: str, window: str) -> str:
