@@ -37,7 +37,8 @@ class Exports:
         self._backlog = bytearray()
         self._start_ns = 0
         self._node, self._sharing = 1, 1
-        self._states: dict[int, dict[str, GeneratorState]] = {}
+        self._states: dict[str, GeneratorState] = {}
+        self._past: dict[int, dict[str, GeneratorState]] = {}  # by second since the start
         self._books: dict[str, dict[str, Any]] = {}
         self._received = 0
         self._ready = self._closed = False
@@ -115,26 +116,30 @@ class Exports:
         self._tell({"op": "begin", "start_ns": start_ns, "start_wall_ns": start_wall_ns})
 
     def states(self, states: Sequence[GeneratorState]) -> None:
-        """Of the Generators right now: a window, which is closed seconds later, is told with the last ones of its second."""
+        """Of the Generators right now; a window, which is closed seconds later, is told with the last ones of its second."""
+        self._states = {state.name: state for state in states}
         if self._specs and self._start_ns:
-            self._states[(now_ns() - self._start_ns) // SECOND_NS] = {state.name: state for state in states}
-            while len(self._states) > KEPT_STATES:
-                del self._states[next(iter(self._states))]
+            self._past[(now_ns() - self._start_ns) // SECOND_NS] = self._states
+            while len(self._past) > KEPT_STATES:
+                del self._past[next(iter(self._past))]
 
     def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
         """Closed windows by Generator."""
         told = [
-            {"generator": name, **window, **self._state_at(window["at_s"], name)}
+            {"generator": name, **window, **self._now(name, window["at_s"])}
             for name, windows in closed.items()
             for window in windows
         ]
         if told and not self._tell({"op": "windows", "windows": told}):
             self._left_out["windows"] += len(told)
 
-    def _state_at(self, at_s: int, name: str) -> dict[str, Any]:
-        """What was planned is this node's share, so that windows of all nodes add up."""
-        known = self._states.get(at_s) or next((self._states[at] for at in reversed(self._states) if at < at_s), {})
-        state = known.get(name)
+    def _now(self, name: str, at_s: int | None = None) -> dict[str, Any]:
+        """What was planned is this node's share, so that lines of all nodes add up. `at_s`: in that second instead of now."""
+        states = self._states
+        if at_s is not None:
+            earlier = (self._past[at] for at in reversed(self._past) if at < at_s)
+            states = self._past.get(at_s) or next(earlier, {})
+        state = states.get(name)
         if state is None:
             return {"planned": 0.0, "users": 0, "in_flight": 0}
         planned = state.planned / self._sharing
