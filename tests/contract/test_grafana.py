@@ -29,7 +29,7 @@ class Search(Gun):
 profile = Profile(Generator("search", gun=Search, schedule=plain(1, "1s")), name="shop")
 other = Profile(Generator("search", gun=Search, schedule=plain(1, "1s")), name="other")
 dashboard = Dashboard(profile, alerts=[
-    Alert.percentile("fast", 99, above="300ms", generator="search", held="30s"),
+    Alert.percentile("fast", 99, above="300ms", generator="search", held="30s", requirement="baseline"),
     Alert.failures("few failures", above="1%"),
     Alert.logql("calls", 'sum(count_over_time({profile="$profile"}[1m]))', below=1),
 ])
@@ -84,7 +84,7 @@ def test_a_second_deploy_is_an_update(version: str, root: str, load: str, monkey
     assert grafana.dashboards["wasp-shop"]["dashboard"] == dashboard_json("shop") | {"id": None}
     assert grafana.rules.keys() == rules.keys() and len(rules) == 3
     assert grafana.intervals == {(folder["uid"], "wasp_ray shop"): 10}
-    assert {rule["labels"]["requirement_name"] for rule in rules.values()} == {"fast", "few failures", "calls"}
+    assert {rule["labels"]["requirement_name"] for rule in rules.values()} == {"baseline", "few failures", "calls"}
     assert {rule["data"][0]["datasourceUid"] for rule in rules.values()} == {"loki-1"}
     address = f"http://127.0.0.1:{grafana.port}{root}/d/wasp-shop/slug"
     assert first[0] == f"dashboard 'shop', version 1: {address}" and second[0].endswith(f"version 2: {address}")

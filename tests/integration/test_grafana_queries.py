@@ -15,7 +15,7 @@ from support.grafana_queries import Shown, column, target, targets
 from support.loki import Loki as Server
 from support.loki_client import Line, LokiClient
 
-from wasp_ray import Generator, Loki, Profile, RunResult, plain
+from wasp_ray import Alert, Generator, Loki, Profile, RunResult, plain
 from wasp_ray.grafana.dashboard import dashboard_json
 
 DASHBOARD = dashboard_json("shop")
@@ -181,13 +181,26 @@ def test_lines_that_are_there_twice_change_no_figure_of_the_stats(loki: Server, 
     assert answers() == before and len(before) == 2 * len(STATS)
 
 
-def test_nodes_are_told_apart_where_they_are_no_label(loki: Server) -> None:
-    """As in runs of more than 50 nodes: their counters are added up, not taken for one."""
-    tenant, now = loki.tenant(), time.time_ns()
+def test_a_run_of_very_many_nodes_is_shown(loki: Server) -> None:
+    """More than 50, where the node is no label, and more than the 500 series that Loki gives: all but the table of nodes."""
+    tenant, now, nodes = loki.tenant(), time.time_ns(), 600
     labels = {"service_name": "wasp_ray", "kind": "stats", "profile": "shop", "run": "r", "generator": "g"}
-    tenant.push([Line(now - node, json.dumps({"node": node, "calls_total": 10 * node}), labels) for node in (1, 2, 3)])
+    for at_s in range(3):
+        counters = {"calls_total": 10 * (at_s + 1), "success": 9, "failed": 1, "callTimeout": 0}
+        line = {
+            **counters, "planned": 10, "current_instances": 1, "in_flight": 1, "response_s": {"p50": 1, "p95": 1, "p99": 1},
+            "before": {"calls_total": 10 * at_s, "failed": 0, "callTimeout": 0},
+        }  # fmt: skip
+        kinds = ("rate", "users")
+        end = now - (3 - at_s) * 1_000_000_000
+        told = [json.dumps({**line, "node": node, "generator_kind": kinds[node % 2]}) for node in range(nodes)]
+        tenant.push([Line(end, text, labels) for text in told])
     shown = Shown(now // 10**9 - 60, now // 10**9 + 1, ANY)
+    for name, query in targets(DASHBOARD):
+        if name in STATS and not name.startswith("Nodes"):
+            assert shown.answer(tenant, query), name
     (calls,) = shown.table(tenant, column(DASHBOARD, "Calls by Generator", "calls"))
-    assert calls.value == 60
-    found = shown.table(tenant, column(DASHBOARD, "Nodes", "calls"))
-    assert {sample.labels["node"]: sample.value for sample in found} == {"1": 10, "2": 20, "3": 30}
+    assert calls.value == nodes * 30
+    (delivered,) = shown.graph(tenant, target(DASHBOARD, "Rate: planned and delivered", "B"))
+    assert sum(delivered.values.values()) == nodes * 30
+    assert tenant.query(Alert.failures("few", above=0).rule("shop"))

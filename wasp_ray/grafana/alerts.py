@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from wasp_ray.grafana.queries import increase, quantile, quoted, streams, summed
+from wasp_ray.grafana.queries import increase, quantile, quoted, streams
 from wasp_ray.schedule.duration import format_duration, parse_duration
 
 BY = "profile, run, generator"
@@ -21,7 +21,8 @@ _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 class Alert:
     """Made by `percentile`, `failures`, `timeouts` or `logql`; fires when what is measured passes the limit for so long.
 
-    `name` is the label `requirement_name` of what fires. It never raises on bad values: `problems` tells them.
+    `requirement` is the label `requirement_name` of what fires, by default the name: several alerts may be of one. It never
+    raises on bad values: `problems` tells them.
     """
 
     name: str
@@ -31,39 +32,40 @@ class Alert:
     held: object
     faults: tuple[str, ...] = ()
     generator: str | None = None
+    requirement: str = ""
 
     @classmethod
     def percentile(
         cls, name: str, q: float, *, above: str | float, generator: str | None = None, group: str | None = None,
-        over: str | float = "1m", held: str | float = 0,
+        over: str | float = "1m", held: str | float = 0, requirement: str = "",
     ) -> Alert:  # fmt: skip
         """A percentile of the response time (from due) of sampled successes over the last `over`: `above="300ms"`."""
         faults = [] if _is_number(q) and 0 < q < 100 else [f"percentile {q!r}: expected a number such as 99"]
         limit_ns, window = _duration("above", above, faults), _window(over, faults)
         chosen = _chosen("responses", generator)
         expression = "" if faults else quantile(chosen, round(q / 100, 6), "response", window, BY, group=group)
-        return cls(name, expression, limit_ns / 1e9, None, held, tuple(faults), generator)
+        return cls(name, expression, limit_ns / 1e9, None, held, tuple(faults), generator, requirement)
 
     @classmethod
     def failures(
         cls, name: str, *, above: str | float, generator: str | None = None, over: str | float = "1m",
-        held: str | float = 0,
+        held: str | float = 0, requirement: str = "",
     ) -> Alert:  # fmt: skip
         """The share of calls that failed (timeouts are none of these) over the last `over`: `above="1%"` or 0.01."""
-        return cls._share(name, "failed", above, generator, over, held)
+        return cls._share(name, "failed", above, generator, over, held, requirement)
 
     @classmethod
     def timeouts(
         cls, name: str, *, above: str | float, generator: str | None = None, over: str | float = "1m",
-        held: str | float = 0,
+        held: str | float = 0, requirement: str = "",
     ) -> Alert:  # fmt: skip
         """The share of calls that ran into their timeout over the last `over`."""
-        return cls._share(name, "callTimeout", above, generator, over, held)
+        return cls._share(name, "callTimeout", above, generator, over, held, requirement)
 
     @classmethod
     def logql(
         cls, name: str, expression: str, *, above: float | None = None, below: float | None = None,
-        held: str | float = 0,
+        held: str | float = 0, requirement: str = "",
     ) -> Alert:  # fmt: skip
         """Any metric query, without a comparison; `$profile` in it is the Profile's name. Exactly one of above and below."""
         faults = []
@@ -74,16 +76,17 @@ class Alert:
         for what, limit in (("above", above), ("below", below)):
             if limit is not None and not _is_number(limit):
                 faults.append(f"{what}={limit!r}: expected a number")
-        return cls(name, expression, above, below, held, tuple(faults))
+        return cls(name, expression, above, below, held, tuple(faults), None, requirement)
 
     @classmethod
     def _share(
-        cls, name: str, counter: str, above: str | float, generator: str | None, over: str | float, held: str | float
-    ) -> Alert:
+        cls, name: str, counter: str, above: str | float, generator: str | None, over: str | float, held: str | float,
+        requirement: str,
+    ) -> Alert:  # fmt: skip
         faults: list[str] = []
         limit, window, chosen = _share("above", above, faults), _window(over, faults), _chosen("stats", generator)
-        part, whole = (summed(increase(chosen, name, window), BY) for name in (counter, "calls_total"))
-        return cls(name, f"{part} / {whole}", limit, None, held, tuple(faults), generator)
+        part, whole = (increase(chosen, each, window, BY) for each in (counter, "calls_total"))
+        return cls(name, f"{part} / {whole}", limit, None, held, tuple(faults), generator, requirement)
 
     @property
     def held_ns(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wasp_ray.grafana.queries import failures_by_group, increase, largest, quantile, streams, summed
+from wasp_ray.grafana.queries import failures_by_group, increase, largest, quantile, streams, worst
 
 SOURCE = {"type": "loki", "uid": "${datasource}"}
 PROFILE = "$profile"
@@ -72,8 +72,8 @@ def _target(letter: str, expr: str, legend: str, *, instant: bool = False) -> di
 
 def rate() -> Panel:
     """A planned rate beside what was delivered."""
-    planned = summed(largest(STATS, "planned", STEP, of="rate"), "generator")
-    delivered = summed(increase(STATS, "calls_total", STEP), "generator")
+    planned = largest(STATS, "planned", STEP, "generator", of="rate")
+    delivered = increase(STATS, "calls_total", STEP, "generator")
     return _series(
         "Rate: planned and delivered", "Calls that ended, a second.", "cps",
         (planned, "{{generator}} planned"), (f"{delivered} / {PER_S}", "{{generator}} delivered"),
@@ -84,15 +84,15 @@ def users() -> Panel:
     """Generators of users."""
     return _series(
         "Users: planned and active", "Of Generators of users, at the end of each second.", "short",
-        (summed(largest(STATS, "planned", STEP, of="users"), "generator"), "{{generator}} planned"),
-        (summed(largest(STATS, "current_instances", STEP, of="users"), "generator"), "{{generator}} active"),
+        (largest(STATS, "planned", STEP, "generator", of="users"), "{{generator}} planned"),
+        (largest(STATS, "current_instances", STEP, "generator", of="users"), "{{generator}} active"),
     )  # fmt: skip
 
 
 def percentiles_by_second() -> Panel:
     """From the stats, so it is there without samples."""
     queries = [
-        (f"max by (generator) ({largest(STATS, f'response_s.{name}', STEP)})", f"{{{{generator}}}} {name}")
+        (worst(STATS, f"response_s.{name}", STEP, "generator"), f"{{{{generator}}}} {name}")
         for name in ("p50", "p95", "p99")
     ]
     return _series(
@@ -103,7 +103,7 @@ def percentiles_by_second() -> Panel:
 def failures() -> Panel:
     """From the counters."""
     queries = [
-        (f"{summed(increase(STATS, counter, STEP), 'generator')} / {PER_S}", f"{{{{generator}}}} {legend}")
+        (f"{increase(STATS, counter, STEP, 'generator')} / {PER_S}", f"{{{{generator}}}} {legend}")
         for counter, legend in (("failed", "failed"), ("callTimeout", "timeout"))
     ]
     return _series("Failed calls", "A second, by Generator.", "cps", *queries)
@@ -140,15 +140,21 @@ def totals() -> Panel:
 def nodes() -> Panel:
     """What each node did."""
     columns = _outcomes("run, node") | {
-        "most users": summed(largest(STATS, "current_instances", WHOLE, of="users"), "run, node"),
-        "most in flight": summed(largest(STATS, "in_flight", WHOLE), "run, node"),
+        "most users": largest(STATS, "current_instances", WHOLE, "run, node", of="users"),
+        "most in flight": largest(STATS, "in_flight", WHOLE, "run, node"),
     }
-    return _table("Nodes", "Of the chosen runs, since their start.", "short", ("run", "node"), columns)
+    return _table(
+        "Nodes",
+        "Of the chosen runs, since their start; up to as many as Loki's limit of series allows, 500.",
+        "short",
+        ("run", "node"),
+        columns,
+    )
 
 
 def _outcomes(by: str) -> dict[str, str]:
     counters = {"calls": "calls_total", "ok": "success", "failed": "failed", "timeout": "callTimeout"}
-    return {name: summed(largest(STATS, counter, WHOLE), by) for name, counter in counters.items()}
+    return {name: largest(STATS, counter, WHOLE, by) for name, counter in counters.items()}
 
 
 _ROWS = (

@@ -1,8 +1,9 @@
 """LogQL over the lines of the Loki sink. Pure.
 
-Figures of seconds come from kind="stats", where a node writes one line a second and Generator. Counters in it only rise, so
-the largest of an interval is its last: a line that was delivered twice changes nothing. Before anything is summed over nodes
-or runs, each has one number (`by (run, node, generator)`).
+Figures of seconds come from kind="stats", where a node writes one line a second and Generator. Counters in it only rise, and
+each line has what they were before it: so the largest of an interval less the smallest before is what happened in it, and a
+line that was delivered twice changes nothing. Before anything is summed over nodes or runs, each has one number, in the range
+aggregation itself: of what is grouped again Loki allows 500 series only.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 from collections.abc import Mapping
 
 NS = "1e9"
-EACH = "by (run, node, generator)"
+EACH = "profile, run, node, generator"
 
 
 def streams(kind: str, patterns: Mapping[str, str] = {}, **labels: str) -> str:
@@ -27,25 +28,27 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def largest(chosen: str, field: str, window: str, *, of: str = "", offset: str = "") -> str:
-    """The largest value of a field of the stats within a window, for each node. `of`: "rate" or "users" Generators only.
+def largest(chosen: str, field: str, window: str, by: str, *, of: str = "") -> str:
+    """A sum over nodes and runs of the largest value of a field of the stats. `of`: "rate" or "users" Generators only."""
+    return f"sum by ({by}) ({_each('max', chosen, field, window, EACH, of)})"
 
-    The node is read from the line: beyond 50 of them it is no label.
-    """
+
+def increase(chosen: str, counter: str, window: str, by: str) -> str:
+    """By how much a counter of the stats rose within a window, over nodes and runs."""
+    before = _each("min", chosen, f"before.{counter}", window, EACH)
+    return f"({largest(chosen, counter, window, by)} - sum by ({by}) ({before}))"
+
+
+def worst(chosen: str, field: str, window: str, by: str) -> str:
+    """The largest value of a field of the stats, of all nodes and runs."""
+    return _each("max", chosen, field, window, by)
+
+
+def _each(what: str, chosen: str, field: str, window: str, by: str, of: str = "") -> str:
+    """The node is read from the line: beyond 50 of them it is no label."""
     kind = f', actor="generator_kind" | actor="{of}"' if of else ""
-    shift = f" offset {offset}" if offset else ""
-    return f'max_over_time({chosen} | json value="{field}", node="node"{kind} | value!="" | unwrap value [{window}]{shift}) {EACH}'
-
-
-def increase(chosen: str, counter: str, window: str) -> str:
-    """By how much a counter of the stats rose within a window, for each node; all of it in the first window of a run."""
-    now = largest(chosen, counter, window)
-    return f"(({now} - {largest(chosen, counter, window, offset=window)}) or {now})"
-
-
-def summed(inner: str, by: str) -> str:
-    """Over nodes and runs."""
-    return f"sum by ({by}) ({inner})"
+    parsed = f'json value="{field}", node="node"{kind} | value!="" | unwrap value'
+    return f"{what}_over_time({chosen} | {parsed} [{window}]) by ({by})"
 
 
 def quantile(chosen: str, q: float, field: str, window: str, by: str, *, group: str | None = None) -> str:

@@ -27,7 +27,7 @@ def group_name(profile: str) -> str:
 
 def labels_of(profile: str, alert: Alert) -> dict[str, str]:
     """Of what fires; `requirement_name` as Go WASP calls it."""
-    return {"requirement_name": alert.name, "source": "wasp_ray", "profile": profile}
+    return {"requirement_name": alert.requirement or alert.name, "source": "wasp_ray", "profile": profile}
 
 
 def grafana_rule(profile: str, alert: Alert, *, folder_uid: str, datasource_uid: str) -> dict[str, Any]:

@@ -94,11 +94,13 @@ class LokiLines:
     def windows(self, windows: Sequence[Mapping[str, Any]]) -> None:
         """A line each, at the end of its second; `success`, `failed` and `callTimeout` are sums since the start, as in Go WASP.
 
-        So is `calls_total`: of what only rises, a line that is there twice changes no figure.
+        So is `calls_total`; `before` has what they were without this second. From both a query gets what happened in any
+        interval, and a line that is there twice changes nothing.
         """
         start_ns = self._run.start_ns + self._run.wall_offset_ns
         for window in windows:
             name, sums = window["generator"], self._cumulative[window["generator"]]
+            before = {total: sums[total] for total, _ in SUMS}
             for total, column in SUMS:
                 sums[total] += window.get(column, 0)
             line = {f"window_{key}" if key in ("failed", "timeout") else key: value for key, value in window.items()}
@@ -108,6 +110,7 @@ class LokiLines:
                 "current_instances": window.get("users", 0),
                 "generator_kind": self._kinds.get(name, ""),
                 **sums,
+                "before": before,
             }
             self._add(self._labels("stats", name), start_ns + int((window["at_s"] + 1) * 1e9), line)
 
