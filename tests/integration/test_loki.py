@@ -14,7 +14,7 @@ from support.books import check_books, wait_for_start, wait_until
 from support.loki import Loki as Server
 from support.loki_client import LokiClient
 
-from wasp_ray import BadInput, Generator, Loki, Profile, RunResult, plain
+from wasp_ray import BadInput, Generator, Loki, Profile, RunResult, plain, ramp
 
 
 @pytest.fixture(autouse=True)
@@ -198,3 +198,20 @@ def test_wrong_options_are_told_with_the_cure() -> None:
     wrong = Loki(url="ftp://u:s3cret@x", headers={"authorization": "x"}, batch_bytes=1, in_flight=0, batch_wait="soon")
     problems = Profile(quick(), sinks=[wrong]).validate()
     assert len(problems) == 6 and "s3cret" not in " ".join(problems[1:])
+
+
+@pytest.mark.parametrize(("load", "nodes"), [("total", 1), ("total", 2), ("per-node", 2)])
+def test_a_second_is_told_with_what_was_planned_in_it(loki: Server, load: str, nodes: int) -> None:
+    """Not with the plan of the time when its window was closed; the nodes' lines add up to the whole load."""
+    tenant = loki.tenant()
+    sink = Loki(url=tenant.url, tenant_id=tenant.tenant)
+    generator = Generator("search", gun=loads.Sleepy, schedule=ramp(1, 61, "6s"))
+    check_books(Profile(generator, name="shop", sinks=[sink]).run(nodes=nodes, load=load))
+    most = nodes if load == "per-node" else 1
+    planned: dict[int, float] = {}
+    for line in told(tenant, "stats"):
+        planned[line["window"]] = planned.get(line["window"], 0.0) + line["planned"]
+        assert line["generator_kind"] == "rate" and line["before"]["calls_total"] == line["calls_total"] - line["calls"]
+    in_load = {at: rate for at, rate in planned.items() if at < 6}
+    assert len(in_load) == 6 and in_load[5] > 41 * most
+    assert all(rate <= most * (1 + 10 * (at + 1)) for at, rate in in_load.items()), in_load

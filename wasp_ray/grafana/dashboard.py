@@ -66,14 +66,14 @@ def dashboard_json(profile: str) -> dict[str, Any]:
 
 
 def _variables(profile: str) -> list[dict[str, Any]]:
-    """Runs are told newest first, as their names begin with their time; of a label that a run has not, "All" matches too."""
+    """All runs within the time shown until some are chosen; "All" also matches a run that has no such label."""
     runs = streams("stats", {name: pattern for name, pattern in CHOSEN.items() if name != "run"}, profile=PROFILE)
     return [
         {"type": "datasource", "name": "datasource", "label": "Loki", "query": "loki", "current": {}, "refresh": 1},
         _variable("profile", streams("stats"), current={"selected": True, "text": profile, "value": profile}),
         _variable("branch", streams("stats", profile=PROFILE), **_ALL),
         _variable("commit", streams("stats", profile=PROFILE), **_ALL),
-        _variable("run", runs, sort=2, multi=True),
+        _variable("run", runs, sort=2, **_ALL),
     ]  # fmt: skip
 
 

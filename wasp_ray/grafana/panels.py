@@ -120,20 +120,21 @@ def group_failures() -> Panel:
 
 def group_percentiles() -> Panel:
     """Over the time that is shown."""
-    by = "generator, group"
+    by = "run, generator, group"
     columns = {
         f"{name} {label}": quantile(RESPONSES, q, field, WHOLE, by)
         for field, label in (("duration", "service"), ("response", "from due"))
         for name, q in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
     }
     description = "Of sampled successes within the time shown."
-    return _table("Percentiles by group", description, "s", ("generator", "group"), columns)
+    return _table("Percentiles by group", description, "s", ("run", "generator", "group"), columns)
 
 
 def totals() -> Panel:
     """Of whole runs."""
+    columns = _outcomes("run, generator")
     return _table(
-        "Calls by Generator", "Of the chosen runs, since their start.", "short", ("generator",), _outcomes("generator")
+        "Calls by Generator", "Of the chosen runs, since their start.", "short", ("run", "generator"), columns
     )
 
 
