@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
+from wasp_ray.cli_dashboard import dashboard
 from wasp_ray.cli_push import push
 from wasp_ray.report.terminal import TerminalView, pairs, shown_path
 
@@ -244,51 +245,6 @@ def plan(
 
 @cli.command(epilog="""\b
 Examples:
-  wasp dashboard load.py -o dashboard.json     for provisioning, or to import it by hand
-  wasp dashboard load.py --deploy              to GRAFANA_URL, with the token in GRAFANA_TOKEN; again: an update
-  wasp dashboard load.py --rules -o rules.yaml the alerts for Loki's ruler
-  wasp dashboard load.py:nightly -p users=50   a function `nightly(users: int)` returns the Profile
-
-\b
-Alerts: dashboard = Dashboard(profile, alerts=[Alert.failures("few failures", above="1%")]) in the load file.
-""")  # fmt: skip
-@click.argument("file", metavar="FILE[:NAME]", type=click.Path())
-@click.option(
-    "-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="An argument of the profile function."
-)
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Instead of stdout."
-)
-@click.option("--rules", is_flag=True, help="The alerts as a rule file for Loki's ruler instead of the dashboard.")
-@click.option("--deploy", is_flag=True, help="Make or update the dashboard, its folder and its alert rules in Grafana.")
-@click.option(
-    "--datasource", metavar="UID", help="Of the Loki that deployed alerts ask; the only one there is by default."
-)
-def dashboard(
-    file: str, params: tuple[str, ...], output: Path | None, rules: bool, deploy: bool, datasource: str | None
-) -> int:
-    """Print the Grafana dashboard of a load file, or deploy it."""
-    from wasp_ray.errors import BadInput
-    from wasp_ray.grafana.command import LoadedDashboard, write
-
-    if deploy and (rules or output):
-        raise BadInput(f"--deploy with {'--rules' if rules else '--output'}: leave one of them out")
-    if datasource and not deploy:
-        raise BadInput("--datasource says which Loki deployed alerts ask: it goes with --deploy")
-    loaded = LoadedDashboard(file, pairs(params, "-p"))
-    if deploy:
-        loaded.deploy(datasource, click.echo)
-        return 0
-    text = loaded.rules() if rules else loaded.text()
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        write(text, output)
-    return 0
-
-
-@cli.command(epilog="""\b
-Examples:
   wasp init              writes load.py
   wasp init tests/api.py
 """)  # fmt: skip
@@ -321,6 +277,7 @@ def version() -> int:
     return 0
 
 
+cli.add_command(dashboard)
 cli.add_command(push)
 
 
