@@ -16,7 +16,7 @@ from support.loki import Loki as Server
 from support.loki_client import LokiClient
 from support.query_answers import Rule, Sample
 
-from wasp_ray import Alert, Generator, Loki, Profile, plain
+from wasp_ray import Alert, AlertCheck, Generator, Loki, Profile, plain
 from wasp_ray.grafana.rules import grafana_rule, ruler_file
 
 QUIET = (
@@ -92,6 +92,24 @@ def test_a_rule_of_grafana_means_the_same(tenant: LokiClient, alert: Alert) -> N
     shown = [sample for sample in tenant.query(query["expr"], now) if passes(sample.value, evaluator["params"][0])]
     fired = tenant.query(alert.rule(NAME), now)
     assert by_generator(shown) == by_generator(fired) and bool(fired) is (alert in LOUD)
+
+
+@pytest.mark.parametrize(
+    ("alert", "verdict"), [(LOUD[0], "failed"), (QUIET[0], "passed")], ids=lambda value: str(value)[:6]
+)
+def test_a_run_fails_by_the_rules_of_its_own_dashboard(loki: Server, alert: Alert, verdict: str) -> None:
+    """An AlertCheck that names the dashboard finds them in Loki's ruler."""
+    tenant = loki.tenant()
+    (group,) = yaml.safe_load(ruler_file("own", (alert,)))["groups"]
+    tenant.write_rules("own", group["rules"])
+    wait_until(lambda: tenant.rules(), 60)
+    check = AlertCheck(kind="loki", url=tenant.url, tenant_id=tenant.tenant, dashboard_uid="wasp-own")
+    result = Profile(
+        Generator("people", user=loads.Failing, schedule=plain(1, "8s"), think_time="10ms"),
+        name="own", thresholds=[check], sinks=[Loki(url=tenant.url, tenant_id=tenant.tenant)],
+    ).run()  # fmt: skip
+    assert result.verdict == verdict, result.reasons
+    assert any(alert.name in reason for reason in result.reasons) is (verdict == "failed")
 
 
 def test_rules_are_plain_data(tenant: LokiClient) -> None:

@@ -43,7 +43,7 @@ def grafana_rule(profile: str, alert: Alert, *, folder_uid: str, datasource_uid:
         "uid": uid_of("wasp", f"{profile}/{alert.name}"), "title": f"{profile}: {alert.name}", "folderUID": folder_uid,
         "ruleGroup": group_name(profile), "condition": "B", "for": format_duration(alert.held_ns),
         "noDataState": "OK", "execErrState": "Error", "labels": labels_of(profile, alert),
-        "annotations": {"summary": _summary(alert), "__dashboardUid__": uid_of("wasp", profile), "__panelId__": "1"},
+        "annotations": {**_annotations(profile, alert), "__panelId__": "1"},
         "data": [
             {"refId": "A", "datasourceUid": datasource_uid, "queryType": "instant", "relativeTimeRange": span, "model": query},
             {"refId": "B", "datasourceUid": _EXPRESSIONS, "queryType": "", "relativeTimeRange": span, "model": condition},
@@ -55,7 +55,7 @@ def ruler_rule(profile: str, alert: Alert) -> dict[str, Any]:
     """One of a group of Loki's ruler."""
     return {
         "alert": alert.name, "expr": alert.rule(profile), "for": format_duration(alert.held_ns),
-        "labels": labels_of(profile, alert), "annotations": {"summary": _summary(alert)},
+        "labels": labels_of(profile, alert), "annotations": _annotations(profile, alert),
     }  # fmt: skip
 
 
@@ -66,6 +66,7 @@ def ruler_file(profile: str, alerts: tuple[Alert, ...]) -> str:
     return json.dumps({"groups": [group]}, indent=2, ensure_ascii=False) + "\n"
 
 
-def _summary(alert: Alert) -> str:
+def _annotations(profile: str, alert: Alert) -> dict[str, str]:
+    """Grafana links an alert to its dashboard by these; an AlertCheck finds the rules of a dashboard so."""
     limit = f"above {alert.above:g}" if alert.above is not None else f"below {alert.below:g}"
-    return f"{alert.name}: {limit}"
+    return {"summary": f"{alert.name}: {limit}", "__dashboardUid__": uid_of("wasp", profile)}
