@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+import msgspec
 
 Labels = tuple[tuple[str, str], ...]
 Streams = Mapping[Labels, list[tuple[int, str]]]
@@ -29,18 +30,18 @@ class Part(NamedTuple):
 def pack(streams: Streams) -> bytes:
     """The body of a push, compressed; oldest first in each stream."""
     told = [
-        {"stream": dict(labels), "values": [[str(at_ns), text] for at_ns, text in sorted(lines)]}
+        {"stream": dict(labels), "values": [(str(at_ns), text) for at_ns, text in sorted(lines)]}
         for labels, lines in streams.items()
     ]
     return _compressed(told)
 
 
 def _compressed(streams: list[dict[str, Any]]) -> bytes:
-    return gzip.compress(json.dumps({"streams": streams}, separators=(",", ":")).encode(), 1)
+    return gzip.compress(msgspec.json.encode({"streams": streams}), 1)
 
 
 def _streams(body: bytes) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(gzip.decompress(body))["streams"]
+    found: list[dict[str, Any]] = msgspec.json.decode(gzip.decompress(body))["streams"]
     return found
 
 
@@ -72,7 +73,7 @@ def halves(part: Part, body: bytes) -> list[tuple[Part, bytes]]:
 def _picked(body: bytes, wanted: Callable[[int], bool]) -> bytes:
     out = []
     for stream in _streams(body):
-        values = [value for value in stream["values"] if wanted(json.loads(value[1])["n"])]
+        values = [value for value in stream["values"] if wanted(msgspec.json.decode(value[1])["n"])]
         if values:
             out.append({"stream": stream["stream"], "values": values})
     return _compressed(out)

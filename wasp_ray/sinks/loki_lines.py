@@ -7,11 +7,16 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
 from wasp_ray.errors import WaspError
 from wasp_ray.sinks.base import SinkRun
 from wasp_ray.sinks.loki_batch import Labels, Part, pack
 from wasp_ray.sinks.rows import SampleRows
 from wasp_ray.wire.record import Flag, Outcome
+
+OK, TIMEOUT, ENDS_CALL = int(Outcome.OK), int(Outcome.TIMEOUT), int(Flag.ENDS_CALL)
 
 MAX_LABELS = 14
 """Loki's own limit is 15; what is replayed has one more."""
@@ -23,6 +28,30 @@ KINDS = ("responses", "stats", "events")
 SUMS = (("calls_total", "calls"), ("success", "ok"), ("failed", "failed"), ("callTimeout", "timeout"))
 OVERHEAD = 40
 """Bytes around a line in a push."""
+
+
+class ResponseLine(msgspec.Struct, gc=False):
+    """Of a sampled request or call end. `data`: what user code gave, JSON already."""
+
+    duration: int
+    response: int
+    group: str
+    path: str
+    status_code: str
+    error: str
+    failed: bool
+    timeout: bool
+    call: int
+    user: int
+    worker: int
+    ends_call: bool
+    node: int
+    batch: str
+    n: int
+    data: Raw | UnsetType = UNSET
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 class LokiLines:
@@ -79,17 +108,17 @@ class LokiLines:
 
     def samples(self, samples: SampleRows) -> None:
         """A line each, at the instant of its end."""
-        labels, offset = self._labels("responses", samples.generator), self._run.wall_offset_ns
-        for sample in samples:
-            line = {
-                "duration": sample.end - sample.start, "response": sample.end - sample.due, "group": sample.group,
-                "path": sample.path, "status_code": sample.status, "error": sample.error,
-                "failed": sample.outcome != Outcome.OK, "timeout": sample.outcome == Outcome.TIMEOUT, "call": sample.call,
-                "user": sample.user, "worker": sample.worker, "ends_call": bool(sample.flags & Flag.ENDS_CALL),
-            }  # fmt: skip
-            if sample.data is not None:
-                line["data"] = json.loads(sample.data)
-            self._add(labels, sample.end + offset, line)
+        labels, offset, node = self._labels("responses", samples.generator), self._run.wall_offset_ns, self._run.node
+        lines, batch, n, size = self._streams[labels], f"{self.batches}-{self._number}", self.lines, self.size
+        for due, start, end, outcome, flags, user, call, _, _, worker, group, path, status, error, data in samples:
+            n += 1
+            text = _encode(ResponseLine(
+                end - start, end - due, group, path, status, error, outcome != OK, outcome == TIMEOUT, call, user, worker,
+                flags & ENDS_CALL != 0, node, batch, n, UNSET if data is None else Raw(data),
+            )).decode()  # fmt: skip
+            lines.append((end + offset, text))
+            size += len(text) + OVERHEAD
+        self.lines, self.size = n, size
 
     def windows(self, windows: Sequence[Mapping[str, Any]]) -> None:
         """A line each, at the end of its second; `success`, `failed` and `callTimeout` are sums since the start, as in Go WASP.
