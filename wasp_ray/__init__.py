@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from wasp_ray.profile import Profile, Run, RunFailed, RunResult
     from wasp_ray.schedule import combine, combine_and_repeat, pause, plain, ramp, steps
     from wasp_ray.sinks.loki import Loki
+    from wasp_ray.sinks.otlp import Otlp
+    from wasp_ray.sinks.prometheus import Prometheus
     from wasp_ray.sinks.samples import RawSamples
     from wasp_ray.stats.thresholds import Threshold
 
@@ -54,6 +56,8 @@ _HOME = {
     **dict.fromkeys(("Profile", "Run", "RunFailed", "RunResult"), "profile"),
     **dict.fromkeys(("combine", "combine_and_repeat", "pause", "plain", "ramp", "steps"), "schedule"),
     "Loki": "sinks.loki",
+    "Otlp": "sinks.otlp",
+    "Prometheus": "sinks.prometheus",
     "RawSamples": "sinks.samples",
     "Threshold": "stats.thresholds",
 }
@@ -68,7 +72,9 @@ __all__ = [
     "LoadFileError",
     "Loki",
     "NodeFailed",
+    "Otlp",
     "Profile",
+    "Prometheus",
     "RawSamples",
     "Response",
     "RestartUser",
