@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from wasp_ray.profile import Profile, Run, RunFailed, RunResult
     from wasp_ray.schedule import combine, combine_and_repeat, pause, plain, ramp, steps
     from wasp_ray.sinks.loki import Loki
+    from wasp_ray.sinks.otlp import Otlp
+    from wasp_ray.sinks.prometheus import Prometheus
     from wasp_ray.sinks.samples import RawSamples
     from wasp_ray.stats.thresholds import Threshold
 
@@ -60,6 +62,8 @@ _HOME = {
     "Dashboard": "grafana.dashboard",
     "Grafana": "grafana.sink",
     "Loki": "sinks.loki",
+    "Otlp": "sinks.otlp",
+    "Prometheus": "sinks.prometheus",
     "RawSamples": "sinks.samples",
     "Threshold": "stats.thresholds",
 }
@@ -77,7 +81,9 @@ __all__ = [
     "LoadFileError",
     "Loki",
     "NodeFailed",
+    "Otlp",
     "Profile",
+    "Prometheus",
     "RawSamples",
     "Response",
     "RestartUser",

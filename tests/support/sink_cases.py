@@ -9,8 +9,9 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import pytest
+from e2e.harness.processes import free_port
 
-from wasp_ray import Grafana, Loki
+from wasp_ray import Grafana, Loki, Otlp, Prometheus
 from wasp_ray.errors import WaspError
 from wasp_ray.sinks import registry
 from wasp_ray.sinks.base import SinkBooks, SinkRun
@@ -53,7 +54,8 @@ class Keeper:
         self._take(len(windows))
 
     def totals(self, generators: Mapping[str, Any]) -> None:
-        """No line."""
+        """One state."""
+        self._take(1)
 
     def event(self, event: Mapping[str, Any]) -> None:
         """One."""
@@ -109,6 +111,10 @@ REFUSING = SinkCase("refusing", EVERYTHING)
 ALL = [
     SinkCase("grafana", Grafana.needs, Grafana().options(), reasons=frozenset({"unreachable"})),
     SinkCase("loki", Loki.needs, Loki(url="http://127.0.0.1:9").options(), reasons=frozenset({"unreachable"})),
+    SinkCase("otlp", Otlp.needs, Otlp(endpoint="http://127.0.0.1:9").options(), reasons=frozenset({"unreachable"})),
+    SinkCase(
+        "prometheus", Prometheus.needs, Prometheus(port=free_port()).options(), reasons=frozenset({"not_scraped"})
+    ),
     SinkCase("samples", frozenset({"samples"})),
     KEEPER,
     SinkCase("raising", EVERYTHING, reasons=frozenset({"sink_failed"})),

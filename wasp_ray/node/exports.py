@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -13,6 +14,7 @@ from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.node.engines import Engine, start_exporter
 from wasp_ray.node.options import GeneratorState
 from wasp_ray.schedule.share import share_count
+from wasp_ray.stats.totals import GeneratorTotals
 from wasp_ray.wire.channel import Message
 
 READY_TIMEOUT_NS = 20_000_000_000
@@ -41,6 +43,8 @@ class Exports:
         self._past: dict[int, dict[str, GeneratorState]] = {}  # by second since the start
         self._books: dict[str, dict[str, Any]] = {}
         self._received = 0
+        self._told: Counter[str] = Counter()  # lines by need, beside samples; and of these those that arrived
+        self._heard: dict[str, int] = {}
         self._ready = self._closed = False
         self._left_out = {"windows": 0, "events": 0}
         self.feed: socket.socket | None = None
@@ -50,6 +54,11 @@ class Exports:
     def wants_samples(self) -> bool:
         """Whether workers are to mark what is sampled."""
         return any("samples" in spec["needs"] for spec in self._specs)
+
+    @property
+    def wants_totals(self) -> bool:
+        """Whether a state of totals that came now would be told."""
+        return not self._backlog and any("totals" in spec["needs"] for spec in self._specs)
 
     # -- life
 
@@ -99,6 +108,7 @@ class Exports:
         for message in self._engine.channel.receive():
             if "books" in message:
                 self._books, self._received = message["books"]["sinks"], message["books"]["received"]
+                self._heard = message["books"]["heard"]
             self._closed = self._closed or "closed" in message
         while self._backlog:
             try:
@@ -130,7 +140,9 @@ class Exports:
             for name, windows in closed.items()
             for window in windows
         ]
-        if told and not self._tell({"op": "windows", "windows": told}):
+        if told and self._tell({"op": "windows", "windows": told}):
+            self._told["windows"] += len(told)
+        else:
             self._left_out["windows"] += len(told)
 
     def _now(self, name: str, at_s: int | None = None) -> dict[str, Any]:
@@ -147,21 +159,33 @@ class Exports:
             planned = float(share_count(round(state.planned), self._node - 1, self._sharing))
         return {"planned": planned, "users": state.users_active, "in_flight": state.in_flight}
 
-    def totals(self, generators: Mapping[str, Any]) -> None:
-        """Counts and histograms so far; skipped while the exporter is behind, the next ones say it all."""
-        if not self._backlog and any("totals" in spec["needs"] for spec in self._specs):
-            self._tell({"op": "totals", "generators": generators})
+    def totals(self, generators: Mapping[str, Mapping[str, Any]]) -> None:
+        """All so far, by Generator; while the exporter is behind (`wants_totals`) they are skipped, the next ones say it all."""
+        told = {name: {**data, "now": self._now(name)} for name, data in generators.items()}
+        if self._tell({"op": "totals", "generators": told}):
+            self._told["totals"] += 1
+
+    def last_totals(self, generators: Mapping[str, GeneratorTotals]) -> None:
+        """Those that summary.json is made of; they are never skipped."""
+        if any("totals" in spec["needs"] for spec in self._specs):
+            self._states = {}
+            told = {name: {**item.to_data(), "now": self._now(name)} for name, item in generators.items()}
+            self._told["totals"] += 1
+            self._tell({"op": "totals", "generators": told}, must=True)
 
     def event(self, event: str, text: str, generator: str = "") -> None:
         """Something that happened just now."""
         told = {"event": event, "at_ns": int(wall_s() * 1e9), "text": text, "generator": generator}
-        if not self._tell({"op": "event", "event": told}):
+        if self._tell({"op": "event", "event": told}):
+            self._told["events"] += 1
+        else:
             self._left_out["events"] += 1
 
-    def _tell(self, message: Message) -> bool:
+    def _tell(self, message: Message, *, must: bool = False) -> bool:
+        """False: it found no room. What `must` be told is, whatever waits before it."""
         if self._engine is None:
             return True
-        if len(self._backlog) > MAX_BACKLOG_BYTES:
+        if len(self._backlog) > MAX_BACKLOG_BYTES and not must:
             return False
         self._backlog += json.dumps(message, separators=(",", ":")).encode() + b"\n"
         self.turn()
@@ -174,7 +198,7 @@ class Exports:
         if self._engine is None or not self._ready:
             return
         deadline_s = HURRIED_S if at_once else FLUSH_S
-        self._tell({"op": "finish", "deadline_s": deadline_s})
+        self._tell({"op": "finish", "deadline_s": deadline_s}, must=True)
         give_up = now_ns() + int((deadline_s + CLOSE_GRACE_S) * 1e9)
         while not self._closed and not self._engine.channel.closed and now_ns() < give_up and not hurried():
             wait()
@@ -193,6 +217,9 @@ class Exports:
             for need, number in self._left_out.items():
                 if need in spec["needs"]:
                     _add(books, lost, "exporter_slow", number)
+            for need, number in self._told.items():
+                if need in spec["needs"] and self._ready:
+                    _add(books, lost, DIED, max(0, number - self._heard.get(need, 0)))
             still_open = books["accepted"] - books["delivered"] - sum(lost.values())
             if still_open > 0:
                 lost[DIED] = lost.get(DIED, 0) + still_open

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.ledger import leftovers, scheduled
+from wasp_ray.node.sums import Sums
 from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
 
 if TYPE_CHECKING:
@@ -38,17 +39,28 @@ def node_totals(node: Node, own_rss: int) -> NodeTotals:
     return totals
 
 
+def totals_so_far(node: Node) -> dict[str, dict[str, Any]]:
+    """By Generator, as GeneratorTotals.to_data has them, during the load: what is due and neither started nor dropped by then
+    is not in `scheduled` yet.
+    """
+    snapshot = node.snapshot.get("generators", {})
+    out = {}
+    for run in node.generators:
+        data, sums = snapshot.get(run.name) or _empty(run), run.live_sums()
+        dropped_by = {cause: number for cause, number in _dropped_by(run, sums).items() if number}
+        dropped = sum(dropped_by.values())
+        started = {"scheduled": sums.begun + dropped, "dropped": dropped, "started": sums.begun, "lost": sums.lost}
+        out[run.name] = _put_together(run, data, sums, {**started, **data["ledger"]}, dropped_by)
+    return out
+
+
 def _generator(node: Node, run: GeneratorRun, data: dict[str, Any]) -> GeneratorTotals:
     sums, columns = run.sums, dict(data["ledger"])
     ended = sum(columns[name] for name in OUTCOMES)
     lost = sums.lost
     if not node.final:  # the aggregator died: what it had not told is lost
         lost = max(0, sums.begun - ended)
-    dropped_by = {
-        "in_flight_limit" if run.is_async else "worker_limit": sums.dropped_limit,
-        "generator": sums.dropped_generator + (sums.skipped_paces if run.kind == "users" else 0),
-        "stopped": sums.dropped_stopped,
-    }
+    dropped_by = _dropped_by(run, sums)
     if run.kind == "rate":
         for cause, number in (leftovers(run) if node.start_ns_known else {}).items():
             dropped_by[cause] = dropped_by.get(cause, 0) + number
@@ -68,14 +80,29 @@ def _generator(node: Node, run: GeneratorRun, data: dict[str, Any]) -> Generator
         trace = node.traces.get((run.gen, error["error"]))
         if trace:
             error["example"] = trace
-    return GeneratorTotals.from_data({
+    return GeneratorTotals.from_data(_put_together(run, data, sums, ledger, dropped_by))
+
+
+def _dropped_by(run: GeneratorRun, sums: Sums) -> dict[str, int]:
+    """What workers counted, by cause."""
+    return {
+        "in_flight_limit" if run.is_async else "worker_limit": sums.dropped_limit,
+        "generator": sums.dropped_generator + (sums.skipped_paces if run.kind == "users" else 0),
+        "stopped": sums.dropped_stopped,
+    }
+
+
+def _put_together(
+    run: GeneratorRun, data: dict[str, Any], sums: Sums, ledger: dict[str, int], dropped_by: dict[str, int]
+) -> dict[str, Any]:
+    return {
         **data, "kind": run.kind, "ledger": ledger, "dropped_by": dropped_by, "delivered": sums.begun,
         "users": {
             "planned_max": run.local_peak, "active_max": run.active_max if run.kind == "users" else 0,
             "setup_failed": run.fleet.setup_failed, "replaced": run.fleet.replaced,
         },
         "cpu_s": run.cpu_s, "cpu_wait_s": run.cpu_wait_s,
-    })  # fmt: skip
+    }  # fmt: skip
 
 
 def _warn(node: Node, run: GeneratorRun) -> None:

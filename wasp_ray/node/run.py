@@ -21,8 +21,9 @@ from wasp_ray.node.intake import Intake
 from wasp_ray.node.links import AGGREGATOR, ZYGOTE, Interrupted, Links
 from wasp_ray.node.options import Listener, NodeOptions, NodeResult
 from wasp_ray.node.progress import lateness, tell_progress
-from wasp_ray.node.result import node_totals
+from wasp_ray.node.result import node_totals, totals_so_far
 from wasp_ray.node.shape import estimate, shape_of, shortages
+from wasp_ray.stats.totals import NodeTotals
 from wasp_ray.wire.arena import Arena, lay_out
 from wasp_ray.wire.channel import Message
 from wasp_ray.wire.control import NEVER, Ask, Control
@@ -329,10 +330,10 @@ class Node:
             self.exports.windows(message["windows"])
         elif "snapshot" in message:
             self.snapshot = message["snapshot"]
-            self.exports.totals(self.snapshot["generators"])
+            if self.exports.wants_totals:
+                self.exports.totals(totals_so_far(self))
         elif "final" in message:
             self.snapshot, self.final = message["final"], True
-            self.exports.totals(self.snapshot["generators"])
 
     # -- the end
 
@@ -359,13 +360,15 @@ class Node:
             self._lost_engine()
         self._tear_down()
         self.intake.read()
-        self._finish_exports()
-        return self._result(ended_ns)
+        totals = node_totals(self, _engine_rss())
+        self._finish_exports(totals)
+        return self._result(totals, ended_ns)
 
-    def _finish_exports(self) -> None:
+    def _finish_exports(self, totals: NodeTotals) -> None:
         """A signal that comes now ends the wait for the sinks."""
         before, self.stop_asked = self.stop_asked, _Stop()
         self.exports.event("end", f"run {self.options.run_id} has ended")
+        self.exports.last_totals(totals.generators)
         self.exports.finish(lambda: self._poll(50.0), lambda: self.stop_asked.asked, at_once=before.again)
         self.stop_asked = before
 
@@ -378,8 +381,7 @@ class Node:
             if "failed" in answer:
                 self.errors.append(answer["failed"])
 
-    def _result(self, ended_ns: int) -> NodeResult:
-        totals = node_totals(self, _engine_rss())
+    def _result(self, totals: NodeTotals, ended_ns: int) -> NodeResult:
         duration_s = 0.0
         if self.start_ns != NEVER:
             ends = [g.cut_ns if g.ended else ended_ns for g in self.generators]

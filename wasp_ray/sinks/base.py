@@ -8,8 +8,10 @@ What a sink must keep, and the contract suite checks:
 
 - **Never slow the load.** `samples`, `windows`, `totals`, `event` return at once: they neither wait nor await. What has no
   room is dropped and counted.
-- **Books.** Each line (a sample, a window, an event) that a sink takes is `accepted` and ends as `delivered` or, by reason,
-  as `not_delivered`: after `close` the sums are equal. What may have arrived twice is counted in `maybe_double`.
+- **Books.** Each line (a sample, a window, an event, a state of totals) that a sink takes is `accepted` and ends as `delivered`
+  or, by reason, as `not_delivered`: after `close` the sums are equal. What may have arrived twice is counted in `maybe_double`.
+  A state of totals says all that those before it said: with it they are delivered as well, so a sink may send only the newest,
+  and the last one of a run is what summary.json says.
 - **Deadlines.** `open` returns within 10 s and does not need its destination to be there. `close` returns by its deadline,
   whatever the destination does.
 - **Own fault, own trouble.** An exception out of a sink ends that sink: what it took and did not deliver is counted as
@@ -122,7 +124,9 @@ class Sink(Protocol):
         """Closed windows of one second, each a line: those of series.jsonl with `generator`, `planned`, `users`, `in_flight`."""
 
     def totals(self, generators: Mapping[str, Mapping[str, Any]]) -> None:
-        """All counts and histograms since the start, by Generator (as stats.totals.GeneratorTotals.from_data has them)."""
+        """All since the start, a line: by Generator what stats.totals.GeneratorTotals.from_data takes, and with `now` the
+        `planned`, `users` and `in_flight` of this moment. Once a second, or less often, and at the end.
+        """
 
     def event(self, event: Mapping[str, Any]) -> None:
         """A line: `event` (start, end, error, ...), `at_ns` (since 1970), `text`, perhaps `generator`."""

@@ -41,9 +41,9 @@ class Outlet:
             self._hand(self._sink.windows, windows, len(windows))
 
     def totals(self, generators: Mapping[str, Any]) -> None:
-        """The state so far; it is no line."""
+        """One state."""
         if "totals" in self.needs:
-            self._hand(self._sink.totals, generators, 0)
+            self._hand(self._sink.totals, generators, 1)
 
     def event(self, event: Mapping[str, Any]) -> None:
         """One."""

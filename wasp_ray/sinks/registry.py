@@ -10,6 +10,8 @@ from wasp_ray.errors import NodeFailed
 from wasp_ray.sinks.base import Sink, SinkRun
 
 GROUP = "wasp_ray.sinks"
+EXTRAS = {"otlp": "otel"}
+"""Where an extra is not called like the sink."""
 
 
 def make_sink(kind: str, options: Mapping[str, Any], run: SinkRun) -> Sink:
@@ -22,6 +24,9 @@ def make_sink(kind: str, options: Mapping[str, Any], run: SinkRun) -> Sink:
     try:
         factory = known[kind].load()
     except ImportError as exc:
-        raise NodeFailed(f"sink {kind!r} needs more than is installed ({exc}): pip install 'wasp-ray[{kind}]'") from exc
+        extra = EXTRAS.get(kind, kind)
+        raise NodeFailed(
+            f"sink {kind!r} needs more than is installed ({exc}): pip install 'wasp-ray[{extra}]'"
+        ) from exc
     sink: Sink = factory(options, run)
     return sink

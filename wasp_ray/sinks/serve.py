@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,6 +43,7 @@ class Exporter:
         self._outlets: list[Outlet] = []
         self._frames = FrameReader([part["name"] for part in message["plan"]["generators"]])
         self._received = 0
+        self._heard: Counter[str] = Counter()  # lines by need, beside samples
         self._fed = asyncio.Event()
         self._finish = asyncio.Event()
         self._deadline_s = 0.0
@@ -104,12 +106,15 @@ class Exporter:
             case "begin":
                 self._begin(message["start_ns"], message["start_wall_ns"])
             case "windows":
+                self._heard["windows"] += len(message["windows"])
                 for outlet in self._outlets:
                     outlet.windows(message["windows"])
             case "totals":
+                self._heard["totals"] += 1
                 for outlet in self._outlets:
                     outlet.totals(message["generators"])
             case "event":
+                self._heard["events"] += 1
                 for outlet in self._outlets:
                     outlet.event(message["event"])
             case "finish":
@@ -130,7 +135,8 @@ class Exporter:
         self._tell({"books": self._books(), "closed": True})
 
     def _books(self) -> Message:
-        return {"received": self._received, "sinks": {outlet.name: outlet.books.to_data() for outlet in self._outlets}}
+        sinks = {outlet.name: outlet.books.to_data() for outlet in self._outlets}
+        return {"received": self._received, "heard": self._heard, "sinks": sinks}
 
     def _tell(self, message: Message) -> None:
         with suppress(ChannelClosed):

@@ -53,6 +53,13 @@ def bucket_value(index: NDArray[np.intp]) -> NDArray[np.float64]:
     return middle
 
 
+def bucket_top(index: NDArray[np.intp]) -> Ints:
+    """The largest integer in ns of each bucket."""
+    octave, sub = np.divmod(np.asarray(index, dtype=np.int64), SUB_BUCKETS)
+    top: Ints = np.left_shift(sub + SUB_BUCKETS + 1, octave) - SUB_BUCKETS - 1
+    return top
+
+
 class Histogram:
     """Counts of durations in ns; 37 kB once a value was added, next to nothing before.
 
