@@ -40,7 +40,15 @@ def http_sessions() -> list[Figure]:
     return sessions()
 
 
+def all_sinks() -> list[Figure]:
+    """Needs Go for the real Loki, which it builds once."""
+    from benchmarks.sinks import sinks
+
+    return sinks()
+
+
 ON_DEMAND = {
+    "sinks": all_sinks,
     "soak": soak.soak,
     "http-sessions": http_sessions,
     "cluster-start": cluster_start,

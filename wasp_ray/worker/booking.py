@@ -34,6 +34,8 @@ _END_BITS = tuple(
 )
 """Heads of records that end a call and say no more: outcome << 2 | in group << 1 | waited."""
 
+SAMPLED_BIT = head_bits(0, 0, Flag.SAMPLED)
+
 
 class TimedGroup:
     """The `with self.group(name)` block."""
@@ -81,7 +83,6 @@ class Booker:
         part = host.part
         self._host, self._part, self.writer, self._notes = host, part, writer, notes
         self._known, self._publish_bits = writer.known, writer.publish
-        self._is_detailed = host.wants_raw or host.verbose
         self._words = host.arena.words
         self._begun_word = host.header(Header.BEGUN)
         self._lost_word = host.header(Header.LOST)
@@ -112,10 +113,12 @@ class Booker:
         """Books a call that returned; False when it counts as failed."""
         if result is None:
             failed, in_group = call.failed, call.requests == 0
-            if self._is_detailed:
+            if self._host.verbose:
                 self._end_call(call, end, Outcome(failed), group, in_group=in_group)
                 return not failed
             bits = _END_BITS[failed << 2 | in_group << 1 | call.waited]  # as most calls end
+            if self._host.wants_raw and self.sampled(failed):
+                bits |= SAMPLED_BIT
             group_id = self._known(group) or self.writer.intern(group, MAX_NAME_BYTES)
             if not self._publish_bits(
                 bits, call.due, call.start, end, group_id, 0, 0, 0, 0, 0, call.user, call.number & 0xFFFFFFFF

@@ -8,7 +8,7 @@ from typing import Any
 from wasp_ray.wire.arena import Header
 from wasp_ray.wire.record import MAX_ERROR_BYTES, MAX_NAME_BYTES, Flag, Kind, Outcome, head_bits
 from wasp_ray.wire.ring import RingWriter
-from wasp_ray.worker.booking import Booker
+from wasp_ray.worker.booking import SAMPLED_BIT, Booker
 from wasp_ray.worker.call_state import CallState, current_call
 from wasp_ray.worker.host import Host
 
@@ -54,7 +54,7 @@ def _ended(host: Host, writer: RingWriter, booker: Booker, sends_together: bool)
     client the loop has a turn before the next call: to wake the server for each write alone costs a fifth of their time.
     """
     intern, publish, known = writer.intern, writer.publish, writer.known
-    is_detailed, nobody = host.wants_raw or host.verbose, host.first_user
+    is_told, is_sampled, sampled, nobody = host.verbose, host.wants_raw, booker.sampled, host.first_user
     words, lost_word = host.arena.words, host.header(Header.LOST_REQUESTS)
     statuses: dict[int, int] = {}
 
@@ -66,7 +66,7 @@ def _ended(host: Host, writer: RingWriter, booker: Booker, sends_together: bool)
         user, number, flag, failure = nobody, 0, 0, 0
         if call is not None and call.closed:
             return
-        if is_detailed:
+        if is_told:
             booker.request(
                 call, due, start, end, group, status=status or "", error=error, bytes_in=bytes_in, bytes_out=bytes_out,
                 path=route,
@@ -90,8 +90,11 @@ def _ended(host: Host, writer: RingWriter, booker: Booker, sends_together: bool)
         group_id, route_id = known(group), known(route)
         if group_id is None or route_id is None:
             group_id, route_id = intern(group, MAX_NAME_BYTES), intern(route, MAX_NAME_BYTES)
+        bits = _BITS[flag]
+        if is_sampled and sampled(flag & 1):
+            bits |= SAMPLED_BIT
         if not publish(
-            _BITS[flag], due, start, end, group_id, route_id, status_id, failure, bytes_in, bytes_out, user, number
+            bits, due, start, end, group_id, route_id, status_id, failure, bytes_in, bytes_out, user, number
         ):
             words[lost_word] += 1
 
