@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +29,8 @@ Exit codes: 0 all delivered, 1 some were rejected for good, 2 bad input, 4 some 
 @click.option("--timeout", default="5m", show_default=True, help="When to stop; what is left can be pushed again.")
 def push(bundle: Path, url: str, timeout: str) -> int:
     """Push lines that wait in a bundle, since Loki was not there, to it."""
+    import asyncio
+
     from wasp_ray.errors import BadInput
     from wasp_ray.schedule.duration import parse_duration
 
