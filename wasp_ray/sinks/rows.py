@@ -10,7 +10,8 @@ import json
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import repeat
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,12 +66,15 @@ class SampleRows:
 
     def __iter__(self) -> Iterator[Sample]:
         """One by one, as plain Python values."""
-        rows, names, texts, data = self.rows, self.names, self.texts, self.data
+        return map(Sample._make, self.tuples())
+
+    def tuples(self) -> Iterator[tuple[Any, ...]]:
+        """The fields of a Sample each, in half the time."""
+        rows, names, texts = self.rows, self.names, self.texts
         columns = (rows[name].tolist() for name in _OF_ROWS)
-        workers = names["worker"].tolist()
         told = ([texts[number] for number in names[name].tolist()] for name in ("group", "path", "status", "error"))
-        for at, values in enumerate(zip(*columns, workers, *told, strict=True)):
-            yield Sample._make((*values, data.get(at)))
+        data = map(self.data.get, range(len(rows))) if self.data else repeat(None)
+        return zip(*columns, names["worker"].tolist(), *told, data, strict=False)
 
 
 def text_frame(first: int, texts: list[str]) -> bytes:
