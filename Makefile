@@ -4,14 +4,12 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command 
 BIN = $(VENV)/bin
 PYTEST_ARGS ?=
 WHEEL ?=
-# Most end-to-end tests wait; faults run side by side by themselves, and what builds images takes all cores, so they are not
-# mixed with the others.
-E2E_WORKERS ?= 2
-# Real servers of the integration tests: built before those unless only others are asked for.
-SERVERS = $(if $(findstring tests/,$(PYTEST_ARGS)),$(if $(findstring tests/integration,$(PYTEST_ARGS)),servers),servers)
+# Side by side run tests that mostly wait. Integration tests keep time, so they are alone; of the end-to-end tests faults run side by
+# side by themselves, and what builds images takes all cores.
+WORKERS ?= 2
 STAMP = $(VENV)/.ready$(if $(WHEEL),-wheel)
 
-.PHONY: help env servers test test-e2e demo lint format types contracts wheel bench bench-cluster bench-peers lock clean
+.PHONY: help env servers test test-fast test-e2e demo lint format types contracts wheel bench bench-cluster bench-peers lock clean
 .DEFAULT_GOAL := help
 
 help:  ## This list
@@ -36,15 +34,18 @@ $(VENV)/.ready-wheel: $(VENV)/.locked $(WHEEL)
 servers: $(STAMP)  ## Build Loki and Prometheus for the integration tests (Go 1.26 or later; minutes once, then cached)
 	@PYTHONPATH=tests $(BIN)/python -m support.programs
 
-test: $(STAMP) $(SERVERS)  ## Run all tests that one machine can run
-	$(BIN)/pytest --durations=10 $(PYTEST_ARGS)
+test: test-fast servers  ## Run all tests that one machine can run
+	$(BIN)/pytest --durations=10 $(PYTEST_ARGS) tests/integration
+
+test-fast: $(STAMP)  ## Run those that need no servers: unit and contract tests
+	$(BIN)/pytest --durations=10 -n $(WORKERS) --dist load $(PYTEST_ARGS) tests/unit tests/contract
 
 test-e2e: $(STAMP)  ## Run the tests that need a real Kubernetes: built, started and removed here (root), or WASP_E2E_KUBECONFIG
 	$(BIN)/python -m tests.e2e.harness build
 	@if [ -z "$$WASP_E2E_KUBECONFIG" ]; then trap '$(BIN)/python -m tests.e2e.harness down' EXIT; $(BIN)/python -m tests.e2e.harness up; fi; \
 	$(BIN)/pytest --durations=10 $(PYTEST_ARGS) tests/e2e/test_cluster_faults.py && \
 	$(BIN)/pytest --durations=10 $(PYTEST_ARGS) -m builds tests/e2e && \
-	$(BIN)/pytest --durations=10 -n $(E2E_WORKERS) --dist loadfile $(PYTEST_ARGS) -m "not builds" tests/e2e --ignore=tests/e2e/test_cluster_faults.py
+	$(BIN)/pytest --durations=10 -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) -m "not builds" tests/e2e --ignore=tests/e2e/test_cluster_faults.py
 
 demo: $(STAMP)  ## A target, a rate Generator and CPU-heavy users: 25 s of load
 	@$(BIN)/python examples/run_demo.py

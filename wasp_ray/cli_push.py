@@ -25,10 +25,16 @@ Credentials come from LOKI_TOKEN or LOKI_BASIC_AUTH. Loki takes lines of the las
 Exit codes: 0 all delivered, 1 some were rejected for good, 2 bad input, 4 some are left, 130 interrupted.
 """)  # fmt: skip
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--url", default="", help="Root of the Loki, when it is not the one of the run.")
-@click.option("--timeout", default="5m", show_default=True, help="When to stop; what is left can be pushed again.")
+@click.option("--url", default="", metavar="URL", help="Root of the Loki, when it is not the one of the run.")
+@click.option(
+    "--timeout",
+    default="5m",
+    show_default=True,
+    metavar="DURATION",
+    help="When to stop; what is left can be pushed again.",
+)
 def push(bundle: Path, url: str, timeout: str) -> int:
-    """Push lines that wait in a bundle, since Loki was not there, to it."""
+    """Deliver to Loki what a run could not, from its bundle."""
     import asyncio
 
     from wasp_ray.errors import BadInput
