@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command 
 BIN = $(VENV)/bin
 PYTEST_ARGS ?=
 WHEEL ?=
-# Side by side run tests that mostly wait. Integration tests keep time, so they are alone; of the end-to-end tests faults run side by
+# Side by side run tests that mostly wait. Other integration tests keep time, so they are alone; of the end-to-end tests faults run side by
 # side by themselves, and what builds images takes all cores.
 WORKERS ?= 2
 STAMP = $(VENV)/.ready$(if $(WHEEL),-wheel)
@@ -35,7 +35,8 @@ servers: $(STAMP)  ## Build Loki and Prometheus for the integration tests (Go 1.
 	@PYTHONPATH=tests $(BIN)/python -m support.programs
 
 test: test-fast servers  ## Run all tests that one machine can run
-	$(BIN)/pytest --durations=10 $(PYTEST_ARGS) tests/integration
+	$(BIN)/pytest --durations=10 -n $(WORKERS) --dist loadfile -m waits $(PYTEST_ARGS) tests/integration
+	$(BIN)/pytest --durations=10 -m "not waits" $(PYTEST_ARGS) tests/integration
 
 test-fast: $(STAMP)  ## Run those that need no servers: unit and contract tests
 	$(BIN)/pytest --durations=10 -n $(WORKERS) --dist load $(PYTEST_ARGS) tests/unit tests/contract

@@ -18,6 +18,8 @@ from support.rules_server import RulesServer, alert, rule, rules_server
 from wasp_ray import AlertCheck, BadInput, Generator, Profile, plain
 from wasp_ray.clock import now_ns
 
+pytestmark = pytest.mark.waits
+
 TOKEN = "glsa_very-secret-7"
 LOAD = """
 from wasp_ray import *

@@ -9,12 +9,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support import loads
+from support.alert_loads import Breaks
 from support.books import check_books, wait_until
 from support.loki import Loki as LokiServer
 from support.prometheus import Prometheus
 
-from wasp_ray import AlertCheck, Generator, Loki, Profile, RunResult, VirtualUser, plain
+from wasp_ray import AlertCheck, Generator, Loki, Profile, RunResult, plain
+
+pytestmark = pytest.mark.waits
 
 
 class Shop(ThreadingHTTPServer):
@@ -63,23 +67,6 @@ def shop(prometheus: Prometheus, name: str) -> Iterator[Shop]:
             prometheus.stop_scraping(name)
             server.shutdown()
             serving.join()
-
-
-class Breaks(VirtualUser):
-    """Breaks the shop at its call number `at`."""
-
-    calls = 0
-
-    def call(self) -> None:
-        """One call each 50 ms."""
-        import time
-        import urllib.request
-
-        self.calls += 1
-        if self.calls == self.context.params["at"]:
-            with urllib.request.urlopen(self.context.params["url"], data=b""):
-                pass
-        time.sleep(0.05)
 
 
 def alert_rule(name: str, expression: str, for_: str = "0s", requirement: str = "") -> dict[str, Any]:

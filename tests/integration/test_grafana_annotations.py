@@ -14,6 +14,8 @@ from support.grafana import TOKEN, VERSIONS, FakeGrafana, Trouble
 
 from wasp_ray import BadInput, Generator, Grafana, Profile, RunResult, plain
 
+pytestmark = pytest.mark.waits
+
 
 @pytest.fixture
 def grafana(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGrafana]:

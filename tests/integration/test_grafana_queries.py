@@ -18,6 +18,8 @@ from support.loki_client import Line, LokiClient
 from wasp_ray import Alert, Generator, Loki, Profile, RunResult, plain
 from wasp_ray.grafana.dashboard import dashboard_json
 
+pytestmark = pytest.mark.waits
+
 DASHBOARD = dashboard_json("shop")
 ANY = {"profile": "shop", "branch": ".*", "commit": ".*", "run": ".*"}
 STATS = [name for name, found in targets(DASHBOARD) if 'kind="stats"' in found["expr"]]

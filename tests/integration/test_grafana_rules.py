@@ -19,6 +19,8 @@ from support.query_answers import Rule, Sample
 from wasp_ray import Alert, AlertCheck, Generator, Loki, Profile, plain
 from wasp_ray.grafana.rules import grafana_rule, ruler_file
 
+pytestmark = pytest.mark.waits
+
 QUIET = (
     Alert.failures("no more than most", above="90%", over="10m"),
     Alert.failures("search never fails", above=0, generator="search", over="10m"),

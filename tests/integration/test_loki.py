@@ -16,6 +16,8 @@ from support.loki_client import LokiClient
 
 from wasp_ray import BadInput, Generator, Loki, Profile, RunResult, plain, ramp
 
+pytestmark = pytest.mark.waits
+
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,8 @@ from support.books import check_books
 
 from wasp_ray import Generator, Loki, Profile, RunResult, plain
 
+pytestmark = pytest.mark.waits
+
 CUT_AFTER, CUT_BEFORE, SLOW = -1, -2, -3
 """Instead of a status: the connection ends after or before the batch was stored; the answer takes a second."""
 

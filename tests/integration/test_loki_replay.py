@@ -23,6 +23,8 @@ from wasp_ray.cli import cli
 from wasp_ray.sinks.loki_batch import Part, pack
 from wasp_ray.sinks.loki_spool import Spool
 
+pytestmark = pytest.mark.waits
+
 NOWHERE = "http://127.0.0.1:9"
 
 

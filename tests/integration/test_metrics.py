@@ -20,6 +20,8 @@ from support.prometheus import Prometheus as Server
 from wasp_ray import BadInput, Generator, Otlp, Profile, Prometheus, RunResult, plain, steps
 from wasp_ray.sinks.metrics import BOUNDS_S
 
+pytestmark = pytest.mark.waits
+
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ from support.otlp_receiver import CUT_AFTER, CUT_BEFORE, PARTIAL, SLOW, Receiver
 
 from wasp_ray import BadInput, Generator, Otlp, Profile, Prometheus, RunResult, plain
 
+pytestmark = pytest.mark.waits
+
 Temporality = Literal["cumulative", "delta"]
 CALLS = ("wasp_ray.calls", "wasp_ray.call.service_time")
 REQUESTS = ("wasp_ray.requests", "wasp_ray.request.response_time")
