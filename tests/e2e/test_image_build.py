@@ -34,9 +34,10 @@ LOCKED = (
 pytestmark = pytest.mark.builds
 
 INTERRUPTED = """
-import sys
+import signal, sys
 from pathlib import Path
 from wasp_ray.cluster.images import build_image
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells take from what they run in the background
 build_image(Path(sys.argv[1]), "image-test:never", network="host", progress=lambda line: None)
 """
 NOT_COMPILED = """
