@@ -47,7 +47,15 @@ def all_sinks() -> list[Figure]:
     return sinks()
 
 
+def on_ray() -> list[Figure]:
+    """Starts a Ray of three raylets, which takes a quarter of a minute."""
+    from benchmarks.ray import ray
+
+    return ray()
+
+
 ON_DEMAND = {
+    "ray": on_ray,
     "sinks": all_sinks,
     "soak": soak.soak,
     "http-sessions": http_sessions,

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from wasp_ray.cluster.config import ClusterConfig
     from wasp_ray.cluster.profile import ClusterProfile
+    from wasp_ray.cluster.ray_config import RayConfig
+    from wasp_ray.cluster.ray_profile import RayProfile
 
-__all__ = ["ClusterConfig", "ClusterProfile"]
+__all__ = ["ClusterConfig", "ClusterProfile", "RayConfig", "RayProfile"]
 
-_HOME = {"ClusterConfig": "config", "ClusterProfile": "profile"}
+_HOME = {
+    "ClusterConfig": "config", "ClusterProfile": "profile", "RayConfig": "ray_config", "RayProfile": "ray_profile",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

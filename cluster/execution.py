@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from wasp_ray.clock import now_ns, wall_s
@@ -136,13 +137,16 @@ def local_execution(settings: Settings, view: View) -> ClusterExecution:
 
 
 def _local_nodes(settings: Settings, reporter: Reporter) -> Backend:
-    bundle = reporter.bundle
-    orders = []
-    for node in range(settings.nodes):
-        folder = None if bundle is None else str(bundle.path / "nodes" / str(node + 1))
-        orders.append({
+    return LocalNodes(node_orders(settings, None if reporter.bundle is None else reporter.bundle.path / "nodes"))
+
+
+def node_orders(settings: Settings, folder: Path | None) -> list[dict[str, Any]]:
+    """What each node is told first. `folder`: where each writes what it keeps of its own."""
+    return [
+        {
             "source": dict(settings.source), "run_id": settings.run_id, "seed": settings.seed, "node": node,
             "nodes": settings.nodes, "load": settings.load, "thresholds": settings.thresholds, "only": settings.only,
-            "bundle_dir": folder, "user_dir": settings.user_dir,
-        })  # fmt: skip
-    return LocalNodes(orders)
+            "bundle_dir": None if folder is None else str(folder / str(node + 1)), "user_dir": settings.user_dir,
+        }
+        for node in range(settings.nodes)
+    ]  # fmt: skip

@@ -35,7 +35,7 @@ class _Node:
             python_command("wasp_ray.cluster.local_node"),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
-        self.uid = str(self.process.pid)
+        self.uid = str(order.get("uid") or self.process.pid)
         self.rest: dict[int, bytes] = {}
         for stream in (self.process.stdout, self.process.stderr):
             assert stream is not None
@@ -82,17 +82,17 @@ class _Node:
 
 
 class LocalNodes:
-    """See Backend. `orders`: what each node is told first, by node 1 .. N."""
+    """See Backend. `orders`: what each node is told first, by node `first`, ..."""
 
-    def __init__(self, orders: Sequence[Mapping[str, Any]]) -> None:
-        self._orders = orders
+    def __init__(self, orders: Sequence[Mapping[str, Any]], first: int = 1) -> None:
+        self._orders, self._first = orders, first
         self._nodes: list[_Node] = []
         self._pending: list[Happening] = []
         self._start_s: float | None = None
 
     def deploy(self) -> None:
         """One process a node."""
-        for number, order in enumerate(self._orders[len(self._nodes) :], len(self._nodes) + 1):
+        for number, order in enumerate(self._orders[len(self._nodes) :], self._first + len(self._nodes)):
             node = _Node(number, order)
             self._nodes.append(node)
             self._pending.append(Seen(number, node.uid, f"process {node.uid}"))
@@ -119,14 +119,17 @@ class LocalNodes:
         """All nodes have the same clock here."""
         if self._start_s is None:
             self._start_s = wall_s() + LEAD_S
-        for node in self._nodes:
-            node.send({"op": "start", "at": self._start_s})
+        self.send({"op": "start", "at": self._start_s})
         return self._start_s
 
     def tell(self, order: str) -> None:
         """Through the pipes."""
+        self.send({"op": order})
+
+    def send(self, order: Mapping[str, Any]) -> None:
+        """The order itself, to every node."""
         for node in self._nodes:
-            node.send({"op": order})
+            node.send(order)
 
     def collect(self) -> None:
         """All has come through the pipes."""

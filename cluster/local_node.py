@@ -19,7 +19,9 @@ def main() -> int:
     order = json.loads(sys.stdin.buffer.readline() or b"null")
     if order is None:
         return 1
-    agent = Agent(options_from(order), str(os.getpid()), write_line, lambda: None)
+    os.environ.update(order.pop("env", {}))
+    uid = str(order.pop("uid", None) or os.getpid())
+    agent = Agent(options_from(order), uid, write_line, lambda: None)
     threading.Thread(target=_obey, args=(agent,), name="wasp-orders", daemon=True).start()
     agent.run()
     return 0

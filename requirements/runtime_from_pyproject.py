@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).parent
-EXTRAS = ("http", "http2", "loki", "grafana", "otel", "prometheus", "cluster")
+EXTRAS = ("http", "http2", "loki", "grafana", "otel", "prometheus", "cluster", "ray")
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from support.processes import descendants
 
 with contextlib.suppress(ImportError):
     import uvloop
@@ -29,26 +30,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if REQUIRE_ALL and exitstatus == 0 and reporter is not None and reporter.stats.get("skipped"):
         session.exitstatus = 1
-
-
-def descendants() -> set[int]:
-    """Pids of this process' children and theirs."""
-    parents: dict[int, int] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat") as file:
-                    state, parent = file.read().rsplit(")", 1)[1].split()[:2]
-                if state not in "ZX":
-                    parents[int(name)] = int(parent)
-            except (OSError, IndexError):
-                continue
-    found: set[int] = set()
-    new = {os.getpid()}
-    while new:
-        new = {pid for pid, parent in parents.items() if parent in new} - found
-        found |= new
-    return found
 
 
 def descriptors() -> set[str]:

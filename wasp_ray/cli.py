@@ -135,7 +135,12 @@ def shared_options(command: Any) -> Any:
     default="local",
     show_default=True,
     metavar="PLACE",
-    help="Where they are: local, processes of this machine.",
+    help="Where they are: local, processes of this machine; ray, hosts of a Ray cluster.",
+)
+@click.option(
+    "--ray-address",
+    metavar="HOST:PORT",
+    help="Head of the Ray cluster, or local. Default: RAY_ADDRESS, else one that runs on this machine.",
 )
 @click.option(
     "--runtime",
@@ -157,7 +162,8 @@ def shared_options(command: Any) -> Any:
 @click.option("--quiet", is_flag=True, help="No live view and no output of user code; the final table stays.")
 def run(
     file: str, params: tuple[str, ...], env: tuple[str, ...], only: str | None, thresholds: tuple[str, ...], seed: int | None,
-    once: bool, nodes: int, place: str, load: str, runtime: str, out: Path | None, json_path: Path | None, quiet: bool,
+    once: bool, nodes: int, place: str, ray_address: str | None, load: str, runtime: str, out: Path | None,
+    json_path: Path | None, quiet: bool,
 ) -> int:  # fmt: skip
     """Run a load file on this machine."""
     from wasp_ray.execution import Settings, execution_of, in_pod
@@ -169,7 +175,8 @@ def run(
         user_dir=load_dir(file), nodes=nodes, load=load,
     )  # fmt: skip
     check_nodes(settings)
-    set_environment(env)
+    check_place(settings, place, ray_address)
+    settings.env = set_environment(env)
     check_runtime(settings)
     view = TerminalView(quiet, once)
     if in_pod():
@@ -194,6 +201,18 @@ def check_nodes(settings: Any) -> None:
     if settings.nodes > 1 and settings.runtime == "inline":
         option = "--once" if settings.once else "--runtime inline"
         raise BadInput(f"--nodes {settings.nodes} with {option}, which stays in one process: leave one of them out")
+
+
+def check_place(settings: Any, place: str, ray_address: str | None) -> None:
+    """What only Ray is asked for."""
+    from wasp_ray.errors import BadInput
+
+    if ray_address is not None and place != "ray":
+        raise BadInput(f"--ray-address with --on {place}: expected --on ray with it")
+    if place != "local" and settings.runtime == "inline":
+        option = "--once" if settings.once else "--runtime inline"
+        raise BadInput(f"--on {place} with {option}, which stays in this process: leave one of them out")
+    settings.address = ray_address
 
 
 def check_runtime(settings: Any) -> None:
@@ -300,18 +319,23 @@ class SilentListener:
         """Nothing."""
 
 
-def set_environment(texts: tuple[str, ...]) -> None:
-    """Variables of the load: this process' children inherit them; values never appear on a command line of ours."""
+def set_environment(texts: tuple[str, ...]) -> dict[str, str]:
+    """Variables of the load, which this process' children inherit; returns them. Values never appear on a command line of
+    ours.
+    """
     from wasp_ray.errors import BadInput
 
+    out = {}
     for text in texts:
         name, found, value = text.partition("=")
         if found and name:
             os.environ[name] = value
         elif name not in os.environ:
             raise BadInput(f"-e {text}: the variable is not set here: give it a value, as -e {text}=VALUE")
+        out[name] = os.environ[name]
     if sys.stdout.isatty():
         os.environ["WASP_TTY"] = "1"
+    return out
 
 
 def load_dir(file: str) -> str:

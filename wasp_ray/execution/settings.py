@@ -63,6 +63,8 @@ class Settings:
     out: Path | None = None
     wants_bundle: bool = False
     json_path: Path | None = None
+    env: Mapping[str, str] = field(default_factory=dict)  # what nodes on other machines must be told of this one's
+    address: str | None = None  # of the cluster, where the place has several
     image: str | None = None  # what the nodes run, where they are containers
     run_id: str = field(default_factory=lambda: f"{stamp()}-{secrets.token_hex(3)}")
     warnings: list[str] = field(default_factory=list)

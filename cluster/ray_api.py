@@ -1,0 +1,170 @@
+"""The one module that imports ray: connects, places actors, calls them. No exception of Ray's leaves it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import ray
+from ray.exceptions import ActorUnavailableError, RayError
+from ray.util.placement_group import placement_group, placement_group_table, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from wasp_ray.cluster import ray_actor
+from wasp_ray.errors import BadInput, NodeFailed
+
+CONNECT_S = 5.0
+_untyped: Any = ray  # for functions whose annotations are missing or wrong
+ORDERS, LINES = "orders", "lines"
+"""Each a thread of the actor, in which calls keep their order."""
+
+
+class ActorGone(Exception):
+    """An actor that will not answer any more; the text says why."""
+
+
+class ActorAway(Exception):
+    """An actor that does not answer now; it may come back."""
+
+
+class RayCluster:
+    """This process as the driver of a job of its own. From one thread."""
+
+    def __init__(self, address: str, runtime_env: Mapping[str, Any]) -> None:
+        """Raises BadInput for what cannot be asked for, NodeFailed when there is no such cluster or it will not have us."""
+        if ray.is_initialized():
+            raise BadInput(
+                "this process has called ray.init(): a run is a Ray job of its own, with its load file as working_dir;"
+                " call ray.shutdown() first, or start the run in a process of its own"
+            )
+        _check_address(address)
+        self._group: Any = None
+        self._actors: list[Any] = []
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        in_main = threading.current_thread() is threading.main_thread()
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            ray.init(
+                address=address, runtime_env=dict(runtime_env), log_to_driver=False, configure_logging=False,
+                include_dashboard=False if address == "local" else None,
+            )  # fmt: skip
+        except (ConnectionError, RuntimeError, ValueError, TypeError, OSError, RayError) as exc:
+            ray.shutdown()
+            raise _refusal(exc, address) from exc
+        finally:
+            if in_main:  # ray.init() takes SIGTERM for itself
+                signal.signal(signal.SIGTERM, before)
+
+    def place(self, bundles: Sequence[Mapping[str, float]], strategy: str) -> None:
+        """Begins to place one actor a bundle; they start when the whole group has its place."""
+        self._group = placement_group([dict(bundle) for bundle in bundles], strategy=strategy)
+        _untyped.cloudpickle.register_pickle_by_value(ray_actor)
+        made = _untyped.remote(concurrency_groups={ORDERS: 1, LINES: 1})(ray_actor.NodeActor)
+        for index, bundle in enumerate(bundles):
+            where = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=index)
+            others = {name: amount for name, amount in bundle.items() if name not in ("CPU", "GPU")}
+            self._actors.append(made.options(
+                num_cpus=bundle.get("CPU", 0), num_gpus=bundle.get("GPU", 0), resources=others, scheduling_strategy=where,
+                max_restarts=0, max_task_retries=0,
+            ).remote())  # fmt: skip
+
+    @property
+    def waits_for_place(self) -> bool:
+        """Whether the group has no place yet."""
+        try:
+            return str(placement_group_table(self._group).get("state")) in ("PENDING", "PREPARED")
+        except RayError:
+            return False
+
+    def call(self, index: int, method: str, group: str, *arguments: Any) -> Any:
+        """Begins a call of an actor; a reference for `ready` and `answer`."""
+        return getattr(self._actors[index], method).options(concurrency_group=group).remote(*arguments)
+
+    def ready(self, refs: Iterable[Any], timeout_s: float) -> list[Any]:
+        """Those whose answers are there, waiting for the first of them."""
+        waiting = list(refs)
+        if not waiting:
+            return []
+        ray.wait(waiting, num_returns=1, timeout=timeout_s, fetch_local=True)
+        return list(ray.wait(waiting, num_returns=len(waiting), timeout=0)[0])
+
+    def answer(self, ref: Any) -> Any:
+        """Of a call that is ready. Raises ActorGone or ActorAway."""
+        try:
+            return ray.get(ref)
+        except ActorUnavailableError as exc:
+            raise ActorAway(_sentence(exc)) from exc
+        except RayError as exc:
+            raise ActorGone(_sentence(exc)) from exc
+
+    def hosts(self) -> tuple[list[dict[str, float]], dict[str, float]]:
+        """What each live host has, and what is free in all."""
+        try:
+            nodes = [dict(node["Resources"]) for node in _untyped.nodes() if node["Alive"]]
+            return nodes, dict(_untyped.available_resources())
+        except RayError:
+            return [], {}
+
+    def leave(self) -> None:
+        """Removes actors and group, ends the job. May be called again."""
+        for actor in self._actors:
+            with suppress(RayError, ValueError):
+                ray.kill(actor)
+        if self._group is not None:
+            with suppress(RayError, ValueError):
+                remove_placement_group(self._group)
+        self._actors, self._group = [], None
+        ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Ray itself takes a minute to say that nobody is there."""
+    if "://" in address:
+        raise BadInput(
+            f"--ray-address {address}: expected HOST:PORT of the cluster's head, 'auto' or 'local', found a URL: start the"
+            " run inside of the cluster (`ray job submit -- wasp run ... --on ray`)"
+        )
+    host, found, port = address.rpartition(":")
+    if not found:
+        if address not in ("auto", "local"):
+            raise BadInput(f"--ray-address {address}: expected HOST:PORT of the cluster's head, 'auto' or 'local'")
+        return
+    if not port.isdigit():
+        raise BadInput(f"--ray-address {address}: expected a number as port")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+    except OSError as exc:
+        raise NodeFailed(
+            f"no Ray cluster at {address} ({exc.strerror or exc}): start one with `ray start --head`, or give the address of"
+            " its head as --ray-address HOST:PORT (port 6379 unless it was started with another)"
+        ) from exc
+
+
+def _refusal(exc: Exception, address: str) -> Exception:
+    text = str(exc).strip()
+    if "Version mismatch" in text or "version mismatch" in text:
+        return NodeFailed(
+            f"the Ray cluster at {address} and this machine differ: {' '.join(text.split())}: use the same versions of Ray"
+            " and Python here as there, or start the run inside of the cluster"
+        )
+    if isinstance(exc, (ValueError, TypeError)):
+        return BadInput(f"Ray refuses the run's runtime_env or address: {_sentence(exc)}")
+    if isinstance(exc, ConnectionError):
+        return NodeFailed(
+            f"no Ray cluster at {address} ({_sentence(exc)}): start one with `ray start --head`, or name one that runs by"
+            " --ray-address HOST:PORT or RAY_ADDRESS"
+        )
+    return NodeFailed(f"the Ray cluster at {address} could not be used: {_sentence(exc)}")
+
+
+def _sentence(exc: BaseException) -> str:
+    """The lines of an error of Ray's that are no traceback, as one."""
+    lines = [line.strip() for line in str(exc).splitlines()]
+    told = [line for line in lines if line and not line.startswith(("File ", "Traceback", "class_name", "actor_id", "pid:",
+                                                                    "namespace", "ip:", "name:"))]  # fmt: skip
+    return " ".join(told)[:600] or type(exc).__name__

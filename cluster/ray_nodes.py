@@ -1,0 +1,220 @@
+"""Nodes in Ray actors, one a host: the same node, barrier and life cycle as on one machine. Ray places and ends them.
+
+Each actor is always asked one question, what is new, which it answers when something is; orders go beside that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from wasp_ray._version import __version__
+from wasp_ray.clock import now_ns, wall_s
+from wasp_ray.cluster.backend import Happening, Line, Note
+from wasp_ray.cluster.lifecycle import Cleaned, Collected, Ended, Event, Seen, Trouble
+from wasp_ray.cluster.ray_api import LINES, ORDERS, ActorAway, ActorGone, RayCluster
+from wasp_ray.cluster.ray_config import RayConfig
+
+LEAD_S = 1.0
+"""From the release to the common start: many times what a call of an actor takes."""
+READ_S = 1.0
+AWAY_S = 30.0
+"""An actor that does not answer for so long is lost: Ray itself says sooner that one has died."""
+AGAIN_S = 0.5
+END_S = 10.0
+PLACE_SAY_S = 2.0
+CLOCK_OFF_S = 0.05
+"""A difference of clocks beyond which a node is told the common start by its own."""
+
+
+class _Node:
+    """One actor as its driver sees it."""
+
+    def __init__(self, number: int, uid: str) -> None:
+        self.number, self.uid = number, uid
+        self.host = ""
+        self.started = self.over = False
+        self.turn = 0
+        self.ref: Any = None
+        self.ask_at_ns = 0
+        self.away_since_ns: int | None = None
+        self.same_clock = True
+        self.ahead_s: float | None = None
+        """Its host's clock minus this one's, at most the shortest way too low."""
+
+
+class RayNodes:
+    """See Backend. `orders`: what each node is told first, by node 1 .. N; the load file's folder is in `runtime_env`."""
+
+    def __init__(
+        self, config: RayConfig, orders: Sequence[Mapping[str, Any]], runtime_env: Mapping[str, Any], kernel: str
+    ) -> None:
+        """`kernel`: the boot id of this machine."""
+        self._config, self._runtime_env, self._kernel = config, runtime_env, kernel
+        self._orders = [dict(order) for order in orders]
+        self._nodes: list[_Node] = []
+        self._cluster: RayCluster | None = None
+        self._pending: list[Happening] = []
+        self._start_s: float | None = None
+        self._say_place_ns = 0
+
+    def deploy(self) -> None:
+        """Connects and asks for places; what becomes of that is told by events."""
+        if self._cluster is not None:
+            return
+        cluster = self._cluster = RayCluster(self._config.where(), self._runtime_env)
+        try:
+            cluster.place([self._config.bundle()] * len(self._orders), self._config.strategy)
+            for number, order in enumerate(self._orders, 1):
+                node = _Node(number, order["uid"])
+                node.ref = cluster.call(number - 1, "start", ORDERS, number, order, __version__)
+                self._nodes.append(node)
+        except BaseException:
+            cluster.leave()
+            raise
+        self._say_place_ns = now_ns() + int(PLACE_SAY_S * 1e9)
+
+    def events(self, timeout_s: float) -> Sequence[Happening]:
+        """Answers of actors."""
+        cluster = self._cluster
+        out, self._pending = self._pending, []
+        if cluster is None:
+            return out
+        self._ask(cluster)
+        waiting = {node.ref: node for node in self._nodes if node.ref is not None}
+        if waiting:
+            for ref in cluster.ready(waiting, 0 if out else timeout_s):
+                out += self._hear(cluster, waiting[ref])
+            self._ask(cluster)
+        if now_ns() >= self._say_place_ns and not all(node.started for node in self._nodes):
+            self._say_place_ns = now_ns() + int(PLACE_SAY_S * 1e9)
+            out += self._troubles(cluster)
+        return out
+
+    def _ask(self, cluster: RayCluster) -> None:
+        for node in self._nodes:
+            if node.started and not node.over and node.ref is None and now_ns() >= node.ask_at_ns:
+                node.ref = cluster.call(node.number - 1, "read", LINES, node.turn + 1, READ_S)
+
+    def _hear(self, cluster: RayCluster, node: _Node) -> list[Happening]:
+        ref, node.ref = node.ref, None
+        try:
+            answer = cluster.answer(ref)
+        except ActorAway as exc:
+            return self._away(node, str(exc))
+        except ActorGone as exc:
+            return self._gone(node, str(exc))
+        node.away_since_ns = None
+        if not node.started:
+            return self._started(node, answer)
+        node.turn += 1
+        told, wall = answer
+        arrived_s = wall_s()
+        node.ahead_s = max(wall - arrived_s, node.ahead_s if node.ahead_s is not None else float("-inf"))
+        return [found for event in told for found in self._taken(node, event, arrived_s)]
+
+    def _taken(self, node: _Node, event: Happening, arrived_s: float) -> list[Happening]:
+        match event:
+            case Seen():
+                return []
+            case Line() if not node.same_clock:
+                return [Line(event.node, event.uid, event.text, event.is_error, arrived_s)]
+            case Ended():
+                node.over = True
+        return [event]
+
+    def _started(self, node: _Node, facts: Mapping[str, str]) -> list[Happening]:
+        node.host, node.started = facts["host"], True
+        node.same_clock = facts["kernel"] == self._kernel != ""
+        seen = Seen(node.number, node.uid, f"host {node.host}")
+        found = facts["version"]
+        if found == __version__:
+            return [seen]
+        node.over = True
+        there = f"wasp_ray {found} is" if found else "wasp_ray is not"
+        why = (
+            f"{there} installed on host {node.host}, and {__version__} here: install wasp-ray=={__version__} on the hosts of the"
+            f' cluster, or have Ray do it for the run: runtime_env={{"pip": ["wasp-ray=={__version__}"]}}'
+        )
+        return [seen, Trouble(node.number, why, fatal=True)]
+
+    def _away(self, node: _Node, why: str) -> list[Happening]:
+        now = now_ns()
+        node.away_since_ns = node.away_since_ns or now
+        node.ask_at_ns = now + int(AGAIN_S * 1e9)
+        if node.started and now < node.away_since_ns + AWAY_S * 1e9:
+            return []
+        return self._gone(node, f"it did not answer for {AWAY_S:g} s: {why}")
+
+    def _gone(self, node: _Node, why: str) -> list[Happening]:
+        node.over = True
+        where = f" on host {node.host}" if node.host else ""
+        text = f"its Ray actor{where} is gone: {why}"
+        if node.started:
+            return [Ended(node.number, node.uid, text)]
+        node.started = True
+        return [Trouble(node.number, text, fatal=True)]
+
+    def _troubles(self, cluster: RayCluster) -> list[Event]:
+        """Why there is no node yet: all of the group get their places at once."""
+        if not cluster.waits_for_place:
+            return []
+        hosts, free = cluster.hosts()
+        bundle = self._config.bundle()
+        asked = _amounts(bundle)
+        have = "; ".join(_amounts({name: host.get(name, 0.0) for name in bundle}) for host in hosts[:20])
+        left = _amounts({name: free.get(name, 0.0) for name in bundle})
+        apart = " each on a host of its own" if self._config.strategy == "STRICT_SPREAD" else ""
+        cure = "ask for fewer nodes or less for each, or add hosts"
+        if apart and len(hosts) < len(self._nodes):
+            cure = 'ask for fewer nodes, add hosts, or let several share one: RayConfig(strategy="SPREAD")'
+        why = (
+            f"Ray has no place for it: asked were {len(self._nodes)} places with {asked}{apart}; the cluster has"
+            f" {len(hosts)} hosts, with {have or 'nothing'}, of which {left} is free: {cure}"
+        )
+        return [
+            Trouble(node.number, why if node.number == 1 else "as node 1") for node in self._nodes if not node.started
+        ]
+
+    def release(self) -> float:
+        """By this machine's clock; nodes whose clock is another are told by theirs."""
+        if self._start_s is None:
+            self._start_s = wall_s() + LEAD_S
+        for node in self._nodes:
+            at_s, ahead_s = self._start_s, node.ahead_s or 0.0
+            if not node.same_clock and abs(ahead_s) > CLOCK_OFF_S:
+                at_s += ahead_s
+                off = f"the clock of its host, {node.host}, is {ahead_s:+.2f} s off this machine's"
+                self._pending.append(Note(f"node {node.number}: {off}: it is told the start by its own"))
+            self._send(node, {"op": "start", "at": at_s})
+        return self._start_s
+
+    def tell(self, order: str) -> None:
+        """By a call of each actor."""
+        for node in self._nodes:
+            self._send(node, {"op": order})
+
+    def _send(self, node: _Node, order: Mapping[str, Any]) -> None:
+        if self._cluster is not None and node.started and not node.over:
+            self._cluster.call(node.number - 1, "send", ORDERS, dict(order))
+
+    def collect(self) -> None:
+        """All has come by the actors' answers."""
+        self._pending.append(Collected())
+
+    def clean(self) -> None:
+        """Ends nodes that are left, then actors and group."""
+        cluster, self._cluster = self._cluster, None
+        if cluster is not None:
+            left = {
+                cluster.call(node.number - 1, "end", LINES) for node in self._nodes if node.started and not node.over
+            }
+            give_up = now_ns() + int(END_S * 1e9)
+            while left and now_ns() < give_up:
+                left -= set(cluster.ready(left, 0.2))
+            cluster.leave()
+        self._pending.append(Cleaned())
+
+
+def _amounts(amounts: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {amount:g}" for name, amount in amounts.items())

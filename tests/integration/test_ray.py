@@ -1,0 +1,250 @@
+"""Runs on a real Ray of three raylets: one start, one verdict, and nothing left of them, however they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.ray_cluster import RayCluster, actor_processes, node_processes
+
+WASP = [sys.executable, "-P", "-m", "wasp_ray"]
+LOAD = """
+import os, time
+from wasp_ray import *
+
+class Looper(VirtualUser):
+    def setup(self):
+        print("raylet", os.environ["RAY_RAYLET_PID"], "data", open("data.txt").read(), "target", os.environ.get("TARGET"),
+              flush=True)
+    def call(self):
+        time.sleep(0.01)
+
+class Quick(Gun):
+    async def call(self):
+        pass
+
+def profile(seconds: int = 2) -> Profile:
+    return Profile(
+        Generator("quick", gun=Quick, schedule=plain(150, seconds)), Generator("looper", user=Looper, schedule=plain(6, seconds)),
+    )
+"""
+PYTHON = """
+import json, sys
+from wasp_ray.cluster import RayConfig, RayProfile
+result = RayProfile(RayConfig(**json.loads(sys.argv[1]))).run()
+print(json.dumps(result.summary))
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RayCluster]:
+    """One for all tests; what runs leave on it is looked at after the last."""
+    with RayCluster() as started:
+        yield started
+        state = started.state()
+        assert set(state["groups"]) <= {"REMOVED"}
+        assert state["free"]["CPU"] == state["all"]["CPU"]
+        assert not actor_processes() and not node_processes()
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks() -> Iterator[None]:
+    """Instead of the check of all processes: Ray keeps workers of its own for the next job. No run's node or actor is left."""
+    yield
+    until(lambda: not node_processes() and not actor_processes(), 10.0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A load file and its neighbour."""
+    (tmp_path / "load.py").write_text(LOAD)
+    (tmp_path / "data.txt").write_text("beside")
+    return tmp_path
+
+
+def wasp(cluster: RayCluster, folder: Path, *arguments: str, nodes: int = 3) -> subprocess.Popen[str]:
+    """The command in a session of its own, as a terminal's foreground job."""
+    return subprocess.Popen(
+        [*WASP, "run", "load.py", "--on", "ray", "--ray-address", cluster.address, "--nodes", str(nodes), "--out", "out",
+         *arguments],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def in_python(cluster: RayCluster, folder: Path, **options: Any) -> dict[str, Any]:
+    """The summary of a RayProfile's run."""
+    given = {"address": cluster.address, "test": "load.py", **options}
+    done = subprocess.run(
+        [sys.executable, "-c", PYTHON, json.dumps(given)], cwd=folder, capture_output=True, text=True, timeout=90
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return summary
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    """Of the bundle; its books close."""
+    summary: dict[str, Any] = json.loads((folder / "out/summary.json").read_text())
+    ledger = summary["ledger"]
+    ends = sum(ledger[name] for name in ("ok", "failed", "timeout", "killed", "interrupted", "lost"))
+    assert ledger["scheduled"] == ledger["started"] + ledger["dropped"] and ledger["started"] == ends
+    return summary
+
+
+def until(what: Callable[[], object], deadline_s: float = 30.0) -> None:
+    """Waits for it."""
+    give_up = time.monotonic() + deadline_s
+    while not what():
+        assert time.monotonic() < give_up, "it did not come true"
+        time.sleep(0.05)
+
+
+def wait_for_load(process: subprocess.Popen[str], folder: Path) -> None:
+    """Until all nodes have told of calls."""
+    series = folder / "out/series.jsonl"
+
+    def has_windows() -> bool:
+        assert process.poll() is None, process.communicate()[0]
+        if not series.exists():
+            return False
+        return len({json.loads(line)["node"] for line in series.read_text().splitlines()}) == 3
+
+    until(has_windows)
+
+
+def test_one_run_on_three_hosts(cluster: RayCluster, folder: Path) -> None:
+    """The load is split exactly over nodes of three raylets; neighbours and variables are there; one bundle."""
+    process = wasp(cluster, folder, "-e", "TARGET=here")
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, out
+    summary = summary_of(folder)
+    assert summary["generators"]["quick"]["ledger"]["ok"] == 300
+    assert [node["node"] for node in summary["nodes"]] == [1, 2, 3]
+    assert 0 <= summary["start_skew_s"]["max"] < 0.5
+    said = [line.split(": raylet ")[1].split() for line in (folder / "out/logs/users.log").read_text().splitlines()]
+    assert len({words[0] for words in said}) == 3
+    assert all(words[1:] == ["data", "beside", "target", "here"] for words in said)
+
+
+def test_ctrl_c_keeps_the_results(cluster: RayCluster, folder: Path) -> None:
+    """Exit 130, exact books, no node and no actor left."""
+    process = wasp(cluster, folder, "-p", "seconds=60")
+    wait_for_load(process, folder)
+    os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130, out
+    assert summary_of(folder)["verdict"] == "interrupted"
+    assert not node_processes()
+
+
+def test_sigterm_is_a_stop_as_well(cluster: RayCluster, folder: Path) -> None:
+    """Ray takes that signal for itself when a driver connects: exit 143, results kept."""
+    process = wasp(cluster, folder, "-p", "seconds=60")
+    wait_for_load(process, folder)
+    process.terminate()
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 143, out
+    assert summary_of(folder)["ledger"]["ok"] > 0
+    assert not node_processes()
+
+
+def test_a_killed_driver_leaves_nothing_behind(cluster: RayCluster, folder: Path) -> None:
+    """Its actors end with its job, its nodes with their actors."""
+    process = wasp(cluster, folder, "-p", "seconds=60")
+    wait_for_load(process, folder)
+    process.kill()
+    process.communicate()
+    until(lambda: not node_processes() and not actor_processes())
+
+
+def test_a_killed_actor_makes_the_run_invalid(cluster: RayCluster, folder: Path) -> None:
+    """The rest of the results is kept; the reason says what went."""
+    process = wasp(cluster, folder, "-p", "seconds=60")
+    wait_for_load(process, folder)
+    os.kill(actor_processes()[0], signal.SIGKILL)
+    out, _ = process.communicate(timeout=90)
+    assert process.returncode == 3, out
+    summary = summary_of(folder)
+    assert any("Ray actor" in reason and "was lost" in reason for reason in summary["reasons"]), summary["reasons"]
+    assert not node_processes()
+
+
+def test_a_killed_host_makes_the_run_invalid(cluster: RayCluster, folder: Path) -> None:
+    """SIGKILL of a raylet in the middle of the load: its node is lost, no process of it lives on."""
+    process = wasp(cluster, folder, "-p", "seconds=60")
+    wait_for_load(process, folder)
+    host = cluster.hosts.pop()
+    try:
+        cluster.cluster.remove_node(host, allow_graceful=False)
+        out, _ = process.communicate(timeout=90)
+    finally:
+        cluster.hosts.append(cluster.add_host())
+    assert process.returncode == 3, out
+    assert any("was lost" in reason for reason in summary_of(folder)["reasons"])
+    until(lambda: not node_processes())
+
+
+def test_what_has_no_place_says_what_was_asked_and_what_there_is(cluster: RayCluster, folder: Path) -> None:
+    """Four hosts of three, until the deadline."""
+    summary = in_python(cluster, folder, nodes=4, deploy_timeout="6s")
+    assert summary["verdict"] == "error"
+    (reason,) = summary["reasons"]
+    assert "asked were 4 places with CPU 1 each on a host of its own" in reason
+    assert "the cluster has 3 hosts" in reason and "SPREAD" in reason
+
+
+def test_nodes_share_hosts_when_asked(cluster: RayCluster, folder: Path) -> None:
+    """Four nodes on three hosts with SPREAD; each does all of a load per node."""
+    summary = in_python(cluster, folder, nodes=4, strategy="SPREAD", load="per-node", params={"seconds": "1"})
+    assert summary["verdict"] == "passed", summary["reasons"]
+    assert summary["generators"]["quick"]["ledger"]["ok"] == 600
+
+
+def test_another_version_on_the_cluster_is_named(cluster: RayCluster, folder: Path) -> None:
+    """Both versions and the cure; nothing runs."""
+    other = folder / "other/wasp_ray-0.0.1.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: wasp-ray\nVersion: 0.0.1\n")
+    environment = {"env_vars": {"PYTHONPATH": str(other.parent)}}
+    summary = in_python(cluster, folder, nodes=1, runtime_env=environment)
+    assert summary["verdict"] == "error" and summary["ledger"]["started"] == 0
+    assert "wasp_ray 0.0.1 is installed on host" in summary["reasons"][0], summary["reasons"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["--ray-address", "127.0.0.1:1"], 4, "no Ray cluster at 127.0.0.1:1"),
+        (["--ray-address", "ray://127.0.0.1:10001"], 2, "found a URL"),
+        (["--ray-address", "127.0.0.1:1", "--once"], 2, "leave one of them out"),
+    ],
+)
+def test_no_cluster_is_told_at_once(folder: Path, arguments: list[str], code: int, told: str) -> None:
+    """With the address and the cure."""
+    done = subprocess.run(
+        [*WASP, "run", "load.py", "--on", "ray", *arguments], cwd=folder, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert told in done.stderr
+
+
+def test_a_missing_ray_names_the_extra(folder: Path) -> None:
+    """Where Ray cannot be imported."""
+    code = "import sys; sys.modules['ray'] = None; from wasp_ray.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "run", "load.py", "--on", "ray"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "pip install 'wasp-ray[ray]'" in done.stderr

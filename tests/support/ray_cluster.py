@@ -1,0 +1,69 @@
+"""A real Ray of three raylets on this machine: each is a host to Ray."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ray.cluster_utils import Cluster
+
+from support.processes import descendants
+
+STORE_BYTES = 80 * 2**20
+HOST: dict[str, Any] = {"num_cpus": 2, "object_store_memory": STORE_BYTES}
+STATE = """
+import json, sys, ray
+from ray.util import placement_group_table
+ray.init(sys.argv[1], log_to_driver=False)
+groups = [group["state"] for group in placement_group_table().values()]
+print(json.dumps({"groups": groups, "free": ray.available_resources(), "all": ray.cluster_resources()}))
+"""
+
+
+class RayCluster:
+    """Context: entered it runs."""
+
+    def __enter__(self) -> RayCluster:
+        self.cluster: Any = Cluster(initialize_head=True, head_node_args={**HOST, "include_dashboard": False})
+        self.hosts = [self.add_host() for _ in range(2)]
+        self.address = str(self.cluster.address)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.cluster.shutdown()
+
+    def add_host(self) -> Any:
+        """One more raylet."""
+        host = self.cluster.add_node(**HOST)
+        self.cluster.wait_for_nodes()
+        return host
+
+    def state(self) -> dict[str, Any]:
+        """Placement groups' states and resources, free and all, as another driver sees them."""
+        done = subprocess.run(
+            [sys.executable, "-c", STATE, self.address], capture_output=True, text=True, timeout=60, check=True,
+            env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
+        )  # fmt: skip
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return found
+
+
+def node_processes() -> list[int]:
+    """Pids of nodes that run below this process, which are those in actors of its clusters."""
+    return [pid for pid in descendants() if "wasp_ray.cluster.local_node" in _command(pid)]
+
+
+def actor_processes() -> list[int]:
+    """Pids of the Ray workers that are NodeActors."""
+    return [pid for pid in descendants() if _command(pid).startswith("ray::NodeActor")]
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+    except OSError:
+        return ""
