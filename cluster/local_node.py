@@ -15,6 +15,7 @@ from wasp_ray.cluster.agent import Agent, options_from, take_stdout
 def main() -> int:
     """0 when a result or a refusal was told."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the controller answers the terminal
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # Ray's workers block some, which users' processes would inherit
     write_line = take_stdout()
     order = json.loads(sys.stdin.buffer.readline() or b"null")
     if order is None:

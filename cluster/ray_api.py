@@ -19,6 +19,7 @@ from wasp_ray.cluster import ray_actor
 from wasp_ray.errors import BadInput, NodeFailed
 
 CONNECT_S = 5.0
+NO_SENTENCES = ("File ", "Traceback", "class_name", "actor_id", "pid:", "namespace", "ip:", "name:")
 _untyped: Any = ray  # for functions whose annotations are missing or wrong
 ORDERS, LINES = "orders", "lines"
 """Each a thread of the actor, in which calls keep their order."""
@@ -162,9 +163,26 @@ def _refusal(exc: Exception, address: str) -> Exception:
     return NodeFailed(f"the Ray cluster at {address} could not be used: {_sentence(exc)}")
 
 
+CAUSES = (
+    (
+        "NODE_OUT_OF_MEMORY",
+        "Ray's memory monitor killed it, since its host ran low on memory: give the load more hosts or smaller users",
+    ),
+    ("its node has died", "its host or the raylet there is gone"),
+    (
+        "Worker exit type: SYSTEM_ERROR",
+        "its process was killed or crashed: by the kernel for want of memory, by a signal, by `ray stop`",
+    ),
+)
+"""What Ray writes at length of an actor's end, and what it means here."""
+
+
 def _sentence(exc: BaseException) -> str:
-    """The lines of an error of Ray's that are no traceback, as one."""
-    lines = [line.strip() for line in str(exc).splitlines()]
-    told = [line for line in lines if line and not line.startswith(("File ", "Traceback", "class_name", "actor_id", "pid:",
-                                                                    "namespace", "ip:", "name:"))]  # fmt: skip
+    """An error of Ray's without identifiers and traceback."""
+    text = str(exc)
+    for mark, meaning in CAUSES:
+        if mark in text:
+            return meaning
+    lines = [line.strip() for line in text.splitlines()]
+    told = [line for line in lines if line and not line.startswith(NO_SENTENCES)]
     return " ".join(told)[:600] or type(exc).__name__

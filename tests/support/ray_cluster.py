@@ -15,6 +15,8 @@ from support.processes import descendants
 
 STORE_BYTES = 80 * 2**20
 HOST: dict[str, Any] = {"num_cpus": 2, "object_store_memory": STORE_BYTES}
+QUICK = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
+"""A host that is gone is known in seconds."""
 STATE = """
 import json, sys, ray
 from ray.util import placement_group_table
@@ -28,7 +30,8 @@ class RayCluster:
     """Context: entered it runs."""
 
     def __enter__(self) -> RayCluster:
-        self.cluster: Any = Cluster(initialize_head=True, head_node_args={**HOST, "include_dashboard": False})
+        head = {**HOST, "include_dashboard": False, "_system_config": QUICK}
+        self.cluster: Any = Cluster(initialize_head=True, head_node_args=head)
         self.hosts = [self.add_host() for _ in range(2)]
         self.address = str(self.cluster.address)
         return self
