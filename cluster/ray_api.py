@@ -47,6 +47,8 @@ class RayCluster:
         self._group: Any = None
         self._actors: list[Any] = []
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # in a job that was submitted with a working_dir, the load file's folder takes its place instead of being refused
+        os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
         in_main = threading.current_thread() is threading.main_thread()
         before = signal.getsignal(signal.SIGTERM)
         try:

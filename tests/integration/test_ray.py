@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +83,13 @@ def wasp(cluster: RayCluster, folder: Path, *arguments: str, nodes: int = 3) -> 
     )  # fmt: skip
 
 
-def in_python(cluster: RayCluster, folder: Path, **options: Any) -> dict[str, Any]:
+def in_python(cluster: RayCluster, folder: Path, environment: Mapping[str, str] = {}, **options: Any) -> dict[str, Any]:
     """The summary of a RayProfile's run."""
     given = {"address": cluster.address, "test": "load.py", **options}
     done = subprocess.run(
-        [sys.executable, "-c", PYTHON, json.dumps(given)], cwd=folder, capture_output=True, text=True, timeout=90
-    )
+        [sys.executable, "-c", PYTHON, json.dumps(given)], cwd=folder, capture_output=True, text=True, timeout=90,
+        env={**os.environ, **environment},
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return summary
@@ -215,6 +216,13 @@ def test_nodes_share_hosts_when_asked(cluster: RayCluster, folder: Path) -> None
     summary = in_python(cluster, folder, nodes=4, strategy="SPREAD", load="per-node", params={"seconds": "1"})
     assert summary["verdict"] == "passed", summary["reasons"]
     assert summary["generators"]["quick"]["ledger"]["ok"] == 600
+
+
+def test_a_submitted_job_may_have_a_working_dir_of_its_own(cluster: RayCluster, folder: Path) -> None:
+    """What `ray job submit --working-dir` sets for its driver gives way to the load file's folder."""
+    job = {"RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps({"runtime_env": {"working_dir": "gcs://_ray_pkg_none.zip"}})}
+    summary = in_python(cluster, folder, job, nodes=1, params={"seconds": "1"})
+    assert summary["verdict"] == "passed", summary["reasons"]
 
 
 def test_another_version_on_the_cluster_is_named(cluster: RayCluster, folder: Path) -> None:
