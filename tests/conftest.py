@@ -17,6 +17,18 @@ with contextlib.suppress(ImportError):
 
 REQUIRE_ALL = os.environ.get("WASP_REQUIRE_ALL") == "1"
 LEAK_WAIT_S = 5.0
+SERVERS = ("LOKI_", "GRAFANA_", "PROMETHEUS_", "OTEL_EXPORTER_OTLP_")
+"""Beginnings of variables that say where results go to, and with which credentials."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_servers_of_this_machine() -> Iterator[None]:
+    """What a developer's shell knows of them is not the tests'."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(SERVERS):
+                patch.delenv(name)
+        yield
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -37,11 +37,12 @@ def push(bundle: Path, url: str, timeout: str) -> int:
     """Deliver to Loki what a run could not, from its bundle."""
     import asyncio
 
+    from wasp_ray.clock import now_ns
     from wasp_ray.errors import BadInput
     from wasp_ray.schedule.duration import parse_duration
 
     try:
-        deadline_s = parse_duration(timeout) / 1e9
+        timeout_ns = parse_duration(timeout)
     except ValueError as exc:
         raise BadInput(f"--timeout {timeout}: {exc}") from exc
     try:
@@ -49,12 +50,12 @@ def push(bundle: Path, url: str, timeout: str) -> int:
         from wasp_ray.sinks.loki_replay import waiting_in
     except ModuleNotFoundError as exc:
         raise BadInput(f"`wasp push` needs {exc.name}, which is not installed: pip install 'wasp-ray[loki]'") from exc
-    code, found = 0, waiting_in(bundle, url)
+    code, found, give_up = 0, waiting_in(bundle, url), now_ns() + timeout_ns
     if not found:
         click.echo(f"{bundle}: nothing waits to be pushed")
     for waiting in found:
         view = Progress(waiting)
-        books = asyncio.run(push_all(waiting, deadline_s, view.show))
+        books = asyncio.run(push_all(waiting, max(0, give_up - now_ns()) / 1e9, view.show))
         view.end(books)
         code = max(code, LEFT if len(waiting.spool) else REJECTED if books.not_delivered else 0)
     return code

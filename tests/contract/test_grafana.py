@@ -48,8 +48,7 @@ def load(tmp_path: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token, and no address of this machine."""
-    monkeypatch.delenv("GRAFANA_URL", raising=False)
+    """A token, and no address."""
     monkeypatch.setenv("GRAFANA_TOKEN", TOKEN)
 
 

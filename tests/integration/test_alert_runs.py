@@ -16,7 +16,8 @@ from support.books import check_books, wait_until
 from support.rules_server import RulesServer, alert, rule, rules_server
 
 from wasp_ray import AlertCheck, BadInput, Generator, Profile, plain
-from wasp_ray.clock import now_ns
+from wasp_ray.clock import now_ns, wall_s
+from wasp_ray.execution.alerts import DIED, AlertChecks
 
 pytestmark = pytest.mark.waits
 
@@ -104,9 +105,8 @@ def test_a_killed_checker_is_no_pass(grafana: RulesServer) -> None:
 
 
 @pytest.mark.parametrize("nodes", [1, 2])
-def test_a_check_that_cannot_be_asked_for_is_bad_input(nodes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_cannot_be_asked_for_is_bad_input(nodes: int) -> None:
     """Nothing is started without an address."""
-    monkeypatch.delenv("GRAFANA_URL", raising=False)
     check = AlertCheck(labels={"requirement_name": "baseline"})
     with pytest.raises(BadInput, match="GRAFANA_URL in the environment"):
         Profile(Generator("g", gun=loads.Quick, schedule=plain(1, "1s")), thresholds=[check]).run(nodes=nodes)
@@ -122,19 +122,24 @@ def command(folder: Path, grafana: RulesServer, *arguments: str) -> subprocess.P
     )  # fmt: skip
 
 
+def interrupted_in_the_wait(process: subprocess.Popen[str]) -> str:
+    """What it said, with Ctrl-C as soon as the load was over."""
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if "waiting" in line:
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    return said + process.communicate(timeout=60)[0]
+
+
 @pytest.mark.parametrize("arguments", [(), ("--nodes", "2")])
 def test_ctrl_c_ends_the_wait(tmp_path: Path, grafana: RulesServer, arguments: tuple[str, ...]) -> None:
     """`for` of ten minutes is not waited for; the results are whole, the verdict says what ended it."""
     grafana.rules = [rule(duration=600)]
     process = command(tmp_path, grafana, *arguments)
-    assert process.stdout is not None
-    said = ""
-    for line in process.stdout:
-        said += line
-        if "waiting 60" in line:
-            break
-    os.killpg(process.pid, signal.SIGINT)
-    said += process.communicate(timeout=60)[0]
+    said = interrupted_in_the_wait(process)
     assert process.returncode == 130, said
     summary = json.loads((tmp_path / "out/summary.json").read_text())
     assert (summary["verdict"], summary["alerts"][0]["state"]) == ("interrupted", "unknown")
@@ -148,8 +153,18 @@ def test_the_token_is_in_its_header_only(tmp_path: Path, grafana: RulesServer) -
     wait_until(lambda: grafana.requests)
     lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
     assert not any(TOKEN.encode() in line for line in lines)
-    os.killpg(process.pid, signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    out = interrupted_in_the_wait(process)
     assert "401" in out and TOKEN not in out
     assert not any(TOKEN in path.read_text() for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert grafana.requests[0][2]["Authorization"] == f"Bearer {TOKEN}"
+
+
+def test_a_load_that_is_over_before_its_alerts_are_asked_for_is_told_what_is_known() -> None:
+    """All orders are there when the process first reads: none of them is lost."""
+    spec = AlertCheck(labels={"requirement_name": "baseline"}, url="http://127.0.0.1:9").options()
+    checks = AlertChecks([spec], "run-1", lambda text: None)
+    try:
+        (result,) = checks.finish(wall_s() - 0.1, wall_s(), wait=False, cut=lambda: True)
+    finally:
+        checks.close()
+    assert result["state"] == "unknown" and DIED not in result["unknown"]

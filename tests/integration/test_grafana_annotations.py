@@ -100,10 +100,8 @@ def test_a_grafana_that_comes_late_has_everything(monkeypatch: pytest.MonkeyPatc
     assert books["delivered"] == books["accepted"] == len(grafana.annotations) >= 3
 
 
-def test_what_the_environment_lacks_is_told_before_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_environment_lacks_is_told_before_the_load() -> None:
     """With what to set."""
-    monkeypatch.delenv("GRAFANA_URL", raising=False)
-    monkeypatch.delenv("GRAFANA_TOKEN", raising=False)
     with pytest.raises(BadInput, match=r"(?s)sink grafana.*GRAFANA_URL is not set.*GRAFANA_TOKEN is not set"):
         profile().run()
     assert "expected one of" in profile(on_sink_error="ignore").validate()[0]

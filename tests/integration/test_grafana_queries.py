@@ -52,14 +52,11 @@ class Ran:
 def ran(loki: Server) -> Iterator[Ran]:
     """A rate and users, part of whose calls fail; every call is a sample."""
     tenant = loki.tenant()
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("LOKI_URL", "LOKI_TOKEN", "LOKI_TENANT_ID", "LOKI_BASIC_AUTH"):
-            patch.delenv(name, raising=False)
-        result = Profile(
-            Generator("search", gun=loads.Sleepy, schedule=plain(200, "6s")),
-            Generator("people", user=loads.Failing, schedule=plain(4, "6s"), think_time=0.02),
-            name="shop", labels={"branch": "main"}, sinks=[Loki(url=tenant.url, tenant_id=tenant.tenant)],
-        ).run(nodes=2)  # fmt: skip
+    result = Profile(
+        Generator("search", gun=loads.Sleepy, schedule=plain(200, "6s")),
+        Generator("people", user=loads.Failing, schedule=plain(4, "6s"), think_time=0.02),
+        name="shop", labels={"branch": "main"}, sinks=[Loki(url=tenant.url, tenant_id=tenant.tenant)],
+    ).run(nodes=2)  # fmt: skip
     check_books(result)
     assert not result.summary["sinks"]["loki"]["not_delivered"]
     now = int(time.time()) + 1

@@ -43,14 +43,11 @@ NAME = 'the "shop"'
 def tenant(loki: Server) -> Iterator[LokiClient]:
     """With a run in it, a third of whose users' calls fail."""
     made = loki.tenant()
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("LOKI_URL", "LOKI_TOKEN", "LOKI_TENANT_ID", "LOKI_BASIC_AUTH"):
-            patch.delenv(name, raising=False)
-        result = Profile(
-            Generator("search", gun=loads.Sleepy, schedule=plain(50, "2s")),
-            Generator("people", user=loads.Failing, schedule=plain(1, "2s")),
-            name=NAME, sinks=[Loki(url=made.url, tenant_id=made.tenant)],
-        ).run()  # fmt: skip
+    result = Profile(
+        Generator("search", gun=loads.Sleepy, schedule=plain(50, "2s")),
+        Generator("people", user=loads.Failing, schedule=plain(1, "2s")),
+        name=NAME, sinks=[Loki(url=made.url, tenant_id=made.tenant)],
+    ).run()  # fmt: skip
     assert not result.summary["sinks"]["loki"]["not_delivered"]
     yield made
 

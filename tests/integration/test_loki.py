@@ -19,13 +19,6 @@ from wasp_ray import BadInput, Generator, Loki, Profile, RunResult, plain, ramp
 pytestmark = pytest.mark.waits
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of this machine."""
-    for name in ("LOKI_URL", "LOKI_TOKEN", "LOKI_TENANT_ID", "LOKI_BASIC_AUTH"):
-        monkeypatch.delenv(name, raising=False)
-
-
 def run(tenant: LokiClient, *generators: Generator, **options: Any) -> RunResult:
     """Into this tenant, in small batches; its books close."""
     sink = Loki(url=tenant.url, tenant_id=tenant.tenant, **{"batch_bytes": 50_000, "batch_wait": "200ms", **options})

@@ -29,10 +29,8 @@ NOWHERE = "http://127.0.0.1:9"
 
 
 @pytest.fixture(autouse=True)
-def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No credentials of this machine, and sinks that give up soon after the load."""
-    for name in ("LOKI_URL", "LOKI_TOKEN", "LOKI_TENANT_ID", "LOKI_BASIC_AUTH"):
-        monkeypatch.delenv(name, raising=False)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sinks give up soon after the load."""
     monkeypatch.setattr("wasp_ray.node.exports.FLUSH_S", 1.0)
 
 
@@ -121,6 +119,7 @@ def test_lines_may_be_double_when_loki_does_not_say(loki: Server, tmp_path: Path
     spool = Spool.found(target.parent)
     first = next(iter(spool))
     spool.mark(first, sent=True)
+    spool.close()
     with ChaosProxy(loki.port) as proxy:
         proxy.refuses = True
         assert push(tmp_path / "out", "--url", proxy.url, "--timeout", "500ms").exit_code == 4
@@ -140,18 +139,21 @@ def test_old_lines_go_where_loki_takes_them(loki: Server, tmp_path: Path) -> Non
     options = Loki(url=loki.url, tenant_id=tenant.tenant).options()
     spool = Spool(tmp_path / "spool" / "loki", json.dumps({**options, "batches": "r-1"}))
     spool.add(Part(1, 1, 2), pack({tuple(labels.items()): [(old, lines[0]), (old + 1, lines[1])]}))
+    spool.close()
     assert push(tmp_path).exit_code == 0
     assert stored(tenant) == [("r-1-1", 1), ("r-1-1", 2), ("r-1-2", 1)]
 
 
 def test_what_a_killed_exporter_had_in_hand_is_in_the_bundle(loki: Server, tmp_path: Path) -> None:
-    """All batches that were cut: they are counted as lost by the run, and delivered afterwards."""
+    """All batches that were cut: counted as lost by the run, delivered when nobody else sends them any more."""
     tenant = loki.tenant()
     sink = Loki(url=NOWHERE, tenant_id=tenant.tenant, batch_wait="100ms")
     generator = Generator("search", gun=loads.Sleepy, schedule=plain(200, "4s"))
     going = Profile(generator, name="shop", sinks=[sink]).start(out=tmp_path / "out")
     wait_for_start(going)
     wait_until(lambda: len(list((tmp_path / "out").rglob("*.json.gz"))) > 3)
+    early = push(tmp_path / "out", "--url", loki.url)
+    assert early.exit_code == 2 and "its run goes on" in early.output
     engine = going._execution.node.exports._engine
     os.kill(engine.pid, signal.SIGKILL)
     result = going.wait(60)

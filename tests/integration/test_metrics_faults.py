@@ -23,13 +23,6 @@ REQUESTS = ("wasp_ray.requests", "wasp_ray.request.response_time")
 HEADERS = "OTEL_EXPORTER_OTLP_HEADERS"
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of this machine."""
-    for name in ("ENDPOINT", "METRICS_ENDPOINT", "HEADERS", "METRICS_HEADERS", "CERTIFICATE", "METRICS_CERTIFICATE"):
-        monkeypatch.delenv(f"OTEL_EXPORTER_OTLP_{name}", raising=False)
-
-
 def load() -> Generator:
     """300 calls in 3 s."""
     return Generator("search", gun=loads.Sleepy, schedule=plain(100, "3s"))

@@ -7,12 +7,9 @@ gone.
 
 from __future__ import annotations
 
-import os
 import resource
 import select
-import signal
 import socket
-import sys
 from contextlib import suppress
 from typing import Any
 
@@ -23,7 +20,7 @@ from wasp_ray.clock import now_ns, process_cpu_ns, sleep_s
 from wasp_ray.sinks.feed import SampleFeed
 from wasp_ray.stats.batch import Batch
 from wasp_ray.wire.arena import Arena, Header, SlabLayout
-from wasp_ray.wire.channel import Channel, ChannelClosed, Message
+from wasp_ray.wire.channel import Channel, ChannelClosed, Message, served_channel
 
 SLOWEST_POLL_S, FASTEST_POLL_S = 0.02, 0.0005
 WANTED_FILL = 0.15
@@ -62,6 +59,7 @@ class Aggregator:
         """Until `finish` was answered or the generator is gone."""
         with suppress(ChannelClosed):
             self._channel.send({"ready": True})
+        self._listen()
         poller = select.poll()
         poller.register(self._channel, select.POLLIN)
         wait_s = FASTEST_POLL_S
@@ -211,28 +209,19 @@ class Aggregator:
 
 def serve(channel: Channel, arena: Arena | None = None, feed: socket.socket | None = None) -> None:
     """Waits for the plan, then runs. A process is sent the memory and the way to the exporter as descriptors."""
-    first: list[Message] = []
-    while not first and not channel.closed:
-        first = channel.wait(1.0)
-    if not first:
+    message = channel.first()
+    if message is None:
         channel.close()
         return
-    message = first[0]
     if arena is None:
         arena = Arena.attach([SlabLayout(**slab) for slab in message["slabs"]], channel.fds[0])
         if len(channel.fds) > 1:
             feed = socket.socket(fileno=channel.fds[1])
     aggregator = Aggregator(channel, arena, message["plan"], SampleFeed(feed) if feed is not None else None)
-    for later in first[1:]:
-        aggregator._answer(later)
     aggregator.run()
     channel.close()
 
 
 def main() -> None:
-    """The process: argument 1 is the descriptor of its socket."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sock = socket.socket(fileno=int(sys.argv[1]))
-    with suppress(OSError):
-        os.set_inheritable(sock.fileno(), False)
-    serve(Channel(sock))
+    """The process."""
+    serve(served_channel())

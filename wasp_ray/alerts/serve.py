@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import socket
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -22,7 +19,7 @@ from wasp_ray.alerts.check import check_name
 from wasp_ray.alerts.server import server_of
 from wasp_ray.alerts.watch import AlertWatch
 from wasp_ray.clock import now_ns, wall_s
-from wasp_ray.wire.channel import Channel, ChannelClosed, Message
+from wasp_ray.wire.channel import Channel, ChannelClosed, served_channel
 
 MAX_NOTES = 20
 """Of one check."""
@@ -48,6 +45,7 @@ class Checks:
         """Until the results are told or nobody wants them."""
         loop = asyncio.get_running_loop()
         loop.add_reader(self._channel, self._listen)
+        self._listen()
         async with new_session() as session:
             work = asyncio.create_task(self._look_at_all(session))
             waited_for: set[asyncio.Task[Any]] = {work, asyncio.create_task(self._cut.wait())}
@@ -110,17 +108,9 @@ class Checks:
 
 
 def main() -> None:
-    """The process: argument 1 is the descriptor of its socket."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(OSError):
-        os.nice(NICE)
-    sock = socket.socket(fileno=int(sys.argv[1]))
-    with suppress(OSError):
-        os.set_inheritable(sock.fileno(), False)
-    channel = Channel(sock)
-    first: list[Message] = []
-    while not first and not channel.closed:
-        first = channel.wait(1.0)
-    if first:
-        asyncio.run(Checks(channel, first[0]["checks"], first[0]["run_id"]).run())
+    """The process."""
+    channel = served_channel(NICE)
+    message = channel.first()
+    if message is not None:
+        asyncio.run(Checks(channel, message["checks"], message["run_id"]).run())
     channel.close()

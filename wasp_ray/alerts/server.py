@@ -5,13 +5,13 @@ Here alone credentials are read. They go into headers, and into no message.
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
 from wasp_ray.alerts.check import check_name, url_problems
+from wasp_ray.credentials import authorization_of
 from wasp_ray.errors import WaspError
 
 RULES = {
@@ -50,7 +50,7 @@ def server_of(spec: Mapping[str, Any], environment: Mapping[str, str]) -> Server
         raise WaspError(problems[0])
     if kind == "loki":
         root = root.removesuffix(LOKI_PUSH)
-    headers = {"Accept": "application/json", **_authorization(prefix, environment)}
+    headers = {"Accept": "application/json", **authorization_of(prefix, environment)}
     tenant = spec["tenant_id"] or (environment.get(f"{prefix}_TENANT_ID", "") if kind != "grafana" else "")
     if tenant:
         headers["X-Scope-OrgID"] = tenant
@@ -58,18 +58,6 @@ def server_of(spec: Mapping[str, Any], environment: Mapping[str, str]) -> Server
     if kind == "grafana":
         params = {"dashboard_uid": spec["dashboard_uid"]} if spec["dashboard_uid"] else {}
     return Server(kind, root + RULES[kind], params, headers, root + GRAFANA_ALERTS if kind == "grafana" else "")
-
-
-def _authorization(prefix: str, environment: Mapping[str, str]) -> dict[str, str]:
-    names = f"{prefix}_TOKEN", f"{prefix}_BASIC_AUTH"
-    token, basic = (environment.get(name, "") for name in names)
-    if token and basic:
-        raise WaspError(f"expected {names[0]} or {names[1]}, found both: leave one out")
-    if any(not char.isprintable() for char in token + basic):
-        raise WaspError(f"{names[0]} or {names[1]} holds a line end or another control character: remove it")
-    if token:
-        return {"Authorization": f"Bearer {token}"}
-    return {"Authorization": f"Basic {b64encode(basic.encode()).decode()}"} if basic else {}
 
 
 def problems_here(specs: list[dict[str, Any]], environment: Mapping[str, str]) -> list[str]:

@@ -12,16 +12,14 @@ import aiohttp
 
 from wasp_ray.grafana.client import Connection, refused, unreachable
 from wasp_ray.sinks.base import SinkBooks, SinkRun
+from wasp_ray.sinks.posting import FIRST_PAUSE_S, LONGEST_PAUSE_S, NO_ANSWER, REJECTED, post, reason_of
 
 if TYPE_CHECKING:
     from wasp_ray.sinks.rows import SampleRows
 
 PATH = "/api/annotations"
 MAX_QUEUE = 1_000
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 MAX_TEXT_CHARS = 2_000
-_AGAIN = (401, 403, 429)
-"""Beside 5xx: a token may be given its rights in mid-run."""
 
 
 class GrafanaSink:
@@ -79,35 +77,31 @@ class GrafanaSink:
         pause_s, doubtful = FIRST_PAUSE_S, False
         while True:
             status, told = await self._post(annotation)
-            doubtful = doubtful or status == 0
+            doubtful = doubtful or status == NO_ANSWER
             if 200 <= status < 300:
                 self.books.delivered += 1
                 self.books.maybe_double += doubtful
                 return
             self.books.errors += 1
             self.books.tell(told)
-            if 0 < status < 500 and status not in _AGAIN:
-                self.books.not_delivered["rejected"] += 1
+            reason = reason_of(status)
+            if reason == REJECTED:
+                self.books.not_delivered[reason] += 1
                 return
-            self._reason = "unreachable" if status <= 0 else "unauthorized" if status < 429 else "server_error"
+            self._reason = reason
             await asyncio.sleep(pause_s)
             pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
 
     async def _post(self, annotation: dict[str, Any]) -> tuple[int, str]:
-        """Status and what to tell of it; -1: it never reached Grafana, 0: whether it did is not known."""
+        """Status, as posting.Posted has it, and what to tell of it."""
         assert self._session is not None
-        try:
-            async with self._session.post(
-                self._connection.url + PATH, json=annotation, allow_redirects=False
-            ) as answer:
-                data: Any = None
-                with suppress(ValueError):
-                    data = json.loads(await answer.text(errors="replace"))
-                return answer.status, refused(f"POST {PATH}", answer.status, data)
-        except aiohttp.ClientConnectorError as exc:
-            return -1, unreachable(self._connection.url, exc)
-        except (aiohttp.ClientError, OSError) as exc:
-            return 0, unreachable(self._connection.url, exc)
+        posted = await post(self._session, self._connection.url + PATH, json=annotation)
+        if posted.error is not None:
+            return posted.status, unreachable(self._connection.url, posted.error)
+        data: Any = None
+        with suppress(ValueError):
+            data = json.loads(posted.body)
+        return posted.status, refused(f"POST {PATH}", posted.status, data)
 
     async def close(self, deadline_s: float) -> None:
         """Tells what is left until the deadline; the rest is booked with the last reason."""

@@ -45,10 +45,10 @@ class Dashboard:
         return out
 
 
-def uid_of(prefix: str, name: str) -> str:
+def uid_of(name: str) -> str:
     """Readable, the same for the same name, another for another, and no longer than Grafana allows."""
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    whole = f"{prefix}-{slug}"
+    whole = f"wasp-{slug}"
     if slug == name and len(whole) <= MAX_UID:
         return whole
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
@@ -58,7 +58,7 @@ def uid_of(prefix: str, name: str) -> str:
 def dashboard_json(profile: str) -> dict[str, Any]:
     """As `/api/dashboards/db` takes it and as provisioning reads it; a Loki is chosen by a variable."""
     return {
-        "uid": uid_of("wasp", profile), "title": f"wasp_ray: {profile}", "tags": ["wasp_ray"], "schemaVersion": SCHEMA_VERSION,
+        "uid": uid_of(profile), "title": f"wasp_ray: {profile}", "tags": ["wasp_ray"], "schemaVersion": SCHEMA_VERSION,
         "editable": True, "graphTooltip": 1, "refresh": "10s", "time": {"from": "now-1h", "to": "now"}, "timezone": "browser",
         "templating": {"list": _variables(profile)}, "annotations": {"list": _annotations()}, "links": [],
         "panels": all_panels(),

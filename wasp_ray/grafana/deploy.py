@@ -22,7 +22,7 @@ async def deploy(dashboard: Dashboard, profile: str, datasource_uid: str | None,
         await _check(grafana)
         if dashboard.alerts and datasource_uid is None:
             datasource_uid = await _loki_of(grafana)
-        folder_uid = uid_of("wasp", dashboard.folder)
+        folder_uid = uid_of(dashboard.folder)
         await _make_folder(grafana, folder_uid, dashboard.folder)
         saved = await grafana.ask("POST", "/api/dashboards/db", {
             "dashboard": {**dashboard_json(profile), "id": None}, "folderUid": folder_uid, "overwrite": True,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from wasp_ray.alerts.check import DASHBOARD
 from wasp_ray.grafana.alerts import Alert
 from wasp_ray.grafana.dashboard import uid_of
 from wasp_ray.schedule.duration import format_duration
@@ -40,7 +41,7 @@ def grafana_rule(profile: str, alert: Alert, *, folder_uid: str, datasource_uid:
     }  # fmt: skip
     span = {"from": LOOK_BACK_S, "to": 0}
     return {
-        "uid": uid_of("wasp", f"{profile}/{alert.name}"), "title": f"{profile}: {alert.name}", "folderUID": folder_uid,
+        "uid": uid_of(f"{profile}/{alert.name}"), "title": f"{profile}: {alert.name}", "folderUID": folder_uid,
         "ruleGroup": group_name(profile), "condition": "B", "for": format_duration(alert.held_ns),
         "noDataState": "OK", "execErrState": "Error", "labels": labels_of(profile, alert),
         "annotations": {**_annotations(profile, alert), "__panelId__": "1"},
@@ -69,4 +70,4 @@ def ruler_file(profile: str, alerts: tuple[Alert, ...]) -> str:
 def _annotations(profile: str, alert: Alert) -> dict[str, str]:
     """Grafana links an alert to its dashboard by these; an AlertCheck finds the rules of a dashboard so."""
     limit = f"above {alert.above:g}" if alert.above is not None else f"below {alert.below:g}"
-    return {"summary": f"{alert.name}: {limit}", "__dashboardUid__": uid_of("wasp", profile)}
+    return {"summary": f"{alert.name}: {limit}", DASHBOARD: uid_of(profile)}

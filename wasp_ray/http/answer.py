@@ -57,7 +57,7 @@ class AnswerReader:
                 self._feed_much(data)
                 return
             self._pieces.append(data)
-        try:
+        try:  # _parse, spelled out: this is the hot path
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
             self._ended_badly()

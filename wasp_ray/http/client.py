@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from wasp_ray.clock import now_ns
-from wasp_ray.http.answer import is_telling
+from wasp_ray.http.answer import USUAL_HEAD_BYTES, is_telling
 from wasp_ray.http.connection import Connection
 from wasp_ray.http.dial import Dialer
 from wasp_ray.http.failures import RequestFailed
@@ -33,7 +33,7 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._begins, self._ended = self._recorder.request_begins, self._recorder.request_ended
         self._is_usual = not made.phases
-        self._usual_head = b""  # of the last answer that asked for no work: within a second many are the same
+        self._usual_head = b""  # of the last small answer that asked for no work: within a second many are the same
 
     async def _run(self, request: Request) -> Response:
         """The usual way of a request, one exchange that ends in a usual answer, spelled out; else `_go_on`."""
@@ -67,7 +67,8 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
             or (head != self._usual_head and is_telling(head))
         ):
             return await self._go_on(talk or Talk(request, start, call, due), connection, is_kept, loop)
-        self._usual_head = head
+        if len(head) <= USUAL_HEAD_BYTES:
+            self._usual_head = head
         end = connection.ended_ns
         response = Response(status, head, connection.body, request, "", (end - start) / 1e9)
         received = connection.received

@@ -154,12 +154,13 @@ class Connection(AnswerReader, asyncio.Protocol):
         except RequestFailed as exc:
             self.fail(str(exc))
             return
-        now = now_ns()
-        if is_first:
-            self.first_ns = now
         if self.complete:
-            self.ended_ns = now
+            self.ended_ns = now = now_ns()
+            if is_first:
+                self.first_ns = now
             self._done()
+        elif is_first:
+            self.first_ns = now_ns()
 
     def eof_received(self) -> None:
         """An answer may end so; the transport closes itself afterwards."""

@@ -4,13 +4,17 @@ schedule.
 
 from __future__ import annotations
 
+import resource
 import socket
 from typing import TYPE_CHECKING, Any
 
 from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.ledger import leftovers, scheduled
+from wasp_ray.node.options import NodeResult
+from wasp_ray.node.progress import lateness
 from wasp_ray.node.sums import Sums
 from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
+from wasp_ray.wire.control import NEVER
 
 if TYPE_CHECKING:
     from wasp_ray.node.run import Node
@@ -20,7 +24,7 @@ RING_WAIT_WARN_S = 0.1
 EMPTY_HISTOGRAM: dict[str, Any] = {"count": 0, "sum_ns": 0, "min_ns": None, "max_ns": None, "buckets": []}
 
 
-def node_totals(node: Node, own_rss: int) -> NodeTotals:
+def node_totals(node: Node) -> NodeTotals:
     """The totals of a node that has ended. Adds what it finds wrong to the node's lists."""
     totals = NodeTotals(node=node.options.node + 1, host=socket.gethostname())
     if node.start_ns_known:
@@ -31,12 +35,34 @@ def node_totals(node: Node, own_rss: int) -> NodeTotals:
         totals.generators[generator.name] = _generator(node, generator, data)
         totals.cpu_s += generator.cpu_s
     totals.cpu_s += node.snapshot.get("cpu_s", 0.0)
+    own_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     totals.peak_rss_bytes = (
         own_rss + node.snapshot.get("rss_bytes", 0) + sum(sum(g.rss.values()) for g in node.generators)
     )
     if node.snapshot.get("torn"):
         node.invalid.append(f"{node.snapshot['torn']:,} records were torn: the measurement cannot be trusted")
     return totals
+
+
+def node_result(node: Node, totals: NodeTotals, ended_ns: int) -> NodeResult:
+    """All that a node tells of its run, when its sinks have ended. Adds what came of them to the node's lists."""
+    duration_s = 0.0
+    if node.start_ns != NEVER:
+        ends = [generator.cut_ns if generator.ended else ended_ns for generator in node.generators]
+        last = max([*ends, node.snapshot.get("last_end_ns", 0)])
+        duration_s = max(0.0, (last - node.start_ns) / 1e9)
+    node.invalid += lateness(node.snapshot)
+    node.warnings += node.snapshot.get("warnings", [])
+    totals.sinks = node.exports.results(*node.snapshot.get("samples", (0, 0)))
+    told = node.exports.judge(totals.sinks)
+    node.warnings += told["warn"]
+    node.invalid += told["invalid"]
+    node.failed += told["fail"]
+    return NodeResult(
+        node.plan, totals, duration_s, node.started_wall_s, node.stop_asked.signal, node.stop_asked.asked,
+        [generator.name for generator in node.generators if generator.ended_early],
+        node.errors, node.invalid, node.failed, node.warnings,
+    )  # fmt: skip
 
 
 def totals_so_far(node: Node) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,6 @@ One thread, one loop. It never touches a record and never waits without a deadli
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.intake import Intake
 from wasp_ray.node.links import AGGREGATOR, ZYGOTE, Interrupted, Links
 from wasp_ray.node.options import Listener, NodeOptions, NodeResult
-from wasp_ray.node.progress import lateness, tell_progress
-from wasp_ray.node.result import node_totals, totals_so_far
+from wasp_ray.node.progress import tell_progress
+from wasp_ray.node.result import node_result, node_totals, totals_so_far
 from wasp_ray.node.shape import estimate, shape_of, shortages
 from wasp_ray.stats.totals import NodeTotals
 from wasp_ray.wire.arena import Arena, lay_out
@@ -360,9 +359,9 @@ class Node:
             self._lost_engine()
         self._tear_down()
         self.intake.read()
-        totals = node_totals(self, _engine_rss())
+        totals = node_totals(self)
         self._finish_exports(totals)
-        return self._result(totals, ended_ns)
+        return node_result(self, totals, ended_ns)
 
     def _finish_exports(self, totals: NodeTotals) -> None:
         """A signal that comes now ends the wait for the sinks."""
@@ -381,25 +380,6 @@ class Node:
             if "failed" in answer:
                 self.errors.append(answer["failed"])
 
-    def _result(self, totals: NodeTotals, ended_ns: int) -> NodeResult:
-        duration_s = 0.0
-        if self.start_ns != NEVER:
-            ends = [g.cut_ns if g.ended else ended_ns for g in self.generators]
-            last = max([*ends, self.snapshot.get("last_end_ns", 0)])
-            duration_s = max(0.0, (last - self.start_ns) / 1e9)
-        self.invalid += lateness(self.snapshot)
-        self.warnings += self.snapshot.get("warnings", [])
-        totals.sinks = self.exports.results(*self.snapshot.get("samples", (0, 0)))
-        told = self.exports.judge(totals.sinks)
-        self.warnings += told["warn"]
-        self.invalid += told["invalid"]
-        self.failed += told["fail"]
-        return NodeResult(
-            self.plan, totals, duration_s, self.started_wall_s, self.stop_asked.signal, self.stop_asked.asked,
-            [g.name for g in self.generators if g.ended_early],
-            self.errors, self.invalid, self.failed, self.warnings,
-        )  # fmt: skip
-
     def _close(self) -> None:
         self.exports.close()
         self.links.close()
@@ -410,8 +390,3 @@ class Node:
                     generator.ticks.dispose()
         if self._arena is not None:
             self._arena.close()
-
-
-def _engine_rss() -> int:
-    """Peak memory of this process, bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -11,7 +11,6 @@ import base64
 import os
 import select
 import signal
-import socket
 import sys
 from contextlib import suppress
 from typing import Any
@@ -26,7 +25,7 @@ from wasp_ray.runtime.inline import ThreadNursery
 from wasp_ray.runtime.nursery import Nursery
 from wasp_ray.runtime.parts import PartsFactory
 from wasp_ray.wire.arena import Arena, SlabLayout
-from wasp_ray.wire.channel import Channel, ChannelClosed, Message
+from wasp_ray.wire.channel import Channel, ChannelClosed, Message, served_channel
 from wasp_ray.wire.control import Control
 from wasp_ray.worker.host import GeneratorPart, Host
 
@@ -227,20 +226,18 @@ def _child_signals() -> int:
 
 
 def main() -> None:
-    """The process: argument 1 is the descriptor of its socket, argument 2 its sys.path as JSON."""
+    """The process."""
     os.environ.setdefault("WASP_ZYGOTE", "1")
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sock = socket.socket(fileno=int(sys.argv[1]))
-    os.set_inheritable(sock.fileno(), False)
+    channel = served_channel()
     with suppress(OSError):  # descriptor 3 is the workers' wake pipe
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         if null != 3:
             os.close(null)
     _become_subreaper()
     raise_descriptor_limit()
-    Zygote(Channel(sock), inline=False).serve()
+    Zygote(channel, inline=False).serve()
 
 
 def _become_subreaper() -> None:

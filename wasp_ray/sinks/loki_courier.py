@@ -12,14 +12,13 @@ from contextlib import suppress
 
 from wasp_ray.sinks.base import SinkBooks
 from wasp_ray.sinks.loki_batch import Part, halves
-from wasp_ray.sinks.loki_server import NO_ANSWER, NOT_SENT, LokiServer, ignored_lines
+from wasp_ray.sinks.loki_server import LokiServer, ignored_lines
 from wasp_ray.sinks.loki_spool import Spool, SpoolFull
+from wasp_ray.sinks.posting import FIRST_PAUSE_S, LONGEST_PAUSE_S, MAX_TOLD_CHARS, NOT_SENT, REJECTED, reason_of
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 MAX_QUESTIONS, QUESTION_PAUSE_S = 3, 0.5
 """For a batch whose answer was lost, before it is sent again in the dark."""
 NOTHING_STORED = frozenset({NOT_SENT, 401, 403, 413, 429})
-MAX_TOLD_CHARS = 200
 SPOOL_FULL, DISK = "spool_full", "disk"
 
 
@@ -100,7 +99,7 @@ class Courier:
             if not is_doubtful and status in NOTHING_STORED:
                 self._spool.mark(part, sent=False)
             if status == 413:
-                await self._deliver_halves(part, body)
+                self._halve(part, body)
                 return
             if self._has_given_up():
                 return
@@ -116,42 +115,32 @@ class Courier:
                 await asyncio.sleep(QUESTION_PAUSE_S)
         return None
 
-    async def _deliver_halves(self, part: Part, body: bytes) -> None:
+    def _halve(self, part: Part, body: bytes) -> None:
+        """They wait as batches of their own: what becomes of one has nothing to do with the other."""
         parts = halves(part, body)
         if len(parts) < 2:
             self._end(part, 0, 0, "too_large", "a line is larger than Loki takes")
             return
         self._spool.split(part, parts)
         for half, _ in parts:
-            await self._deliver(half)
+            self._queue.put_nowait(half)
 
     def _is_settled(self, part: Part, status: int, text: str, twice: int) -> bool:
         """Books an answer that is final; what is worth another attempt only counts as an error."""
-        books = self._books
         if 200 <= status < 300:
             self._end(part, part.lines, twice)
             return True
-        books.errors += 1
-        if status in (401, 403):
-            self.reason = "unauthorized"
-            books.tell(f"{status}: the credentials were refused; check LOKI_TOKEN or LOKI_BASIC_AUTH")
-        elif status == 429:
-            self.reason = "rate_limited"
-            books.tell(f"429: {text.strip()[:MAX_TOLD_CHARS]}; lower sample= or raise the tenant's limit")
-        elif status in (NOT_SENT, NO_ANSWER):
-            self.reason = "unreachable"
-            books.tell(text.strip()[:MAX_TOLD_CHARS])
-        elif status >= 500:
-            self.reason = "server_error"
-            books.tell(f"{status}: {text}".strip()[:MAX_TOLD_CHARS])
-        elif status == 400:
-            ignored = min(part.lines, ignored_lines(text) or part.lines)
-            self._end(part, part.lines - ignored, twice, "rejected", text)
-            return True
-        elif status != 413:
-            self._end(part, 0, 0, "rejected", f"{status}: {text}")
-            return True
-        return False
+        self._books.errors += 1
+        if status == 413:
+            return False
+        reason = reason_of(status)
+        if reason != REJECTED:
+            self.reason = reason
+            self._books.tell(_told(status, text.strip()[:MAX_TOLD_CHARS]))
+            return False
+        ignored = min(part.lines, ignored_lines(text) or part.lines) if status == 400 else part.lines
+        self._end(part, part.lines - ignored, twice, reason, text if status == 400 else f"{status}: {text}")
+        return True
 
     def _end(self, part: Part, delivered: int, twice: int, reason: str = "", text: str = "") -> None:
         """Of a batch; what was not delivered ends for a reason."""
@@ -161,8 +150,18 @@ class Courier:
         if reason:
             books.not_delivered[reason] += part.lines - delivered
             books.tell(text.strip()[:MAX_TOLD_CHARS])
-        self._spool.remove(part)
+        with suppress(OSError):  # its file stays, as one that was sent: it is asked for before it is sent again
+            self._spool.remove(part)
 
     def _lose(self, part: Part, reason: str, text: str) -> None:
         self._books.not_delivered[reason] += part.lines
         self._books.tell(text)
+
+
+def _told(status: int, text: str) -> str:
+    """With the cure, where there is one."""
+    if status in (401, 403):
+        return f"{status}: the credentials were refused; check LOKI_TOKEN or LOKI_BASIC_AUTH"
+    if status == 429:
+        return f"429: {text}; lower sample= or raise the tenant's limit"
+    return f"{status}: {text}".strip() if status > 0 else text

@@ -110,23 +110,8 @@ class LokiLines:
         """A line each, at the instant of its end."""
         labels, offset, node = self._labels("responses", samples.generator), self._run.wall_offset_ns, self._run.node
         lines, batch, n, size = self._streams[labels], f"{self.batches}-{self._number}", self.lines, self.size
-        for (
-            due,
-            start,
-            end,
-            outcome,
-            flags,
-            user,
-            call,
-            _,
-            _,
-            worker,
-            group,
-            path,
-            status,
-            error,
-            data,
-        ) in samples.tuples():
+        for sample in samples.tuples():
+            due, start, end, outcome, flags, user, call, _, _, worker, group, path, status, error, data = sample
             n += 1
             text = _encode(ResponseLine(
                 end - start, end - due, group, path, status, error, outcome != OK, outcome == TIMEOUT, call, user, worker,

@@ -13,7 +13,7 @@ from wasp_ray.errors import BadInput
 from wasp_ray.sinks.base import SinkBooks
 from wasp_ray.sinks.loki_batch import replayed
 from wasp_ray.sinks.loki_courier import Courier
-from wasp_ray.sinks.loki_server import LokiServer, root_of
+from wasp_ray.sinks.loki_server import TARGET_NAMES, LokiServer, root_of
 from wasp_ray.sinks.loki_spool import TARGET, Spool
 
 TOLD_S = 0.5
@@ -42,8 +42,12 @@ def waiting_in(bundle: Path, url: str = "") -> list[Waiting]:
         try:
             target = json.loads(path.read_text())
             spool = Spool.found(path.parent)
+        except BlockingIOError as exc:
+            raise BadInput(f"{path.parent}: its run goes on, or another `wasp push`: wait for its end") from exc
         except (OSError, ValueError) as exc:
             raise BadInput(f"{path}: cannot be read ({exc})") from exc
+        if not isinstance(target, dict) or TARGET_NAMES - target.keys():
+            raise BadInput(f"{path}: expected {', '.join(sorted(TARGET_NAMES))}: is the bundle of another version?")
         out.append(Waiting(spool, {**target, "url": root_of(url)} if url else target))
     return out
 

@@ -6,36 +6,32 @@ import json
 import os
 import re
 import ssl
-from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
 
+from wasp_ray.credentials import authorization_of
 from wasp_ray.errors import WaspError
 from wasp_ray.sinks.loki_batch import Part, span_ns
+from wasp_ray.sinks.posting import post
 
 PUSH, QUERY = "/loki/api/v1/push", "/loki/api/v1/query"
 TIMEOUT_S = 10.0
-NOT_SENT, NO_ANSWER = -1, 0
-"""Instead of a status: it never reached the server; whether it did is not known."""
-MAX_TEXT_CHARS = 1 << 20
+TARGET_NAMES = frozenset({"url", "tenant_id", "headers", "ca_file", "cert_file", "key_file", "in_flight", "batches"})
+"""What a LokiServer is made of; `batches`: what the ids of the run's batches begin with."""
 IGNORED, ALIKE = re.compile(r"total ignored: (\d+) out of"), re.compile(r"(\d+) errors like: ")
 ONE_ENTRY = re.compile(r"max entry size|has timestamp too (old|new)")
-_DOUBTFUL = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientOSError, TimeoutError)
-"""The batch may have been written before the connection ended."""
 
 
 class LokiServer:
-    """`target`: url, tenant_id, headers, ca_file, cert_file, key_file, in_flight, batches (what the ids of its batches begin
-    with). Raises WaspError when the credentials are ambiguous or a file of TLS cannot be used.
-    """
+    """`target` has TARGET_NAMES. Raises WaspError when the credentials are ambiguous or a file of TLS cannot be used."""
 
     def __init__(self, target: Mapping[str, Any]) -> None:
         self._url: str = target["url"]
         self._batches: str = target["batches"]
         self._in_flight: int = target["in_flight"]
-        self._headers = {**target["headers"], **credentials()}
+        self._headers = {**target["headers"], **authorization_of("LOKI", os.environ)}
         if target["tenant_id"]:
             self._headers["X-Scope-OrgID"] = target["tenant_id"]
         self._tls = _tls(target["ca_file"], target["cert_file"], target["key_file"])
@@ -49,20 +45,11 @@ class LokiServer:
         )
 
     async def push(self, body: bytes) -> tuple[int, str]:
-        """Status and text of the answer, or NOT_SENT or NO_ANSWER and why."""
+        """Status and text of the answer; see posting.Posted for those that are none."""
         assert self._session is not None
         headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-        try:
-            async with self._session.post(
-                self._url + PUSH, data=body, headers=headers, allow_redirects=False
-            ) as answer:
-                return answer.status, (await answer.text(errors="replace"))[:MAX_TEXT_CHARS]
-        except aiohttp.ClientConnectorError as exc:
-            return NOT_SENT, f"{self._url}: {exc.strerror or exc}"
-        except _DOUBTFUL as exc:
-            return NO_ANSWER, f"{self._url}: the connection ended before the answer ({type(exc).__name__})"
-        except aiohttp.ClientError as exc:
-            return NOT_SENT, f"{self._url}: {type(exc).__name__}"
+        posted = await post(self._session, self._url + PUSH, data=body, headers=headers)
+        return posted.status, posted.said(self._url)
 
     async def count(self, part: Part, body: bytes) -> int | None:
         """How many lines of a part are there; None when it does not say. Raises OSError when it does not answer."""
@@ -117,15 +104,3 @@ def root_of(url: str) -> str:
     if not found:
         raise WaspError("expected Loki(url=...) or LOKI_URL in the environment of this node, found neither")
     return found
-
-
-def credentials() -> dict[str, str]:
-    """The Authorization header from LOKI_TOKEN or LOKI_BASIC_AUTH. Raises WaspError for both."""
-    token, basic = os.environ.get("LOKI_TOKEN", ""), os.environ.get("LOKI_BASIC_AUTH", "")
-    if token and basic:
-        raise WaspError("expected LOKI_TOKEN or LOKI_BASIC_AUTH, found both: leave one out")
-    if any(not char.isprintable() for char in token + basic):
-        raise WaspError("LOKI_TOKEN or LOKI_BASIC_AUTH holds a line end or another control character: remove it")
-    if token:
-        return {"Authorization": f"Bearer {token}"}
-    return {"Authorization": f"Basic {b64encode(basic.encode()).decode()}"} if basic else {}

@@ -6,6 +6,7 @@ until it answers: then whether it arrived is not known.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -35,11 +36,13 @@ class Spool:
         self._sizes: dict[Part, int] = {}
         self._sent: set[Part] = set()
         self._bytes = 0
+        self._lock: int | None = None
 
     @classmethod
     def found(cls, folder: Path) -> Spool:
-        """One that a run has left."""
+        """One that a run has left. Raises BlockingIOError while somebody sends its batches, OSError."""
         spool = cls(folder, (folder / TARGET).read_text())
+        spool._take(folder)
         for path in folder.iterdir():
             if named := _NAME.match(path.name):
                 part = Part(int(named[1]), int(named[2]), int(named[3]))
@@ -49,9 +52,9 @@ class Spool:
         for whole in spool:  # a split that was cut short: none of its parts has been sent
             for part in spool:
                 if (
-                    part.number == whole.number
+                    part != whole
+                    and part.number == whole.number
                     and whole.first <= part.first <= part.last <= whole.last
-                    and part != whole
                 ):
                     spool.remove(part)
         return spool
@@ -80,10 +83,17 @@ class Spool:
         self._write(part, body)
 
     def split(self, part: Part, parts: Iterable[tuple[Part, bytes]]) -> None:
-        """Parts of a batch in its stead. Raises OSError."""
-        for smaller, body in parts:
-            self._write(smaller, body)
-        self.remove(part)
+        """Parts of a batch in its stead. Raises OSError; the batch is as it was then."""
+        written: list[Part] = []
+        try:
+            for smaller, body in parts:
+                self._write(smaller, body)
+                written.append(smaller)
+            self.remove(part)
+        except OSError:
+            for smaller in written:
+                self.remove(smaller)
+            raise
 
     def _write(self, part: Part, body: bytes) -> None:
         path = self._path(part)
@@ -109,19 +119,20 @@ class Spool:
         """Before a push, and after an answer that says that nothing of it was stored."""
         if sent == (part in self._sent):
             return
-        before = self._path(part)
+        self._path(part).rename(self._path(part, sent=sent))
         (self._sent.add if sent else self._sent.discard)(part)
-        before.rename(self._path(part))
 
     def remove(self, part: Part) -> None:
-        """It has come to its end."""
-        path = self._path(part)
+        """It has come to its end. Raises OSError; then it is still there."""
+        self._path(part).unlink()
         self._bytes -= self._sizes.pop(part)
         self._sent.discard(part)
-        path.unlink()
 
     def close(self) -> None:
-        """Removes what nobody needs any more."""
+        """Lets go of it, and removes what nobody needs any more."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
         if self._folder is None or (self._sizes and self._is_lasting):
             return
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -133,13 +144,26 @@ class Spool:
         self._sizes[part] = size
         self._bytes += size
 
-    def _path(self, part: Part) -> Path:
+    def _path(self, part: Part, *, sent: bool | None = None) -> Path:
+        is_sent = part in self._sent if sent is None else sent
+        return self._made() / f"{part.number:06d}-{part.first}-{part.last}{'.sent' if is_sent else ''}.json.gz"
+
+    def _made(self) -> Path:
+        """The folder; it is there then."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="wasp-loki-"))
-        elif not self._folder.exists():
-            self._folder.mkdir(parents=True)
-            fd = os.open(self._folder / TARGET, os.O_WRONLY | os.O_CREAT, 0o600)
-            with open(fd, "w") as file:
-                file.write(self._target)
-        sent = ".sent" if part in self._sent else ""
-        return self._folder / f"{part.number:06d}-{part.first}-{part.last}{sent}.json.gz"
+        elif self._is_lasting and self._lock is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._take(self._folder)
+            (self._folder / TARGET).write_text(self._target)
+        return self._folder
+
+    def _take(self, folder: Path) -> None:
+        """Whoever has the lock of the target's file sends the batches; it ends with its process at the latest."""
+        lock = os.open(folder / TARGET, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise
+        self._lock = lock

@@ -16,15 +16,20 @@ from wasp_ray.sinks.base import SinkBooks, SinkRun
 from wasp_ray.sinks.metrics import Measured, measured, since
 from wasp_ray.sinks.otlp_environment import address, headers, shown, variable
 from wasp_ray.sinks.otlp_message import CONTENT_TYPE, Messages, rejected_points
+from wasp_ray.sinks.posting import (
+    FIRST_PAUSE_S,
+    LONGEST_PAUSE_S,
+    MAX_TOLD_CHARS,
+    NO_ANSWER,
+    REJECTED,
+    post,
+    reason_of,
+)
 from wasp_ray.sinks.rows import SampleRows
 
 POST_TIMEOUT_S = 10.0
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
-MAX_TOLD_CHARS = 200
 TICK_NS = 1_000_000
 """Receivers as Prometheus keep instants in ms, and only one point of each."""
-_DOUBTFUL = (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientOSError, TimeoutError)
-"""The request may have been taken before the connection ended."""
 
 
 class Request(NamedTuple):
@@ -37,7 +42,7 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """`status` -1: the request never arrived; 0: whether it did is not known. `rejected`: points that a success left out."""
+    """`status`: see posting.Posted. `rejected`: points that a success left out."""
 
     status: int
     text: str
@@ -135,21 +140,14 @@ class OtlpSink:
 
     async def _post(self, body: bytes) -> Answer:
         assert self._session is not None
-        url = shown(self._url)
-        try:
-            async with self._session.post(self._url, data=body, headers=self._headers, allow_redirects=False) as answer:
-                told = await answer.read()
-                after_s = float(answer.headers["Retry-After"]) if answer.headers.get("Retry-After", "").isdigit() else 0
-                if 200 <= answer.status < 300 and answer.content_type == CONTENT_TYPE:
-                    rejected, text = rejected_points(told)
-                    return Answer(answer.status, text, rejected)
-                return Answer(answer.status, told.decode(errors="replace"), retry_after_s=after_s)
-        except aiohttp.ClientConnectorError as exc:
-            return Answer(-1, f"{url}: {exc.strerror or exc}")
-        except _DOUBTFUL as exc:
-            return Answer(0, f"{url}: the connection ended before the answer ({type(exc).__name__})")
-        except aiohttp.ClientError as exc:
-            return Answer(-1, f"{url}: {type(exc).__name__}")
+        posted = await post(self._session, self._url, data=body, headers=self._headers)
+        if 200 <= posted.status < 300 and posted.headers.get("Content-Type", "").partition(";")[0] == CONTENT_TYPE:
+            rejected, text = rejected_points(posted.body)
+            return Answer(posted.status, text, rejected)
+        after = posted.headers.get("Retry-After", "")
+        return Answer(
+            posted.status, posted.said(shown(self._url)), retry_after_s=float(after) if after.isdigit() else 0.0
+        )
 
     # -- books
 
@@ -166,7 +164,7 @@ class OtlpSink:
         if self._delta and (answer.is_good or (doubted and answer.is_final)):
             books.not_delivered[self._reason] += request.states
             self._settle(request)
-        elif self._delta and answer.status == 0:
+        elif self._delta and answer.status == NO_ANSWER:
             self._doubtful = request
 
     def _settle(self, request: Request) -> None:
@@ -175,17 +173,15 @@ class OtlpSink:
     def _tell(self, answer: Answer) -> None:
         text = re.sub(r"[^\x20-\x7e]+", " ", answer.text).strip()[:MAX_TOLD_CHARS]
         status = answer.status
+        self._reason = REJECTED if answer.is_good else reason_of(status)
         if answer.is_good:
-            self._reason, told = "rejected", f"{answer.rejected:,} points were rejected: {text}"
-        elif status <= 0:
-            self._reason, told = "unreachable", text
+            told = f"{answer.rejected:,} points were rejected: {text}"
         elif status in (401, 403):
-            self._reason = "unauthorized"
             told = f"{status}: the credentials were refused; check OTEL_EXPORTER_OTLP_HEADERS"
         elif status == 429:
-            self._reason, told = "rate_limited", f"429: {text}; a longer interval= asks for less"
+            told = f"429: {text}; a longer interval= asks for less"
         else:
-            self._reason, told = "server_error" if status >= 500 else "rejected", f"{status}: {text}"
+            told = f"{status}: {text}" if status > 0 else text
         self.books.tell(told)
 
     async def close(self, deadline_s: float) -> None:

@@ -7,10 +7,7 @@ stream of their own from the aggregator. It ends when the node is gone.
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
-import sys
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +17,7 @@ from wasp_ray.errors import WaspError
 from wasp_ray.sinks.base import SinkRun
 from wasp_ray.sinks.outlet import Outlet
 from wasp_ray.sinks.rows import FrameReader
-from wasp_ray.wire.channel import Channel, ChannelClosed, Message
+from wasp_ray.wire.channel import Channel, ChannelClosed, Message, served_channel
 
 CHUNK = 1 << 18
 REPORT_S = 1.0
@@ -62,6 +59,7 @@ class Exporter:
             return
         self._tell({"ready": True})
         loop.add_reader(self._channel, self._listen)
+        self._listen()
         try:
             while not self._finish.is_set():
                 with suppress(TimeoutError):
@@ -145,25 +143,17 @@ class Exporter:
 
 def serve(channel: Channel, feed: socket.socket | None = None) -> None:
     """Waits for the plan, then runs. A process is sent the stream's descriptor with the plan."""
-    first: list[Message] = []
-    while not first and not channel.closed:
-        first = channel.wait(1.0)
-    if first:
+    message = channel.first()
+    if message is not None:
         if feed is None:
             feed = socket.socket(fileno=channel.fds[0])
         with feed:
-            asyncio.run(Exporter(channel, feed, first[0]).run())
+            asyncio.run(Exporter(channel, feed, message).run())
     elif feed is not None:
         feed.close()
     channel.close()
 
 
 def main() -> None:
-    """The process: argument 1 is the descriptor of its socket."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(OSError):
-        os.nice(NICE)
-    sock = socket.socket(fileno=int(sys.argv[1]))
-    with suppress(OSError):
-        os.set_inheritable(sock.fileno(), False)
-    serve(Channel(sock))
+    """The process."""
+    serve(served_channel(NICE))

@@ -5,9 +5,13 @@ along.
 from __future__ import annotations
 
 import json
+import os
 import select
+import signal
 import socket
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from wasp_ray.clock import now_ns
@@ -28,6 +32,7 @@ class Channel:
         self.sock = sock
         self._deadline_ns = int(deadline_s * 1e9)
         self._buffer = bytearray()
+        self._kept: list[Message] = []
         self.fds: list[int] = []
         self.closed = False
         sock.setblocking(False)
@@ -74,11 +79,20 @@ class Channel:
             self._buffer += chunk
             if len(chunk) < _CHUNK:
                 break
+        kept, self._kept = self._kept, []
         if b"\n" not in self._buffer:
-            return []
+            return kept
         *lines, rest = self._buffer.split(b"\n")
         self._buffer = bytearray(rest)
-        return [json.loads(line) for line in lines if line]
+        return kept + [json.loads(line) for line in lines if line]
+
+    def first(self) -> Message | None:
+        """The first message, however long it takes; None when the other end is gone. `receive` has those that came with it."""
+        messages: list[Message] = []
+        while not messages and not self.closed:
+            messages = self.wait(1.0)
+        self._kept = messages[1:]
+        return messages[0] if messages else None
 
     def wait(self, timeout_s: float) -> list[Message]:
         """The next messages, waiting up to `timeout_s`; empty at the deadline or when closed."""
@@ -113,3 +127,13 @@ def channel_pair() -> tuple[Channel, socket.socket]:
     for sock in (mine, theirs):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     return Channel(mine), theirs
+
+
+def served_channel(nice: int = 0) -> Channel:
+    """Of a process that another one started: argument 1 is the descriptor of its socket. Ctrl-C is for its starter to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with suppress(OSError):
+        os.nice(nice)
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    os.set_inheritable(sock.fileno(), False)
+    return Channel(sock)

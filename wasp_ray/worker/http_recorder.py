@@ -54,7 +54,7 @@ def _ended(host: Host, writer: RingWriter, booker: Booker, sends_together: bool)
     client the loop has a turn before the next call: to wake the server for each write alone costs a fifth of their time.
     """
     intern, publish, known = writer.intern, writer.publish, writer.known
-    is_told, is_sampled, sampled, nobody = host.verbose, host.wants_raw, booker.sampled, host.first_user
+    is_verbose, wants_raw, sampled, nobody = host.verbose, host.wants_raw, booker.sampled, host.first_user
     words, lost_word = host.arena.words, host.header(Header.LOST_REQUESTS)
     statuses: dict[int, int] = {}
 
@@ -66,7 +66,7 @@ def _ended(host: Host, writer: RingWriter, booker: Booker, sends_together: bool)
         user, number, flag, failure = nobody, 0, 0, 0
         if call is not None and call.closed:
             return
-        if is_told:
+        if is_verbose:
             booker.request(
                 call, due, start, end, group, status=status or "", error=error, bytes_in=bytes_in, bytes_out=bytes_out,
                 path=route,
@@ -91,7 +91,7 @@ def _ended(host: Host, writer: RingWriter, booker: Booker, sends_together: bool)
         if group_id is None or route_id is None:
             group_id, route_id = intern(group, MAX_NAME_BYTES), intern(route, MAX_NAME_BYTES)
         bits = _BITS[flag]
-        if is_sampled and sampled(flag & 1):
+        if wants_raw and sampled(flag & 1):
             bits |= SAMPLED_BIT
         if not publish(
             bits, due, start, end, group_id, route_id, status_id, failure, bytes_in, bytes_out, user, number
