@@ -67,7 +67,7 @@ class Checks:
         """One check until nothing more is to be learnt of it."""
         spec, watch = self._specs[at], self._watches[at]
         server = server_of(spec, os.environ)
-        told_until = False
+        told_until: bool | None = None  # of the deadline, then of the patience beyond it
         while True:
             sent_s = await look(session, server, spec, watch, self._now_s)
             self._tell_news(at)
@@ -79,10 +79,11 @@ class Checks:
             if watch.over(start_s, end_s, sent_s):
                 return
             left_s = watch.deadline_s(end_s) - self._now_s()
-            if not told_until:
-                told_until = True
-                self._tell({"until": max(0.0, left_s)})
-            await asyncio.sleep(min(watch.period_s, left_s) if left_s > 0 else min(watch.period_s, 1.0))
+            patient = left_s <= 0
+            if told_until is not patient:
+                told_until = patient
+                self._tell({"until": left_s + watch.patience_s(end_s) if patient else left_s})
+            await asyncio.sleep(min(watch.period_s, 1.0 if patient else left_s))
 
     def _tell_news(self, at: int) -> None:
         told, name = self._told[at], check_name(self._specs[at])

@@ -136,10 +136,10 @@ class AlertWatch:
         if fired and fired >= {known.rule.name for known in self._rules.values()}:
             return True
         late_s = now_s - self.deadline_s(end_s)
-        return late_s >= 0 and (bool(fired) or late_s >= self._patience_s(end_s))
+        return late_s >= 0 and (bool(fired) or late_s >= self.patience_s(end_s))
 
-    def _patience_s(self, end_s: float) -> float:
-        """0 when all is known."""
+    def patience_s(self, end_s: float) -> float:
+        """What is waited beyond the deadline; 0 when all is known."""
         if self._unanswered:
             return PATIENCE_S
         unsettled = any(self._problem(known, end_s) for known in self._rules.values())
