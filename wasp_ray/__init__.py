@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wasp_ray.load.actors import Gun, Response, VirtualUser, task
     from wasp_ray.load.feeders import csv, jsonl, rows
     from wasp_ray.load.generator import AUTO, Generator
+    from wasp_ray.load.placement import Placement
     from wasp_ray.load.waits import between, exponential
     from wasp_ray.profile import Profile, Run, RunFailed, RunResult
     from wasp_ray.schedule import combine, combine_and_repeat, pause, plain, ramp, steps
@@ -55,6 +56,7 @@ _HOME = {
     **dict.fromkeys(("Gun", "Response", "VirtualUser", "task"), "load.actors"),
     **dict.fromkeys(("csv", "jsonl", "rows"), "load.feeders"),
     **dict.fromkeys(("AUTO", "Generator"), "load.generator"),
+    "Placement": "load.placement",
     **dict.fromkeys(("between", "exponential"), "load.waits"),
     **dict.fromkeys(("Profile", "Run", "RunFailed", "RunResult"), "profile"),
     **dict.fromkeys(("combine", "combine_and_repeat", "pause", "plain", "ramp", "steps"), "schedule"),
@@ -82,6 +84,7 @@ __all__ = [
     "Loki",
     "NodeFailed",
     "Otlp",
+    "Placement",
     "Profile",
     "Prometheus",
     "RawSamples",

@@ -1,34 +1,40 @@
-"""What every runtime keeps: one suite, run by processes and inline."""
+"""What every runtime keeps: one suite, run by forks, inline, and for users by processes that somebody else starts."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import loads
 from support.books import check_books, wait_for_start
+from support.runtimes import Runtime
 
 from wasp_ray import Generator, Profile, RunResult, between, pause, plain, rows
 
-RUNTIMES = ["process", "inline"]
+
+@pytest.fixture(params=["process", "inline"])
+def runtime(request: pytest.FixtureRequest) -> Iterator[Runtime]:
+    """Those that guns have."""
+    with Runtime(request.param) as made:
+        yield made
 
 
-@pytest.fixture(params=RUNTIMES)
-def runtime(request: pytest.FixtureRequest) -> str:
-    """Both runtimes."""
-    return str(request.param)
+@pytest.fixture(params=["process", "inline", "placed"])
+def home(request: pytest.FixtureRequest) -> Iterator[Runtime]:
+    """Those that users have."""
+    with Runtime(request.param) as made:
+        yield made
 
 
-def run(runtime: str, *generators: Generator, **options: Any) -> RunResult:
+def run(runtime: Runtime, *generators: Generator, **options: Any) -> RunResult:
     """A run of these Generators whose books must close."""
-    result = Profile(*generators, **options).run(runtime=runtime, seed=7)
-    check_books(result)
-    return result
+    return runtime.run(Profile(*generators, **options), seed=7)
 
 
-def test_an_async_gun_fires_every_call_of_its_schedule(runtime: str) -> None:
+def test_an_async_gun_fires_every_call_of_its_schedule(runtime: Runtime) -> None:
     """1,000 calls in 1 s are 1,000 calls."""
     result = run(runtime, Generator("g", gun=loads.Quick, schedule=plain(1000, "1s")))
     assert result.verdict == "passed", result.reasons
@@ -36,32 +42,32 @@ def test_an_async_gun_fires_every_call_of_its_schedule(runtime: str) -> None:
     assert result.generators["g"].groups["g"].count == 1000
 
 
-def test_a_sync_gun_fires_every_call_of_its_schedule(runtime: str) -> None:
+def test_a_sync_gun_fires_every_call_of_its_schedule(runtime: Runtime) -> None:
     """Blocking calls are spread over workers, as many as it takes."""
     result = run(runtime, Generator("g", gun=loads.Blocking, schedule=plain(100, "1s"), params={"s": 0.05}))
     assert result.verdict == "passed", result.reasons
     assert result.generators["g"].ledger.ok == 100
 
 
-def test_users_loop_until_the_end_and_their_calls_are_counted(runtime: str) -> None:
+def test_users_loop_until_the_end_and_their_calls_are_counted(home: Runtime) -> None:
     """Three users with calls of 10 ms make about 100 calls a second each."""
-    result = run(runtime, Generator("u", user=loads.Looper, schedule=plain(3, "1s")))
+    result = run(home, Generator("u", user=loads.Looper, schedule=plain(3, "1s")))
     assert result.verdict == "passed", result.reasons
     assert 60 <= result.generators["u"].ledger.ok <= 300
 
 
-def test_async_users_share_a_process_when_asked(runtime: str) -> None:
+def test_async_users_share_a_process_when_asked(home: Runtime) -> None:
     """Ten users in packs of four."""
     generator = Generator("u", user=loads.AsyncLooper, schedule=plain(10, "1s"), users_per_process=4)
-    result = run(runtime, generator)
+    result = run(home, generator)
     assert result.verdict == "passed", result.reasons
     assert result.summary["generators"]["u"]["users"]["active_max"] == 10
     assert result.generators["u"].ledger.ok > 200
 
 
-def test_calls_that_raise_are_failed_and_told_with_a_traceback(runtime: str) -> None:
+def test_calls_that_raise_are_failed_and_told_with_a_traceback(home: Runtime) -> None:
     """Every third call fails; the error is listed once with its count."""
-    result = run(runtime, Generator("u", user=loads.Failing, schedule=plain(1, "600ms")))
+    result = run(home, Generator("u", user=loads.Failing, schedule=plain(1, "600ms")))
     ledger = result.generators["u"].ledger
     assert ledger.failed == (ledger.ok + ledger.failed) // 3
     (error,) = result.summary["generators"]["u"]["errors"]
@@ -70,9 +76,9 @@ def test_calls_that_raise_are_failed_and_told_with_a_traceback(runtime: str) -> 
     assert "loads.py" in error["example"] and "booking.py" not in error["example"]
 
 
-def test_requests_are_counted_by_group_and_never_in_the_ledger(runtime: str) -> None:
+def test_requests_are_counted_by_group_and_never_in_the_ledger(home: Runtime) -> None:
     """Groups nest, records and hand-made Responses have their own entries, counters add up."""
-    result = run(runtime, Generator("u", user=loads.Grouped, schedule=plain(1, "500ms")))
+    result = run(home, Generator("u", user=loads.Grouped, schedule=plain(1, "500ms")))
     generator = result.generators["u"]
     calls = generator.ledger.ok
     assert calls > 5
@@ -85,9 +91,9 @@ def test_requests_are_counted_by_group_and_never_in_the_ledger(runtime: str) -> 
     assert generator.groups["own"].data["bytes_out"] == 5 * calls
 
 
-def test_a_request_that_failed_makes_its_call_failed(runtime: str) -> None:
+def test_a_request_that_failed_makes_its_call_failed(home: Runtime) -> None:
     """One entry in the group, one failed call in the ledger."""
-    result = run(runtime, Generator("u", user=loads.FailingGroup, schedule=plain(1, "300ms")))
+    result = run(home, Generator("u", user=loads.FailingGroup, schedule=plain(1, "300ms")))
     generator = result.generators["u"]
     assert generator.ledger.ok == 0 and generator.ledger.failed > 3
     assert generator.groups["step"].failed == generator.ledger.failed == generator.groups["step"].count
@@ -95,54 +101,54 @@ def test_a_request_that_failed_makes_its_call_failed(runtime: str) -> None:
     assert result.verdict == "failed" and result.exit_code == 1
 
 
-def test_tasks_are_drawn_by_weight_and_are_their_calls_groups(runtime: str) -> None:
+def test_tasks_are_drawn_by_weight_and_are_their_calls_groups(home: Runtime) -> None:
     """Three to one."""
-    result = run(runtime, Generator("u", user=loads.Tasks, schedule=plain(2, "1s")))
+    result = run(home, Generator("u", user=loads.Tasks, schedule=plain(2, "1s")))
     groups = result.generators["u"].groups
     share = groups["browse"].count / (groups["browse"].count + groups["buy"].count)
     assert 0.65 < share < 0.85
 
 
-def test_each_row_of_a_feeder_is_used_once_over_all_users(runtime: str) -> None:
+def test_each_row_of_a_feeder_is_used_once_over_all_users(home: Runtime) -> None:
     """100 rows over four users: 100 ok calls, then the Generator ends by itself."""
     feeders = {"people": rows([{"name": f"n{i}"} for i in range(100)])}
-    result = run(runtime, Generator("u", user=loads.Feeds, schedule=plain(4, "20s"), feeders=feeders))
+    result = run(home, Generator("u", user=loads.Feeds, schedule=plain(4, "20s"), feeders=feeders))
     assert result.verdict == "passed", result.reasons
     assert result.generators["u"].ledger.ok == 100
     assert result.summary["duration_s"] < 10
 
 
-def test_a_gun_takes_the_row_of_its_tick(runtime: str) -> None:
+def test_a_gun_takes_the_row_of_its_tick(runtime: Runtime) -> None:
     """Cyclic rows never end."""
     feeders = {"people": rows([{"name": "a"}, {"name": "b"}], order="cycle")}
     result = run(runtime, Generator("g", gun=loads.FeedsGun, schedule=plain(50, "1s"), feeders=feeders))
     assert result.generators["g"].ledger.ok == 50
 
 
-def test_shared_data_is_bytes_that_nobody_can_write(runtime: str) -> None:
+def test_shared_data_is_bytes_that_nobody_can_write(home: Runtime) -> None:
     """A read-only view."""
-    result = run(runtime, Generator("u", user=loads.Shared, schedule=plain(1, "200ms"), shared_data=b"hello"))
+    result = run(home, Generator("u", user=loads.Shared, schedule=plain(1, "200ms"), shared_data=b"hello"))
     assert result.verdict == "passed", result.reasons
 
 
-def test_context_stop_ends_its_generator_and_the_run_is_judged_as_usual(runtime: str) -> None:
+def test_context_stop_ends_its_generator_and_the_run_is_judged_as_usual(home: Runtime) -> None:
     """Three calls, then the end, passed."""
-    result = run(runtime, Generator("u", user=loads.Stopping, schedule=plain(1, "20s")))
+    result = run(home, Generator("u", user=loads.Stopping, schedule=plain(1, "20s")))
     assert result.verdict == "passed", result.reasons
     assert result.generators["u"].ledger.ok == 3
     assert any("seen enough" in warning for warning in result.warnings)
 
 
-def test_users_that_stop_themselves_are_not_replaced(runtime: str) -> None:
+def test_users_that_stop_themselves_are_not_replaced(home: Runtime) -> None:
     """Three users, two calls each, and the run ends early."""
-    result = run(runtime, Generator("u", user=loads.StopsItself, schedule=plain(3, "20s")))
+    result = run(home, Generator("u", user=loads.StopsItself, schedule=plain(3, "20s")))
     assert result.generators["u"].ledger.started == 6
     assert result.summary["duration_s"] < 10
 
 
-def test_restart_user_books_a_failure_and_sets_up_again(runtime: str) -> None:
+def test_restart_user_books_a_failure_and_sets_up_again(home: Runtime) -> None:
     """Setup runs again after each restart."""
-    result = run(runtime, Generator("u", user=loads.Restarting, schedule=plain(1, "1s")))
+    result = run(home, Generator("u", user=loads.Restarting, schedule=plain(1, "1s")))
     generator = result.generators["u"]
     assert generator.ledger.failed >= 2
     assert (
@@ -152,18 +158,18 @@ def test_restart_user_books_a_failure_and_sets_up_again(runtime: str) -> None:
     assert generator.data["errors"][0]["error"] == "session is gone"
 
 
-def test_fail_on_error_stops_at_the_first_failed_call(runtime: str) -> None:
+def test_fail_on_error_stops_at_the_first_failed_call(home: Runtime) -> None:
     """Failed, with the reason."""
-    result = run(runtime, Generator("u", user=loads.Failing, schedule=plain(1, "20s"), fail_on_error=True))
+    result = run(home, Generator("u", user=loads.Failing, schedule=plain(1, "20s"), fail_on_error=True))
     assert result.verdict == "failed", result.reasons
     assert result.generators["u"].ledger.failed == 1
     assert any("fail_on_error" in reason for reason in result.reasons)
 
 
-def test_max_calls_ends_the_generator_after_so_many_calls(runtime: str) -> None:
+def test_max_calls_ends_the_generator_after_so_many_calls(home: Runtime) -> None:
     """Over all users, and for ticks."""
     result = run(
-        runtime,
+        home,
         Generator("u", user=loads.Looper, schedule=plain(3, "20s"), max_calls=20),
         Generator("g", gun=loads.Quick, schedule=plain(50, "20s"), max_calls=10),
         Generator("b", gun=loads.Blocking, schedule=plain(50, "20s"), max_calls=10),
@@ -174,7 +180,7 @@ def test_max_calls_ends_the_generator_after_so_many_calls(runtime: str) -> None:
     assert result.summary["duration_s"] < 10
 
 
-def test_an_async_call_is_a_timeout_at_its_deadline(runtime: str) -> None:
+def test_an_async_call_is_a_timeout_at_its_deadline(runtime: Runtime) -> None:
     """Booked with the time until the deadline."""
     generator = Generator("g", gun=loads.Sleepy, schedule=plain(20, "500ms"), params={"s": 5}, call_timeout="200ms")
     result = run(runtime, generator)
@@ -182,39 +188,39 @@ def test_an_async_call_is_a_timeout_at_its_deadline(runtime: str) -> None:
     assert result.generators["g"].groups["g"].service.max == pytest.approx(0.2, rel=0.01)
 
 
-def test_a_blocking_call_that_hangs_is_a_timeout_and_its_user_is_replaced(runtime: str) -> None:
+def test_a_blocking_call_that_hangs_is_a_timeout_and_its_user_is_replaced(home: Runtime) -> None:
     """Others are not touched; the replaced user hangs again."""
     generator = Generator(
         "u", user=loads.HungNow, schedule=plain(2, "1500ms"), call_timeout="300ms", graceful_stop="1s"
     )
-    result = run(runtime, generator)
+    result = run(home, generator)
     ledger = result.generators["u"].ledger
     assert ledger.timeout >= 2 and ledger.ok > 20, ledger
     assert result.summary["generators"]["u"]["users"]["replaced"] >= 2
 
 
-def test_a_setup_that_fails_for_good_is_an_error_with_the_traceback(runtime: str) -> None:
+def test_a_setup_that_fails_for_good_is_an_error_with_the_traceback(home: Runtime) -> None:
     """Retried three times, 1, 2 and 4 s later."""
-    result = run(runtime, Generator("u", user=loads.BadSetup, schedule=plain(1, "30s")))
+    result = run(home, Generator("u", user=loads.BadSetup, schedule=plain(1, "30s")))
     assert result.verdict == "error" and result.exit_code == 4
     assert any("no login for you" in reason for reason in result.reasons)
     assert result.summary["generators"]["u"]["users"]["setup_failed"] == 4
 
 
-def test_users_idle_in_a_pause_segment(runtime: str) -> None:
+def test_users_idle_in_a_pause_segment(home: Runtime) -> None:
     """About half the calls of the same time without the pause."""
     schedule = plain(1, "400ms") + pause("800ms") + plain(1, "400ms")
-    result = run(runtime, Generator("u", user=loads.Looper, schedule=schedule))
+    result = run(home, Generator("u", user=loads.Looper, schedule=schedule))
     first, _, last = result.summary["generators"]["u"]["segments"]
     assert result.generators["u"].ledger.ok < 90
     assert first["delivered_rate"] and last["delivered_rate"]
     assert result.generators["u"].groups["setup"].count == 1
 
 
-def test_think_time_and_pacing_slow_a_user_down(runtime: str) -> None:
+def test_think_time_and_pacing_slow_a_user_down(home: Runtime) -> None:
     """Ten paces a second are ten calls a second."""
     result = run(
-        runtime,
+        home,
         Generator("paced", user=loads.Looper, schedule=plain(1, "1s"), pacing="100ms"),
         Generator("thinking", user=loads.AsyncLooper, schedule=plain(1, "1s"), think_time=between("80ms", "120ms")),
     )
@@ -222,10 +228,10 @@ def test_think_time_and_pacing_slow_a_user_down(runtime: str) -> None:
     assert 6 <= result.generators["thinking"].ledger.ok <= 11
 
 
-def test_a_long_call_is_interrupted_when_graceful_stop_has_run_out(runtime: str) -> None:
+def test_a_long_call_is_interrupted_when_graceful_stop_has_run_out(home: Runtime) -> None:
     """Sync by force, async by cancelling."""
     result = run(
-        runtime,
+        home,
         Generator("sync", user=loads.SlowCall, schedule=plain(1, "300ms"), graceful_stop="300ms"),
         Generator("async", user=loads.SlowAsync, schedule=plain(1, "300ms"), graceful_stop="300ms"),
     )
@@ -234,7 +240,7 @@ def test_a_long_call_is_interrupted_when_graceful_stop_has_run_out(runtime: str)
     assert result.summary["duration_s"] < 5
 
 
-def test_thresholds_decide_the_verdict(runtime: str) -> None:
+def test_thresholds_decide_the_verdict(runtime: Runtime) -> None:
     """One holds, one does not, one matches nothing."""
     thresholds = ["p99 of g < 2s", "max of g < 1us", "p50 of g/none < 1s"]
     result = run(runtime, Generator("g", gun=loads.Sleepy, schedule=plain(50, "500ms")), thresholds=thresholds)
@@ -242,16 +248,16 @@ def test_thresholds_decide_the_verdict(runtime: str) -> None:
     assert result.verdict == "failed" and result.exit_code == 1
 
 
-def test_equal_seeds_give_equal_random_streams_and_users_have_their_own(runtime: str) -> None:
+def test_equal_seeds_give_equal_random_streams_and_users_have_their_own(runtime: Runtime) -> None:
     """Poisson counts, too."""
     generator = Generator("g", gun=loads.Quick, schedule=plain(200, "1s"), arrivals="poisson", seed=3)
     first, second = run(runtime, generator), run(runtime, generator)
     assert first.ledger.scheduled == second.ledger.scheduled != 200
 
 
-def test_pause_and_resume_stop_the_schedules_clock(runtime: str) -> None:
+def test_pause_and_resume_stop_the_schedules_clock(runtime: Runtime) -> None:
     """The calls are those of the schedule, the run is longer by the pause."""
-    going = Profile(Generator("g", gun=loads.Quick, schedule=plain(100, "1s"))).start(runtime=runtime)
+    going = runtime.start(Profile(Generator("g", gun=loads.Quick, schedule=plain(100, "1s"))))
     wait_for_start(going)
     time.sleep(0.3)
     going.pause()
@@ -264,12 +270,13 @@ def test_pause_and_resume_stop_the_schedules_clock(runtime: str) -> None:
     assert result.summary["duration_s"] > 1.8
 
 
-def test_stop_ends_a_run_early_with_exact_books(runtime: str) -> None:
+def test_stop_ends_a_run_early_with_exact_books(home: Runtime) -> None:
     """scheduled is what was due by the stop."""
-    going = Profile(
+    profile = Profile(
         Generator("g", gun=loads.Quick, schedule=plain(500, "30s")),
         Generator("u", user=loads.Looper, schedule=plain(2, "30s")),
-    ).start(runtime=runtime)
+    )
+    going = home.start(profile)
     wait_for_start(going)
     time.sleep(0.8)
     going.stop()
@@ -279,17 +286,17 @@ def test_stop_ends_a_run_early_with_exact_books(runtime: str) -> None:
     assert result.summary["duration_s"] < 10
 
 
-def test_every_user_is_torn_down_at_the_normal_end(runtime: str, tmp_path: Path) -> None:
+def test_every_user_is_torn_down_at_the_normal_end(home: Runtime, tmp_path: Path) -> None:
     """Once each."""
     file = tmp_path / "torn"
-    run(runtime, Generator("u", user=loads.TearsDown, schedule=plain(3, "300ms"), params={"file": str(file)}))
+    run(home, Generator("u", user=loads.TearsDown, schedule=plain(3, "300ms"), params={"file": str(file)}))
     assert file.read_text().splitlines() == ["torn down"] * 3
 
 
-def test_paused_users_take_no_cpu(runtime: str) -> None:
+def test_paused_users_take_no_cpu(home: Runtime) -> None:
     """Two seconds of pause for ten users, well below one busy core."""
     began = time.process_time()
-    result = run(runtime, Generator("u", user=loads.Looper, schedule=plain(10, "200ms") + pause("2s")))
+    result = run(home, Generator("u", user=loads.Looper, schedule=plain(10, "200ms") + pause("2s")))
     assert result.summary["generators"]["u"]["cpu_s"] < 1.0
     assert time.process_time() - began < 1.5
 
@@ -297,14 +304,14 @@ def test_paused_users_take_no_cpu(runtime: str) -> None:
 def test_without_shared_memory_the_inline_runtime_is_used_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on macOS."""
     monkeypatch.setattr("wasp_ray.wire.arena.has_memfd", lambda: False)
-    result = run("process", Generator("u", user=loads.Looper, schedule=plain(1, "200ms")))
+    result = Profile(Generator("u", user=loads.Looper, schedule=plain(1, "200ms"))).run()
     assert any("memfd" in warning for warning in result.warnings)
 
 
-def test_setup_of_the_profile_runs_once_and_its_result_reaches_the_users(runtime: str) -> None:
+def test_setup_of_the_profile_runs_once_and_its_result_reaches_the_users(home: Runtime) -> None:
     """JSON-able data; teardown runs, too, and a setup that raises is an error."""
     generator = Generator("u", user=loads.KnowsSetup, schedule=plain(1, "200ms"))
-    result = run(runtime, generator, setup=loads.make_token, teardown=loads.drop_token)
+    result = run(home, generator, setup=loads.make_token, teardown=loads.drop_token)
     assert result.verdict == "passed", result.summary["generators"]["u"]["errors"]
-    bad = run(runtime, generator, setup=loads.no_token)
+    bad = run(home, generator, setup=loads.no_token)
     assert bad.verdict == "error" and any("no token" in reason for reason in bad.reasons)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wasp_ray.errors import BadInput
-from wasp_ray.load.feeders import RowOrder, RowTable, csv, jsonl, load_rows, rows
+from wasp_ray.load.feeders import RowOrder, RowTable, csv, jsonl, load_rows, pack_rows, rows
 
 
 @given(st.integers(0, 60), st.integers(1, 7))
@@ -41,7 +41,7 @@ def test_files_are_read_from_the_load_files_folder(tmp_path: Path) -> None:
         {"name": "ada", "age": "36"},
         {"name": "grace", "age": "85"},
     ]
-    table = RowTable(load_rows(jsonl("people.jsonl"), str(tmp_path), "p"), "p")
+    table = RowTable(memoryview(b"".join(pack_rows(load_rows(jsonl("people.jsonl"), str(tmp_path), "p"), "p"))))
     assert len(table) == 2 and table.row(1) == {"name": "grace"}
 
 
@@ -59,7 +59,7 @@ def test_files_that_are_no_good_are_told(tmp_path: Path, name: str, text: str, t
     (tmp_path / name).write_text(text)
     feeder = csv(name) if name.endswith("csv") else jsonl(name)
     with pytest.raises(BadInput, match=told):
-        RowTable(load_rows(feeder, str(tmp_path), "p"), "p")
+        pack_rows(load_rows(feeder, str(tmp_path), "p"), "p")
     with pytest.raises(BadInput, match="cannot be read"):
         list(load_rows(csv("none.csv"), str(tmp_path), "p"))
 

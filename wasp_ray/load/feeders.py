@@ -9,6 +9,7 @@ import csv as csv_module
 import json
 import os
 import random
+import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -98,28 +99,34 @@ def _checked(row: Any, where: str) -> dict[str, Any]:
     return row
 
 
-class RowTable:
-    """Rows as one blob of JSON and the offsets into it: shared by fork without a copy of Python objects."""
+def pack_rows(found: Iterable[dict[str, Any]], name: str) -> list[bytes | bytearray]:
+    """Rows as a RowTable reads them. Raises BadInput for none at all and for one that is no JSON."""
+    offsets, blob = array("Q", [0]), bytearray()
+    for row in found:
+        try:
+            blob += json.dumps(row, separators=(",", ":")).encode()
+        except (TypeError, ValueError) as exc:
+            raise BadInput(f"feeder {name!r}: row {len(offsets)} cannot be written as JSON: {exc}") from exc
+        offsets.append(len(blob))
+    if len(offsets) == 1:
+        raise BadInput(f"feeder {name!r} has no rows: expected at least one")
+    return [array("Q", [len(offsets) - 1]).tobytes(), offsets.tobytes(), blob]
 
-    def __init__(self, found: Iterable[dict[str, Any]], name: str) -> None:
-        self._offsets = array("Q", [0])
-        blob = bytearray()
-        for row in found:
-            try:
-                blob += json.dumps(row, separators=(",", ":")).encode()
-            except (TypeError, ValueError) as exc:
-                raise BadInput(f"feeder {name!r}: row {len(self._offsets)} cannot be written as JSON: {exc}") from exc
-            self._offsets.append(len(blob))
-        if len(self) == 0:
-            raise BadInput(f"feeder {name!r} has no rows: expected at least one")
-        self._blob = bytes(blob)
+
+class RowTable:
+    """Rows in shared memory: their number, the offsets of their bounds, their JSON. No Python object of it is copied by a fork."""
+
+    def __init__(self, packed: memoryview) -> None:
+        self._count = int.from_bytes(packed[:8], sys.byteorder)
+        start = 8 * (self._count + 2)
+        self._offsets, self._blob = packed[8:start].cast("Q"), packed[start:]
 
     def __len__(self) -> int:
-        return len(self._offsets) - 1
+        return self._count
 
     def row(self, index: int) -> dict[str, Any]:
         """A new dict."""
-        found: dict[str, Any] = json.loads(self._blob[self._offsets[index] : self._offsets[index + 1]])
+        found: dict[str, Any] = json.loads(bytes(self._blob[self._offsets[index] : self._offsets[index + 1]]))
         return found
 
 

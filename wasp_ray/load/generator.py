@@ -39,7 +39,7 @@ class Generator:
         teardown_timeout: Any = "10s", graceful_stop: Any = "30s", fail_on_error: bool = False, max_calls: int | None = None,
         sample: float = 1.0, on_late: str = "fire", max_in_flight: Any = AUTO, max_workers: int = 200,
         min_delivered: float = 0.99, users_per_process: int = 1, think_time: Any = 0, pacing: Any = None,
-        setup_concurrency: Any = AUTO,
+        setup_concurrency: Any = AUTO, placement: Any = None,
     ) -> None:  # fmt: skip
         self.name, self.gun, self.user, self.schedule = name, gun, user, schedule
         self.params, self.labels, self.feeders, self.shared_data, self.seed = params, labels, feeders, shared_data, seed
@@ -49,6 +49,7 @@ class Generator:
         self.sample, self.on_late, self.max_in_flight, self.max_workers = sample, on_late, max_in_flight, max_workers
         self.min_delivered, self.users_per_process = min_delivered, users_per_process
         self.think_time, self.pacing, self.setup_concurrency = think_time, pacing, setup_concurrency
+        self.placement = placement
 
     def __repr__(self) -> str:
         return f"Generator({self.name!r})"

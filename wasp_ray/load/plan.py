@@ -97,6 +97,7 @@ def _part(generator: Generator, run_seed: int) -> dict[str, Any]:
         "on_late": generator.on_late, "max_in_flight": _in_flight(generator, peak), "max_workers": generator.max_workers,
         "users_per_process": generator.users_per_process, "max_calls": generator.max_calls,
         "setup_concurrency": None if auto_concurrency else generator.setup_concurrency,
+        "placement": None if generator.placement is None else generator.placement.to_data(),
         "fail_on_error": generator.fail_on_error, "calls": calls, "peak": peak, "duration_ns": schedule.duration_ns,
         "segments": _segments(schedule, curve, users),
     }  # fmt: skip

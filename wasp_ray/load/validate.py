@@ -14,6 +14,7 @@ from wasp_ray.alerts.check import AlertCheck
 from wasp_ray.load.actors import Gun, VirtualUser
 from wasp_ray.load.feeders import Feeder
 from wasp_ray.load.generator import AUTO, Generator
+from wasp_ray.load.placement import Placement
 from wasp_ray.load.waits import as_wait
 from wasp_ray.schedule import Schedule, parse_duration
 from wasp_ray.stats.thresholds import Threshold
@@ -29,7 +30,7 @@ _RATE_ONLY = {
     "max_workers": 200,
     "min_delivered": 0.99,
 }
-_USERS_ONLY = {"users_per_process": 1, "think_time": 0, "pacing": None, "setup_concurrency": AUTO}
+_USERS_ONLY = {"users_per_process": 1, "think_time": 0, "pacing": None, "setup_concurrency": AUTO, "placement": None}
 
 
 def problems_of(profile: Any) -> list[str]:
@@ -110,6 +111,10 @@ def _generator_problems(g: Generator) -> list[str]:
     out += _text_map("labels", g.labels)
     if not isinstance(g.params, Mapping):
         out.append(f"params={g.params!r}: expected a dict")
+    if isinstance(g.placement, Placement):
+        out += g.placement.problems()
+    elif g.placement is not None:
+        out.append(f"placement={g.placement!r}: expected Placement(cpus=, gpus=, resources=)")
     out += _feeder_problems(g)
     out += _wrong_side(g)
     return out

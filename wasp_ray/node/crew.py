@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wasp_ray.clock import now_ns
+from wasp_ray.clock import now_ns, sleep_s
 from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.links import Links
 from wasp_ray.runtime.fleet import Close, GiveUp, Instruction, Spawn
 from wasp_ray.wire.channel import Message
 
 SCAN_NS = 20_000_000
+PLACED_END_S = 0.5
+"""What workers that are no children of ours have to see that their zygote is gone."""
 
 
 class Crew:
@@ -84,6 +86,8 @@ class Crew:
         """The zygote is gone and its workers died with it: book what their headers say."""
         if self._links.zygote is not None:
             self._links.zygote.bury()
+        if any(generator.part["placement"] is not None for generator in self.generators):
+            sleep_s(PLACED_END_S)
         now = now_ns()
         for generator in self.generators:
             for worker in list(generator.fleet.live):

@@ -15,8 +15,12 @@ from wasp_ray.wire.arena import Arena, Header, State
 from wasp_ray.wire.control import NEVER, Ask, Control, Word
 
 SECOND = 1_000_000_000
-LEAD_NS = SECOND
-"""Users are started so long before the schedule wants them."""
+LEAD_NS, PLACED_LEAD_NS = SECOND, 10 * SECOND
+"""Users are started so long before the schedule wants them; those whose process another engine has to make."""
+PLACE_NS = 60 * SECOND
+"""What that engine has for it, before setup_timeout runs."""
+SETUPS, PLACED_SETUPS = 100, 16
+"""Setups at once, unless setup_concurrency says how many."""
 LATE_START_NS = SECOND
 """Overdue ticks may start so long after the end or a stop."""
 STOP_MARGIN_NS = 5_000_000
@@ -51,7 +55,10 @@ class GeneratorRun:
         self.share, self.shares = share, shares
         self.workers: int = shape.workers
         self.per_process: int = part["users_per_process"] if self.kind == "users" else 1
-        self.fleet = Fleet(shape.rings, part["setup_concurrency"] or 100, reuse_rings=not inline)
+        placed = part["placement"] is not None
+        self.lead_ns, self.place_ns = (PLACED_LEAD_NS, PLACE_NS) if placed else (LEAD_NS, 0)
+        at_once = part["setup_concurrency"] or (PLACED_SETUPS if placed else SETUPS)
+        self.fleet = Fleet(shape.rings, at_once, reuse_rings=not inline)
         self.sums = Sums()  # of workers that are gone
         self.next_ticks: dict[int, int] = {}  # async gun: where a worker's successor goes on
         self.dead_hands = 0
@@ -159,9 +166,9 @@ class GeneratorRun:
         return len(self.fleet.gone) >= self.workers > 0
 
     def _keep_at(self, t: int) -> int:
-        """Local users that are to be there at schedule time t: those of now and of the next second."""
+        """Local users that are to be there at schedule time t: those of now and of the time it takes to start them."""
         assert self.users is not None
-        points = [t, t + LEAD_NS // 2, t + LEAD_NS]
+        points = range(t, t + self.lead_ns + 1, LEAD_NS // 2)
         highest = max(self.users.users_at(min(at, self.duration_ns - 1)) for at in points)
         return share_count(highest, self.share, self.shares)
 
@@ -301,10 +308,12 @@ class GeneratorRun:
             state, since = words[header + Header.STATE], words[header + Header.STATE_SINCE] or member.spawned_ns
             if state in (State.EMPTY, State.SETUP):
                 setting_up += 1
-                if now - since > self.part["setup_timeout_ns"] + mercy:
-                    self.fleet.last_error = (
-                        f"setup took longer than setup_timeout, {self.part['setup_timeout_ns'] / 1e9:g} s"
-                    )
+                patience_ns = self.part["setup_timeout_ns"] + (self.place_ns if state == State.EMPTY else mercy)
+                if now - since > patience_ns:
+                    what = "setup took longer than setup_timeout"
+                    if state == State.EMPTY and self.place_ns:
+                        what = "its process did not come within a minute and setup_timeout"
+                    self.fleet.last_error = f"{what}, {self.part['setup_timeout_ns'] / 1e9:g} s"
                     self._kill(worker, "setup")
             elif state == State.TEARDOWN and now - since > self.part["teardown_timeout_ns"] + mercy:
                 self._kill(worker, "teardown")

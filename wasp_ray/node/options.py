@@ -28,6 +28,10 @@ class NodeOptions:
     bundle_dir: Path | None = None
     user_dir: str = ""
     profile: Any = None  # inline: the object itself
+    places: bool = False
+    """Whether workers with a placement can be had."""
+    placer: tuple[int, int] | None = None
+    """The sockets by which they are asked for and come: see runtime.placed."""
 
     @property
     def share(self) -> tuple[int, int]:

@@ -5,6 +5,7 @@ One thread, one loop. It never touches a record and never waits without a deadli
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -143,7 +144,8 @@ class Node:
         self.links.start_zygote(options.profile)
         message: Message = {
             "op": "load", "path": [], "seed": options.seed, "nodes": options.nodes, "load": options.load,
-            "thresholds": options.thresholds, "only": options.only, "once": options.once, **options.source,
+            "thresholds": options.thresholds, "only": options.only, "once": options.once,
+            "places": options.places, **options.source,
         }  # fmt: skip
         answer = self._ask(message, LOAD_TIMEOUT_S, "reading the load file")
         if "problems" in answer:
@@ -189,12 +191,13 @@ class Node:
         options, zygote = self.options, self.links.zygote
         assert zygote is not None
         tick_fds = [g.ticks.read_fd if g.ticks is not None else self.intake.notes_write for g in self.generators]
-        fds = [self.intake.notes_write, self.intake.output_write, *tick_fds]
+        fds = [self.intake.notes_write, self.intake.output_write, *tick_fds, *(options.placer or ())]
         message: Message = {
             "op": "prepare", "slabs": [slab.to_data() for slab in arena.slabs], "run_id": options.run_id,
             "seed": self.plan["seed"], "node": options.node, "nodes": options.nodes, "share": options.share[0],
             "shares": options.share[1], "user_dir": options.user_dir,
             "wants_raw": self.exports.wants_samples, "verbose": options.once, "plan": self.plan,
+            "placed": options.placer is not None,
         }  # fmt: skip
         if self.inline:
             zygote.hand_over(arena)
@@ -203,6 +206,8 @@ class Node:
             assert arena.fd is not None
             fds = [arena.fd, *fds]
         answer = self._ask(message, LOAD_TIMEOUT_S, "preparing the load", fds)
+        for fd in options.placer or ():
+            os.close(fd)
         if "problems" in answer:
             raise BadInput(answer["problems"])
         if "failed" in answer:

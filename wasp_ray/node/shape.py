@@ -15,19 +15,22 @@ from wasp_ray.schedule import share_count
 SMALL_RING, LARGE_RING = 1024, 65_536
 RING_BUDGET_BYTES = 64 * 2**20
 SPARE_INLINE_RINGS = 64
-WORKER_BYTES = 3 * 2**20
-"""What a worker is expected to take at least, beyond what it shares; the user's own data comes on top."""
+WORKER_BYTES, PLACED_BYTES = 3 * 2**20, 50 * 2**20
+"""What a worker is expected to take at least, beyond what it shares; the user's own data comes on top. One that is no fork
+shares nothing.
+"""
 ENGINE_BYTES = 200 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Workers at most, rings, slots a ring, in-flight entries a ring."""
+    """Workers at most, rings, slots a ring, in-flight entries a ring, what a worker takes."""
 
     workers: int
     rings: int
     slots: int
     entries: int
+    worker_bytes: int = WORKER_BYTES
 
 
 def cores() -> int:
@@ -67,9 +70,9 @@ def shape_of(part: dict[str, Any], share: int, shares: int, inline: bool) -> Sha
     per = part["users_per_process"]
     workers = -(-share_count(int(part["peak"]), share, shares) // per)
     slots = _power_of_two(RING_BUDGET_BYTES // 64 // max(1, workers))
-    if per > 1:
-        return Shape(workers, workers + spare, min(LARGE_RING, max(SMALL_RING, slots)), per)
-    return Shape(workers, workers + spare, min(16 * SMALL_RING, max(SMALL_RING, slots)), 1)
+    most = LARGE_RING if per > 1 else 16 * SMALL_RING
+    each = WORKER_BYTES if part["placement"] is None else PLACED_BYTES
+    return Shape(workers, workers + spare, min(most, max(SMALL_RING, slots)), per, each)
 
 
 def _power_of_two(at_most: int) -> int:
@@ -87,7 +90,7 @@ class Estimate:
 def estimate(shapes: list[Shape], ring_bytes: int) -> Estimate:
     """Processes and memory of a node at the peak of its load."""
     workers = sum(shape.workers for shape in shapes)
-    return Estimate(workers + 3, ENGINE_BYTES + ring_bytes + workers * WORKER_BYTES)
+    return Estimate(workers + 3, ENGINE_BYTES + ring_bytes + sum(s.workers * s.worker_bytes for s in shapes))
 
 
 def shortages(need: Estimate) -> list[str]:

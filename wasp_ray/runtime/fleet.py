@@ -12,6 +12,8 @@ from wasp_ray.wire.arena import State
 
 SETUP_RETRIES = 3
 CRASH_LOOP = 5
+UNKNOWN_END = -1
+"""Instead of a status, of a process whose parent is another."""
 SECOND = 1_000_000_000
 
 
@@ -49,7 +51,7 @@ class Gone:
     """What is known of a worker that ended."""
 
     state: int  # the last State of its header
-    status: int  # of wait4
+    status: int  # of wait4, or UNKNOWN_END
     completed: bool  # at least one of its calls was completed
     at_ns: int
 
@@ -180,6 +182,8 @@ class Fleet:
 
 def describe_status(status: int) -> str:
     """`SIGSEGV`, or `exit code 3`, of a wait4 status."""
+    if status == UNKNOWN_END:
+        return "an end without a status"
     number = status & 0x7F
     if number:
         try:

@@ -10,7 +10,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from wasp_ray.clock import now_ns
@@ -24,10 +24,10 @@ _END_ALL_NS = 5_000_000_000
 
 
 class ForkNursery:
-    """See Nursery. `foreign`: descriptors of this process that no worker may hold."""
+    """See Nursery. `foreign`: descriptors of this process, now, that no worker may hold."""
 
-    def __init__(self, foreign: Sequence[int], output_fd: int) -> None:
-        self._foreign, self._output = tuple(foreign), output_fd
+    def __init__(self, foreign: Callable[[], Sequence[int]], output_fd: int) -> None:
+        self._foreign, self._output = foreign, output_fd
         self._pids: dict[int, WorkerKey] = {}
         self._wakes: dict[WorkerKey, tuple[int, int]] = {}  # pid, write end of the wake pipe
         self._prctl = load_prctl()
@@ -44,7 +44,7 @@ class ForkNursery:
             read, write = os.pipe()
             os.set_blocking(write, False)
             pipes.append((read, write))
-        foreign = [*self._foreign, *(fd for _, fd in self._wakes.values()), *(fd for _, fd in pipes)]
+        foreign = [*self._foreign(), *(fd for _, fd in self._wakes.values()), *(fd for _, fd in pipes)]
         pids: list[tuple[int, str]] = []
         for host, (read, _) in zip(hosts, pipes, strict=True):
             try:

@@ -3,45 +3,60 @@
 from __future__ import annotations
 
 import json
-import mmap
 import os
-import tempfile
 import threading
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from wasp_ray.load.feeders import RowOrder, RowTable, SharedCounter, load_rows, row_source
+from wasp_ray.load.feeders import RowOrder, RowTable, SharedCounter, load_rows, pack_rows, row_source
 from wasp_ray.load.generator import Generator
 from wasp_ray.schedule import Schedule, make_curve, share_count
+from wasp_ray.wire.shared import share, shared_view
 from wasp_ray.worker.host import GeneratorPart, RowSource
 
 
 class PartsFactory:
-    """Builds the parts of one profile; `message` is the generator's prepare message."""
+    """Builds the parts of one profile; `message` is the generator's prepare message.
 
-    def __init__(self, profile: Any, message: dict[str, Any], *, inline: bool) -> None:
-        self._profile, self._message = profile, message
+    What workers share lies in files of memory. A process that is no fork makes the same part of `given`, the descriptors
+    that `files` returned where they were made.
+    """
+
+    def __init__(
+        self, profile: Any, message: dict[str, Any], *, inline: bool, given: Sequence[int] | None = None
+    ) -> None:
+        self._generators, self._message = profile.generators, message
         self._guard = threading.Lock() if inline else None
-        self._counters = 0
-        self._fd = -1
+        self._given = None if given is None else list(given)
+        self._files: dict[int, list[int]] = {}
 
     def parts(self) -> list[GeneratorPart]:
         """One part a Generator. Raises BadInput for rows that cannot be read."""
-        plans = self._message["plan"]["generators"]
-        return [
-            self._part(index, g, plan)
-            for index, (g, plan) in enumerate(zip(self._profile.generators, plans, strict=True))
-        ]
+        return [self.part(index) for index in range(len(self._generators))]
+
+    def files(self, index: int) -> list[int]:
+        """What processes that are no forks need of a Generator."""
+        return self._files.get(index, [])
 
     def close(self) -> None:
-        """Closes the file of the counters."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Closes what is still open."""
+        for files in self._files.values():
+            for fd in files:
+                os.close(fd)
+        self._files.clear()
 
-    def _part(self, index: int, g: Generator, plan: dict[str, Any]) -> GeneratorPart:
-        feeds = {name: self._feed(name, feeder, g, plan["seed"]) for name, feeder in g.feeders.items()}
-        ticket = self._counter().next if g.kind == "users" and g.max_calls is not None else None
+    def part(self, index: int) -> GeneratorPart:
+        """Of one Generator. Raises BadInput for rows that cannot be read."""
+        g: Generator = self._generators[index]
+        plan = self._message["plan"]["generators"][index]
+        has_tickets = g.kind == "users" and g.max_calls is not None
+        counters = self._counters(index, len(g.feeders) + has_tickets)
+        feeds = {
+            name: self._feed(index, name, feeder, plan["seed"], counter)
+            for (name, feeder), counter in zip(g.feeders.items(), counters, strict=False)
+        }
+        shared = None if g.shared_data is None else self._view(index, lambda: [_as_bytes(g.shared_data)])
         return GeneratorPart(
             index=index, name=g.name, kind=g.kind, actor=g.actor, is_async=g.is_async, params=dict(g.params), labels=dict(g.labels),
             curve=partial(_curve, plan), think=g.think, pacing=g.pace, call_timeout_ns=g.call_timeout_ns,
@@ -49,7 +64,7 @@ class PartsFactory:
             fail_on_error=g.fail_on_error, on_late_drop=g.on_late == "drop", sample=g.sample,
             users_per_process=g.users_per_process, feeds=feeds,
             per_user=frozenset(name for name, feeder in g.feeders.items() if feeder.per == "user"),
-            shared_data=_shared(g.shared_data), ticket=ticket, max_calls=self._max_calls(g),
+            shared_data=shared, ticket=counters[-1].next if has_tickets else None, max_calls=self._max_calls(g),
         )  # fmt: skip
 
     def _max_calls(self, g: Generator) -> int | None:
@@ -58,19 +73,33 @@ class PartsFactory:
             return g.max_calls
         return share_count(g.max_calls, self._message["share"], self._message["shares"])
 
-    def _feed(self, name: str, feeder: Any, g: Generator, seed: int) -> RowSource:
-        table = RowTable(load_rows(feeder, self._message["user_dir"], name), name)
-        node, nodes = self._message["node"], self._message["nodes"]
-        order = RowOrder(feeder.order, len(table), seed, node, nodes)
-        return row_source(feeder, table, order, self._counter(), g.kind, self._message["shares"])
+    def _feed(self, index: int, name: str, feeder: Any, seed: int, counter: SharedCounter) -> RowSource:
+        packed = self._view(index, lambda: pack_rows(load_rows(feeder, self._message["user_dir"], name), name))
+        table = RowTable(packed)
+        order = RowOrder(feeder.order, len(table), seed, self._message["node"], self._message["nodes"])
+        return row_source(feeder, table, order, counter, self._generators[index].kind, self._message["shares"])
 
-    def _counter(self) -> SharedCounter:
-        if self._fd < 0:
-            self._fd = _anonymous_file()
-        os.ftruncate(self._fd, 8 * (self._counters + 1))
-        counter = SharedCounter(self._fd, self._counters, self._guard)
-        self._counters += 1
-        return counter
+    def _counters(self, index: int, count: int) -> list[SharedCounter]:
+        if not count:
+            return []
+        fd = self._file(index, lambda: [bytes(8 * count)])
+        return [SharedCounter(fd, at, self._guard) for at in range(count)]
+
+    def _view(self, index: int, pieces: Callable[[], Sequence[bytes | bytearray | memoryview]]) -> memoryview:
+        """Threads need no file, forks its mapping only, others the file as well."""
+        if self._guard is not None:
+            return memoryview(b"".join(pieces())).toreadonly()
+        fd = self._file(index, pieces)
+        view = shared_view(fd)
+        if self._generators[index].placement is None:
+            self._files[index].remove(fd)
+            os.close(fd)
+        return view
+
+    def _file(self, index: int, pieces: Callable[[], Sequence[bytes | bytearray | memoryview]]) -> int:
+        fd = share("parts", pieces()) if self._given is None else self._given.pop(0)
+        self._files.setdefault(index, []).append(fd)
+        return fd
 
 
 def _curve(plan: dict[str, Any]) -> Any:
@@ -79,21 +108,9 @@ def _curve(plan: dict[str, Any]) -> Any:
     )
 
 
-def _shared(data: Any) -> memoryview | None:
-    """Bytes in memory that forks share and nobody can write through the view."""
-    if data is None:
-        return None
+def _as_bytes(data: Any) -> bytes | bytearray | memoryview:
     if isinstance(data, str):
-        data = data.encode()
-    elif not isinstance(data, (bytes, bytearray, memoryview)):
-        data = json.dumps(data, separators=(",", ":")).encode()
-    area = mmap.mmap(-1, max(1, len(data)))
-    area[: len(data)] = bytes(data)
-    return memoryview(area)[: len(data)].toreadonly()
-
-
-def _anonymous_file() -> int:
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("wasp_ray_counters", os.MFD_CLOEXEC)
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+        return data.encode()
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return data
+    return json.dumps(data, separators=(",", ":")).encode()

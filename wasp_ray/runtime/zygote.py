@@ -7,29 +7,34 @@ at a time; it decides nothing. It ends when the generator is gone, and its worke
 
 from __future__ import annotations
 
-import base64
 import os
 import select
 import signal
+import socket
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wasp_ray.errors import BadInput
 from wasp_ray.load.limits import raise_descriptor_limit
-from wasp_ray.load.locate import import_warnings, live_threads, load_file, loads_profile, trim_traceback
+from wasp_ray.load.locate import import_warnings, live_threads, trim_traceback
 from wasp_ray.load.plan import apply_options, make_plan
 from wasp_ray.load.validate import problems_of
 from wasp_ray.runtime.hooks import HookFailed, run_hook
 from wasp_ray.runtime.inline import ThreadNursery
 from wasp_ray.runtime.nursery import Nursery
 from wasp_ray.runtime.parts import PartsFactory
+from wasp_ray.runtime.source import find_profile
 from wasp_ray.wire.arena import Arena, SlabLayout
 from wasp_ray.wire.channel import Channel, ChannelClosed, Message, served_channel
 from wasp_ray.wire.control import Control
 from wasp_ray.worker.host import GeneratorPart, Host
 
+if TYPE_CHECKING:
+    from wasp_ray.runtime.placed import PlacedNursery
+
 INLINE_POLL_MS = 5.0
+NO_PLACES = "placement= is for runs on Ray, which finds the places: use --on ray, or leave it out here"
 
 
 class Zygote:
@@ -39,11 +44,14 @@ class Zygote:
         self._channel, self._inline, self._profile = channel, inline, profile
         self._arena: Arena | None = None
         self._nursery: Nursery | None = None
+        self._placed: PlacedNursery | None = None
+        self._load_order: Message = {}
         self._factory: PartsFactory | None = None
         self._parts: list[GeneratorPart] = []
         self._run: Message = {}
         self._setup_data: Any = None
         self._signals = -1
+        self._poller = select.poll()
 
     def take(self, arena: Arena) -> None:
         """Inline: the memory itself, where a process is sent a descriptor."""
@@ -51,7 +59,7 @@ class Zygote:
 
     def serve(self) -> None:
         """Until the channel ends."""
-        poller = select.poll()
+        poller = self._poller
         poller.register(self._channel, select.POLLIN)
         if not self._inline:
             self._signals = _child_signals()
@@ -68,8 +76,8 @@ class Zygote:
         except ChannelClosed:
             pass
         finally:
-            if self._nursery is not None:
-                self._nursery.end_all()
+            for nursery in self._nurseries():
+                nursery.end_all()
             if self._factory is not None:
                 self._factory.close()
             self._channel.close()
@@ -83,9 +91,9 @@ class Zygote:
             case "spawn":
                 self._spawn(message)
             case "wake" | "kill":
-                assert self._nursery is not None
-                act = self._nursery.wake if message["op"] == "wake" else self._nursery.kill
                 for gen, worker in message["workers"]:
+                    nursery = self._nursery_of(gen)
+                    act = nursery.wake if message["op"] == "wake" else nursery.kill
                     act((gen, worker))
             case "teardown":
                 self._channel.send(self._tear_down())
@@ -94,11 +102,16 @@ class Zygote:
 
     def _load(self, message: Message) -> Message:
         """Imports and checks everything; starts nothing."""
+        self._load_order = message
         sys.path[:] = message["path"] or sys.path
         try:
-            profile = self._profile if self._profile is not None else self._find_profile(message)
+            profile = self._profile if self._profile is not None else find_profile(message)
             profile = apply_options(profile, message)
             problems = problems_of(profile)
+            if not message["places"]:
+                problems += [
+                    f"Generator {g.name!r}: {NO_PLACES}" for g in profile.generators if g.placement is not None
+                ]
             if not self._inline:
                 problems += [
                     f"the load file leaves the Python thread {name!r} running after its import: workers are forked,"
@@ -111,12 +124,6 @@ class Zygote:
             return {"plan": make_plan(profile, message), "warnings": [] if self._inline else import_warnings()}
         except BadInput as exc:
             return {"problems": exc.problems}
-
-    @staticmethod
-    def _find_profile(message: Message) -> Any:
-        if message.get("pickle"):
-            return loads_profile(base64.b64decode(message["pickle"]))
-        return load_file(message["file"], message.get("params") or {})
 
     # -- preparation
 
@@ -140,6 +147,8 @@ class Zygote:
             return {"failed": f"Profile setup failed: {exc}"}
         except Exception as exc:
             return {"failed": f"{type(exc).__name__}: {exc}\n{trim_traceback(exc, message['user_dir'])}"}
+        if message["placed"]:
+            self._placed = self._make_placed()
         self._nursery = self._make_nursery()
         return {"prepared": True}
 
@@ -165,19 +174,51 @@ class Zygote:
         from wasp_ray.runtime.forked import ForkNursery
         from wasp_ray.runtime.rehearsal import rehearse
 
-        blocking = next((part for part in self._parts if not part.is_async), None)
+        blocking = next((part for part in self._parts if not part.is_async and not self._is_placed(part.index)), None)
         if blocking is not None:
             order = {"gen": blocking.index, "worker": 0, "ring": 0, "workers": 1, "users": 1, "incarnation": 0}
             rehearse(blocking, self._host(order))
 
-        return ForkNursery([self._channel.fileno(), self._signals], self._fds[1])
+        return ForkNursery(self._foreign, self._fds[1])
+
+    def _foreign(self) -> list[int]:
+        """Descriptors of this process that no fork may hold."""
+        return [self._channel.fileno(), self._signals, *(self._placed.fds if self._placed is not None else ())]
+
+    def _make_placed(self) -> PlacedNursery:
+        from wasp_ray.runtime.placed import PlacedNursery
+
+        *self._fds, placer, listener = self._fds
+        placed = PlacedNursery(Channel(socket.socket(fileno=placer)), socket.socket(fileno=listener), self._orders)
+        self._poller.register(placed, select.POLLIN)
+        return placed
+
+    def _orders(self, host: Host) -> tuple[Message, list[int]]:
+        """What a process that is no fork needs to become this worker."""
+        assert self._arena is not None and self._arena.fd is not None and self._factory is not None
+        gen = host.part.index
+        message = {
+            "gen": gen, "user": host.global_user(host.first_user), "host": host.to_data(), "load": self._load_order,
+            "prepare": self._run,
+        }  # fmt: skip
+        return message, [self._fds[0], self._fds[1], self._arena.fd, *self._factory.files(gen)]
 
     # -- workers
 
+    def _is_placed(self, gen: int) -> bool:
+        return self._run["plan"]["generators"][gen]["placement"] is not None
+
+    def _nursery_of(self, gen: int) -> Nursery:
+        nursery = self._placed if self._is_placed(gen) else self._nursery
+        assert nursery is not None
+        return nursery
+
+    def _nurseries(self) -> list[Nursery]:
+        return [nursery for nursery in (self._placed, self._nursery) if nursery is not None]
+
     def _spawn(self, message: Message) -> None:
-        assert self._nursery is not None
         orders = message["workers"]
-        refused = self._nursery.launch([self._host(order) for order in orders])
+        refused = self._nursery_of(orders[0]["gen"]).launch([self._host(order) for order in orders])
         for order, why in zip(orders, refused, strict=True):
             if why:
                 self._channel.send({"refused": [order["gen"], order["worker"]], "error": why})
@@ -199,9 +240,7 @@ class Zygote:
         )  # fmt: skip
 
     def _reap(self) -> None:
-        if self._nursery is None:
-            return
-        exits = self._nursery.reap()
+        exits = [exit_ for nursery in self._nurseries() for exit_ in nursery.reap()]
         if exits:
             self._channel.send({
                 "exits": [[e.key[0], e.key[1], e.pid, e.status, e.cpu_s, e.cpu_wait_s, e.rss] for e in exits]

@@ -81,10 +81,10 @@ def _take_descriptors(host: Host, foreign: Iterable[int], output_fd: int) -> Non
     open_streams(host)
 
 
-def open_streams(host: Host) -> None:
-    """What user code prints, by line and with its author."""
+def open_streams(host: Host, out: int = 1, err: int = 2) -> None:
+    """What user code prints, by line and with its author, to these descriptors."""
     prefix = f"{host.part.name}/{host.global_user(host.first_user)}: "
-    sys.stdout, sys.stderr = LineWriter(1, prefix), LineWriter(2, prefix)
+    sys.stdout, sys.stderr = LineWriter(out, prefix), LineWriter(err, prefix)
 
 
 def reseed(host: Host) -> None:

@@ -46,6 +46,12 @@ class GeneratorPart:
     max_calls: int | None
 
 
+_PLAIN = (
+    "ring", "worker", "workers", "incarnation", "first_user", "users", "node", "nodes", "share", "shares", "seed", "run_id",
+    "user_dir", "wants_raw", "verbose", "setup_data",
+)  # fmt: skip
+
+
 @dataclass(slots=True)
 class Host:
     """One worker: its place in the arena, its descriptors, its numbers."""
@@ -74,6 +80,10 @@ class Host:
     setup_data: Any = None
     owns_process: bool = True  # the inline runtime has threads in the user's own process
     abandoned: Callable[[], bool] = field(default=lambda: False)  # inline: this thread was given up
+
+    def to_data(self) -> dict[str, Any]:
+        """JSON-able: all but what lives in this process; the other way round: Host(**data, arena=..., ...)."""
+        return {name: getattr(self, name) for name in _PLAIN}
 
     def header(self, word: int) -> int:
         """Index of a header word of this worker's ring in `arena.words`."""

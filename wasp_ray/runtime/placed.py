@@ -1,0 +1,235 @@
+"""Workers as processes that another engine places and starts: this one asks for them, and each comes and asks what to do.
+
+A worker is what connects to the node's socket with the name it was asked for by; it is given the node's memory and pipes along
+with its orders. While it lives its connection does, and the reverse: nothing depends on being its parent.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from wasp_ray.clock import now_ns
+from wasp_ray.runtime.fleet import UNKNOWN_END
+from wasp_ray.runtime.nursery import Exit, WorkerKey
+from wasp_ray.wire.channel import Channel, ChannelClosed, Message
+from wasp_ray.worker.host import Host
+from wasp_ray.worker.notes import Notes
+
+ANSWER_S = 5.0
+"""A process that does not read its orders for so long is not let hold up the others."""
+MAX_UNEXPLAINED = 1000
+_END_ALL_NS = 5_000_000_000
+_TURN_MS = 10
+
+
+@dataclass(slots=True)
+class _Placed:
+    """A worker that was asked for."""
+
+    host: Host
+    name: list[int]
+    channel: Channel | None = None
+    pidfd: int = -1
+    wake_fd: int = -1
+    pid: int = 0
+    status: int = UNKNOWN_END
+    cpu_s: float = 0.0
+    rss: int = 0
+
+
+class PlacedNursery:
+    """See Nursery. `placer`: who starts processes; `orders` tells what else a host's process needs, with the descriptors."""
+
+    def __init__(
+        self, placer: Channel, listener: socket.socket, orders: Callable[[Host], tuple[Message, list[int]]]
+    ) -> None:
+        self._placer, self._listener, self._orders = placer, listener, orders
+        listener.setblocking(False)
+        self._placed: dict[WorkerKey, _Placed] = {}
+        self._new: dict[int, Channel] = {}
+        self._unexplained: dict[tuple[int, ...], Host] = {}
+        self._by_fd: dict[int, WorkerKey] = {}
+        self._ended: list[Exit] = []
+        self._epoll = select.epoll()
+        for end in (placer, listener):
+            self._epoll.register(end, select.EPOLLIN)
+
+    def fileno(self) -> int:
+        """Readable when `reap` has something to do."""
+        return self._epoll.fileno()
+
+    @property
+    def fds(self) -> list[int]:
+        """What no fork may hold."""
+        mine = [fd for placed in self._placed.values() for fd in (placed.pidfd, placed.wake_fd) if fd >= 0]
+        ends = [self._placer.fileno(), self._listener.fileno(), self._epoll.fileno()]
+        return [*mine, *ends, *self._new, *self._by_fd]
+
+    def launch(self, hosts: Sequence[Host]) -> list[str]:
+        """Asks for each; they come when there is a place."""
+        out = []
+        for host in hosts:
+            key = (host.part.index, host.worker)
+            name = [*key, host.incarnation]
+            self._placed[key] = _Placed(host, name)
+            try:
+                self._placer.send({"op": "start", "name": name})
+                out.append("")
+            except ChannelClosed:
+                del self._placed[key]
+                out.append("who starts its processes is gone")
+        return out
+
+    def wake(self, key: WorkerKey) -> None:
+        """One byte; a full pipe is awake anyway."""
+        placed = self._placed.get(key)
+        if placed is not None and placed.wake_fd >= 0:
+            with suppress(OSError):
+                os.write(placed.wake_fd, b"w")
+
+    def kill(self, key: WorkerKey) -> None:
+        """SIGKILL, and its end is seen by its connection; one that has not come yet is not let in any more."""
+        placed = self._placed.get(key)
+        if placed is None:
+            return
+        placed.status = signal.SIGKILL
+        if placed.channel is None:
+            with suppress(ChannelClosed):
+                self._placer.send({"op": "drop", "name": placed.name})
+            self._over(key)
+            return
+        placed.cpu_s, placed.rss = _usage_of(placed.pid)
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(placed.pidfd, signal.SIGKILL)
+
+    def reap(self) -> list[Exit]:
+        """Lets in who has come, hears who is going."""
+        self._turn(0)
+        ended, self._ended = self._ended, []
+        return ended
+
+    def end_all(self) -> None:
+        """Kills what is left and waits for it."""
+        for key in list(self._placed):
+            self.kill(key)
+        give_up = now_ns() + _END_ALL_NS
+        while self._placed and now_ns() < give_up:
+            self._turn(_TURN_MS / 1000)
+        for channel in self._new.values():
+            channel.close()
+        self._new.clear()
+        self._listener.close()
+        self._placer.close()
+        self._epoll.close()
+
+    # -- what comes in
+
+    def _turn(self, timeout_s: float) -> None:
+        for fd, _ in self._epoll.poll(timeout_s):
+            if fd == self._listener.fileno():
+                self._let_in()
+            elif fd == self._placer.fileno():
+                self._hear_placer()
+            elif fd in self._new:
+                self._greet(fd)
+            else:
+                self._hear(self._by_fd[fd])
+
+    def _let_in(self) -> None:
+        with suppress(BlockingIOError):
+            sock, _ = self._listener.accept()
+            channel = Channel(sock, deadline_s=ANSWER_S)
+            self._new[channel.fileno()] = channel
+            self._epoll.register(channel, select.EPOLLIN)
+
+    def _greet(self, fd: int) -> None:
+        """Who is wanted gets its orders; anybody else finds the door shut."""
+        channel = self._new[fd]
+        pid, uid = _peer(channel.sock)
+        try:
+            messages = channel.receive() if uid == os.geteuid() else ["no"]
+        except ValueError:
+            messages = ["no JSON"]
+        if not messages and not channel.closed:
+            return
+        del self._new[fd]
+        key, placed = next(
+            ((key, p) for key, p in self._placed.items() if p.channel is None and messages[:1] == [{"name": p.name}]),
+            (None, None),
+        )
+        if key is None or placed is None:
+            self._epoll.unregister(channel)
+            channel.close()
+            return
+        self._by_fd[fd] = key
+        placed.channel, placed.pid = channel, pid
+        placed.pidfd = os.pidfd_open(pid)
+        read, placed.wake_fd = os.pipe()
+        os.set_blocking(placed.wake_fd, False)
+        message, fds = self._orders(placed.host)
+        try:
+            channel.send(message, [read, *fds])
+        except ChannelClosed:
+            self.kill(key)
+        finally:
+            os.close(read)
+
+    def _hear(self, key: WorkerKey) -> None:
+        placed = self._placed[key]
+        assert placed.channel is not None
+        for message in placed.channel.receive():
+            if message["op"] == "done":
+                placed.status, placed.cpu_s, placed.rss = 0, message["cpu_s"], message["rss"]
+        if placed.channel.closed:
+            self._over(key)
+
+    def _hear_placer(self) -> None:
+        """A process that never came, or why one that did has gone."""
+        for message in self._placer.receive():
+            name = message["name"]
+            placed = self._placed.get((name[0], name[1]))
+            if placed is not None and placed.name == name and placed.channel is None:
+                self._over((name[0], name[1]))
+            host = self._unexplained.pop(tuple(name), None)
+            if host is not None:
+                user = host.global_user(host.first_user)
+                Notes(host.notes_fd, name[0], user).send("ended", error=message["why"], text="")
+        if self._placer.closed:
+            self._epoll.unregister(self._placer)
+
+    def _over(self, key: WorkerKey) -> None:
+        placed = self._placed.pop(key)
+        if placed.status == UNKNOWN_END and len(self._unexplained) < MAX_UNEXPLAINED:
+            self._unexplained[tuple(placed.name)] = placed.host
+        if placed.channel is not None:
+            del self._by_fd[placed.channel.fileno()]
+            self._epoll.unregister(placed.channel)
+            placed.channel.close()
+            os.close(placed.pidfd)
+            os.close(placed.wake_fd)
+        self._ended.append(Exit(key, placed.pid, placed.status, placed.cpu_s, 0.0, placed.rss))
+
+
+def _peer(sock: socket.socket) -> tuple[int, int]:
+    """pid and user of the process at the other end."""
+    pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return pid, uid
+
+
+def _usage_of(pid: int) -> tuple[float, int]:
+    """CPU seconds and peak memory of a live process; zeros when it has gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            words = file.read().rpartition(")")[2].split()
+        with open(f"/proc/{pid}/status") as file:
+            peak = next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+    except (OSError, ValueError, StopIteration):
+        return 0.0, 0
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK"), peak

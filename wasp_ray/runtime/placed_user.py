@@ -1,0 +1,79 @@
+"""A worker that another engine has started: it comes to its node, reads the load file for itself and does as any worker does."""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+
+from wasp_ray.load.locate import trim_traceback
+from wasp_ray.load.plan import apply_options
+from wasp_ray.runtime.parts import PartsFactory
+from wasp_ray.runtime.source import find_profile
+from wasp_ray.wire.arena import Arena, Header, SlabLayout, State
+from wasp_ray.wire.channel import Channel, ChannelClosed, Message
+from wasp_ray.wire.control import Control
+from wasp_ray.worker.child import open_streams, reseed
+from wasp_ray.worker.host import Host
+from wasp_ray.worker.main import run_worker
+from wasp_ray.worker.notes import Notes
+
+
+def live(path: str, name: Sequence[int]) -> None:
+    """From its orders to its end, in the main thread of a process that is for this alone. `path`: its node's socket; `name`:
+    what it was asked for as. A process that is not wanted any more does nothing.
+    """
+    os.environ["WASP_ZYGOTE"] = "1"  # what a load file runs at its import is refused here as well
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(path)
+    channel = Channel(sock)
+    channel.send({"name": list(name)})
+    orders = channel.first()
+    if orders is None:
+        return
+    over = threading.Event()
+    threading.Thread(target=_end_with, args=(sock, over), name="wasp-node", daemon=True).start()
+    began = resource.getrusage(resource.RUSAGE_SELF)
+    _work(orders, channel.fds)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    over.set()
+    cpu_s = used.ru_utime + used.ru_stime - began.ru_utime - began.ru_stime
+    with suppress(ChannelClosed, OSError):
+        channel.send({"op": "done", "cpu_s": cpu_s, "rss": used.ru_maxrss * 1024})
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def _end_with(sock: socket.socket, over: threading.Event) -> None:
+    """The node says no more than the orders: what comes is its end, and a worker without a node works for nobody."""
+    poller = select.poll()
+    poller.register(sock, select.POLLIN)
+    poller.poll()
+    if not over.is_set():
+        os._exit(1)
+
+
+def _work(orders: Message, fds: Sequence[int]) -> None:
+    wake_fd, notes_fd, output_fd, arena_fd, *files = fds
+    prepare, gen = orders["prepare"], orders["gen"]
+    arena = Arena.attach([SlabLayout(**slab) for slab in prepare["slabs"]], arena_fd)
+    try:
+        profile = apply_options(find_profile(orders["load"]), orders["load"])
+        part = PartsFactory(profile, prepare, inline=False, given=files).part(gen)
+    except Exception as exc:
+        arena.write(gen, orders["host"]["ring"], Header.STATE, State.SETUP_FAILED)
+        text = trim_traceback(exc, prepare["user_dir"])
+        Notes(notes_fd, gen, orders["user"]).send("setup_failed", error=f"{type(exc).__name__}: {exc}", text=text)
+        return
+    host = Host(
+        **orders["host"], arena=arena, control=Control(arena), part=part, wake_fd=wake_fd, notes_fd=notes_fd, ticks_fd=-1
+    )  # fmt: skip
+    open_streams(host, output_fd, output_fd)
+    reseed(host)
+    run_worker(host)
+    sys.stdout.flush()
+    sys.stderr.flush()
