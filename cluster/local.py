@@ -34,6 +34,7 @@ class _Node:
         self.process = subprocess.Popen(
             python_command("wasp_ray.cluster.local_node"),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            pass_fds=order.get("placer", ()),
         )  # fmt: skip
         self.uid = str(order.get("uid") or self.process.pid)
         self.rest: dict[int, bytes] = {}

@@ -44,7 +44,7 @@ class RayCluster:
                 " call ray.shutdown() first, or start the run in a process of its own"
             )
         _check_address(address)
-        self._group: Any = None
+        self.group: Any = None
         self._actors: list[Any] = []
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         # in a job that was submitted with a working_dir, the load file's folder takes its place instead of being refused
@@ -63,47 +63,31 @@ class RayCluster:
             if in_main:  # ray.init() takes SIGTERM for itself
                 signal.signal(signal.SIGTERM, before)
 
-    def place(self, bundles: Sequence[Mapping[str, float]], strategy: str) -> None:
-        """Begins to place one actor a bundle; they start when the whole group has its place."""
-        self._group = placement_group([dict(bundle) for bundle in bundles], strategy=strategy)
-        _untyped.cloudpickle.register_pickle_by_value(ray_actor)
-        made = _untyped.remote(concurrency_groups={ORDERS: 1, LINES: 1})(ray_actor.NodeActor)
-        for index, bundle in enumerate(bundles):
-            where = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=index)
-            others = {name: amount for name, amount in bundle.items() if name not in ("CPU", "GPU")}
-            self._actors.append(made.options(
-                num_cpus=bundle.get("CPU", 0), num_gpus=bundle.get("GPU", 0), resources=others, scheduling_strategy=where,
-                max_restarts=0, max_task_retries=0,
-            ).remote())  # fmt: skip
+    def place_anywhere(self) -> None:
+        """One actor that asks for nothing, as number 0."""
+        self._actors = [_node_actor().options(num_cpus=0, max_restarts=0, max_task_retries=0).remote()]
+
+    def place(self, places: Sequence[Mapping[str, float]], each: Mapping[str, float], strategy: str) -> None:
+        """Begins to place one actor a place, which takes `each` of it; they start when the whole group has its place. They are
+        numbers 0, 1, ... now, and the one that was is ended.
+        """
+        for actor in self._actors:
+            end_actor(actor)
+        self.group = placement_group([dict(place) for place in places], strategy=strategy)
+        made = _node_actor()
+        self._actors = [made.options(**_options(self.group, index, each)).remote() for index in range(len(places))]
 
     @property
     def waits_for_place(self) -> bool:
         """Whether the group has no place yet."""
         try:
-            return str(placement_group_table(self._group).get("state")) in ("PENDING", "PREPARED")
+            return str(placement_group_table(self.group).get("state")) in ("PENDING", "PREPARED")
         except RayError:
             return False
 
     def call(self, index: int, method: str, group: str, *arguments: Any) -> Any:
         """Begins a call of an actor; a reference for `ready` and `answer`."""
         return getattr(self._actors[index], method).options(concurrency_group=group).remote(*arguments)
-
-    def ready(self, refs: Iterable[Any], timeout_s: float) -> list[Any]:
-        """Those whose answers are there, waiting for the first of them."""
-        waiting = list(refs)
-        if not waiting:
-            return []
-        ray.wait(waiting, num_returns=1, timeout=timeout_s, fetch_local=True)
-        return list(ray.wait(waiting, num_returns=len(waiting), timeout=0)[0])
-
-    def answer(self, ref: Any) -> Any:
-        """Of a call that is ready. Raises ActorGone or ActorAway."""
-        try:
-            return ray.get(ref)
-        except ActorUnavailableError as exc:
-            raise ActorAway(_sentence(exc)) from exc
-        except RayError as exc:
-            raise ActorGone(_sentence(exc)) from exc
 
     def hosts(self) -> tuple[list[dict[str, float]], dict[str, float]]:
         """What each live host has, and what is free in all."""
@@ -116,13 +100,58 @@ class RayCluster:
     def leave(self) -> None:
         """Removes actors and group, ends the job. May be called again."""
         for actor in self._actors:
+            end_actor(actor)
+        if self.group is not None:
             with suppress(RayError, ValueError):
-                ray.kill(actor)
-        if self._group is not None:
-            with suppress(RayError, ValueError):
-                remove_placement_group(self._group)
-        self._actors, self._group = [], None
+                remove_placement_group(self.group)
+        self._actors, self.group = [], None
         ray.shutdown()
+
+
+def _node_actor() -> Any:
+    """The class, carried by value."""
+    _untyped.cloudpickle.register_pickle_by_value(ray_actor)
+    return _untyped.remote(concurrency_groups={ORDERS: 1, LINES: 1})(ray_actor.NodeActor)
+
+
+def ready(refs: Iterable[Any], timeout_s: float) -> list[Any]:
+    """Those whose answers are there, waiting for the first of them."""
+    waiting = list(refs)
+    if not waiting:
+        return []
+    ray.wait(waiting, num_returns=1, timeout=timeout_s, fetch_local=True)
+    return list(ray.wait(waiting, num_returns=len(waiting), timeout=0)[0])
+
+
+def answer(ref: Any) -> Any:
+    """Of a call that is ready. Raises ActorGone or ActorAway."""
+    try:
+        return ray.get(ref)
+    except ActorUnavailableError as exc:
+        raise ActorAway(_sentence(exc)) from exc
+    except RayError as exc:
+        raise ActorGone(_sentence(exc)) from exc
+
+
+def place_user(group: Any, index: int, amounts: Mapping[str, float]) -> Any:
+    """An actor for one user in a place of the group, which has these amounts to spare. It ends with who called this."""
+    return _untyped.remote(ray_actor.UserActor).options(**_options(group, index, amounts)).remote()
+
+
+def end_actor(actor: Any) -> None:
+    """At once; one that has ended is no error."""
+    with suppress(RayError, ValueError):
+        ray.kill(actor)
+
+
+def _options(group: Any, index: int, amounts: Mapping[str, float]) -> dict[str, Any]:
+    """Of an actor in a place of a group. Never restarted: its node decides what takes its place."""
+    return {
+        "num_cpus": amounts.get("CPU", 0), "num_gpus": amounts.get("GPU", 0),
+        "resources": {name: amount for name, amount in amounts.items() if name not in ("CPU", "GPU")},
+        "scheduling_strategy": PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=index),
+        "max_restarts": 0, "max_task_retries": 0,
+    }  # fmt: skip
 
 
 def _check_address(address: str) -> None:

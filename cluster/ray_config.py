@@ -62,7 +62,7 @@ class RayConfig:
                 ("nodes", self.nodes, "a whole number from 1", type(self.nodes) is int and self.nodes >= 1),
                 ("load", self.load, "'total' or 'per-node'", self.load in ("total", "per-node")),
                 ("strategy", self.strategy, " or ".join(map(repr, STRATEGIES)), self.strategy in STRATEGIES),
-                ("cpus", self.cpus, "a number from 0", isinstance(self.cpus, int | float) and self.cpus >= 0),
+                ("cpus", self.cpus, "a number above 0", isinstance(self.cpus, int | float) and self.cpus > 0),
                 ("on_lost_node", self.on_lost_node, "'stop' or 'continue'", self.on_lost_node in ("stop", "continue")),
             )
             if not good
@@ -79,7 +79,7 @@ class RayConfig:
         """The address in effect."""
         return self.address or os.environ.get("RAY_ADDRESS", "") or "auto"
 
-    def bundle(self) -> dict[str, float]:
+    def each(self) -> dict[str, float]:
         """What one node asks of its host."""
         return {"CPU": float(self.cpus), **{name: float(amount) for name, amount in self.resources.items()}}
 

@@ -11,9 +11,10 @@ from typing import Any
 from wasp_ray._version import __version__
 from wasp_ray.clock import now_ns, wall_s
 from wasp_ray.cluster.backend import Happening, Line, Note
-from wasp_ray.cluster.lifecycle import Cleaned, Collected, Ended, Event, Seen, Trouble
-from wasp_ray.cluster.ray_api import LINES, ORDERS, ActorAway, ActorGone, RayCluster
+from wasp_ray.cluster.lifecycle import Cleaned, Collected, Ended, Event, Refused, Seen, Trouble
+from wasp_ray.cluster.ray_api import LINES, ORDERS, ActorAway, ActorGone, RayCluster, answer, ready
 from wasp_ray.cluster.ray_config import RayConfig
+from wasp_ray.cluster.ray_places import no_place, places_of, user_amounts
 
 LEAD_S = 1.0
 """From the release to the common start: many times what a call of an actor takes."""
@@ -54,25 +55,23 @@ class RayNodes:
         self._orders = [dict(order) for order in orders]
         self._nodes: list[_Node] = []
         self._cluster: RayCluster | None = None
+        self._planning: Any = None
+        self._places: list[dict[str, float]] = []
         self._pending: list[Happening] = []
         self._start_s: float | None = None
         self._say_place_ns = 0
 
     def deploy(self) -> None:
-        """Connects and asks for places; what becomes of that is told by events."""
+        """Connects and has the plan read there; what becomes of that, and the places for it, is told by events."""
         if self._cluster is not None:
             return
         cluster = self._cluster = RayCluster(self._config.where(), self._runtime_env)
         try:
-            cluster.place([self._config.bundle()] * len(self._orders), self._config.strategy)
-            for number, order in enumerate(self._orders, 1):
-                node = _Node(number, order["uid"])
-                node.ref = cluster.call(number - 1, "start", ORDERS, number, order, __version__)
-                self._nodes.append(node)
+            cluster.place_anywhere()
+            self._planning = cluster.call(0, "plan", ORDERS, self._orders[0], __version__)
         except BaseException:
             cluster.leave()
             raise
-        self._say_place_ns = now_ns() + int(PLACE_SAY_S * 1e9)
 
     def events(self, timeout_s: float) -> Sequence[Happening]:
         """Answers of actors."""
@@ -80,38 +79,64 @@ class RayNodes:
         out, self._pending = self._pending, []
         if cluster is None:
             return out
+        if self._planning is not None and ready([self._planning], 0 if out else timeout_s):
+            return [*out, *self._planned(cluster)]
         self._ask(cluster)
         waiting = {node.ref: node for node in self._nodes if node.ref is not None}
         if waiting:
-            for ref in cluster.ready(waiting, 0 if out else timeout_s):
-                out += self._hear(cluster, waiting[ref])
+            for ref in ready(waiting, 0 if out else timeout_s):
+                out += self._hear(waiting[ref])
             self._ask(cluster)
-        if now_ns() >= self._say_place_ns and not all(node.started for node in self._nodes):
+        if self._places and now_ns() >= self._say_place_ns and not all(node.started for node in self._nodes):
             self._say_place_ns = now_ns() + int(PLACE_SAY_S * 1e9)
             out += self._troubles(cluster)
         return out
+
+    def _planned(self, cluster: RayCluster) -> list[Happening]:
+        """The plan says what is asked of hosts; without one nothing is placed."""
+        ref, self._planning = self._planning, None
+        uid = self._orders[0]["uid"]
+        try:
+            told = answer(ref)
+        except (ActorGone, ActorAway) as exc:
+            return [Trouble(1, f"its plan could not be read on the cluster: {exc}", fatal=True)]
+        if why := _other_version(told["version"], told["host"]):
+            return [Trouble(1, why, fatal=True)]
+        if "problems" in told:
+            return [Refused(1, uid, tuple(told["problems"]))]
+        if "error" in told:
+            return [Trouble(1, told["error"], fatal=True)]
+        each, users = self._config.each(), user_amounts(told["plan"])
+        self._places = places_of(told["plan"], len(self._orders), self._config.load, each)
+        cluster.place(self._places, each, self._config.strategy)
+        for number, order in enumerate(self._orders, 1):
+            node = _Node(number, order["uid"])
+            node.ref = cluster.call(number - 1, "start", ORDERS, number, order, __version__, cluster.group, users)
+            self._nodes.append(node)
+        self._say_place_ns = now_ns() + int(PLACE_SAY_S * 1e9)
+        return []
 
     def _ask(self, cluster: RayCluster) -> None:
         for node in self._nodes:
             if node.started and not node.over and node.ref is None and now_ns() >= node.ask_at_ns:
                 node.ref = cluster.call(node.number - 1, "read", LINES, node.turn + 1, READ_S)
 
-    def _hear(self, cluster: RayCluster, node: _Node) -> list[Happening]:
+    def _hear(self, node: _Node) -> list[Happening]:
         ref, node.ref = node.ref, None
         try:
-            answer = cluster.answer(ref)
+            told = answer(ref)
         except ActorAway as exc:
             return self._away(node, str(exc))
         except ActorGone as exc:
             return self._gone(node, str(exc))
         node.away_since_ns = None
         if not node.started:
-            return self._started(node, answer)
+            return self._started(node, told)
         node.turn += 1
-        told, wall = answer
+        events, wall = told
         arrived_s = wall_s()
         node.ahead_s = max(wall - arrived_s, node.ahead_s if node.ahead_s is not None else float("-inf"))
-        return [found for event in told for found in self._taken(node, event, arrived_s)]
+        return [found for event in events for found in self._taken(node, event, arrived_s)]
 
     def _taken(self, node: _Node, event: Happening, arrived_s: float) -> list[Happening]:
         match event:
@@ -127,15 +152,10 @@ class RayNodes:
         node.host, node.started = facts["host"], True
         node.same_clock = facts["kernel"] == self._kernel != ""
         seen = Seen(node.number, node.uid, f"host {node.host}")
-        found = facts["version"]
-        if found == __version__:
+        why = _other_version(facts["version"], node.host)
+        if not why:
             return [seen]
         node.over = True
-        there = f"wasp_ray {found} is" if found else "wasp_ray is not"
-        why = (
-            f"{there} installed on host {node.host}, and {__version__} here: install wasp-ray=={__version__} on the hosts of the"
-            f' cluster, or have Ray do it for the run: runtime_env={{"pip": ["wasp-ray=={__version__}"]}}'
-        )
         return [seen, Trouble(node.number, why, fatal=True)]
 
     def _away(self, node: _Node, why: str) -> list[Happening]:
@@ -159,19 +179,7 @@ class RayNodes:
         """Why there is no node yet: all of the group get their places at once."""
         if not cluster.waits_for_place:
             return []
-        hosts, free = cluster.hosts()
-        bundle = self._config.bundle()
-        asked = _amounts(bundle)
-        have = "; ".join(_amounts({name: host.get(name, 0.0) for name in bundle}) for host in hosts[:20])
-        left = _amounts({name: free.get(name, 0.0) for name in bundle})
-        apart = " each on a host of its own" if self._config.strategy == "STRICT_SPREAD" else ""
-        cure = "ask for fewer nodes or less for each, or add hosts"
-        if apart and len(hosts) < len(self._nodes):
-            cure = 'ask for fewer nodes, add hosts, or let several share one: RayConfig(strategy="SPREAD")'
-        why = (
-            f"Ray has no place for it: asked were {len(self._nodes)} places with {asked}{apart}; the cluster has"
-            f" {len(hosts)} hosts, with {have or 'nothing'}, of which {left} is free: {cure}"
-        )
+        why = no_place(self._places, *cluster.hosts(), self._config.strategy == "STRICT_SPREAD")
         return [
             Trouble(node.number, why if node.number == 1 else "as node 1") for node in self._nodes if not node.started
         ]
@@ -211,10 +219,17 @@ class RayNodes:
             }
             give_up = now_ns() + int(END_S * 1e9)
             while left and now_ns() < give_up:
-                left -= set(cluster.ready(left, 0.2))
+                left -= set(ready(left, 0.2))
             cluster.leave()
         self._pending.append(Cleaned())
 
 
-def _amounts(amounts: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {amount:g}" for name, amount in amounts.items())
+def _other_version(found: str, host: str) -> str:
+    """What is wrong with the wasp_ray of a host; "" when it is this one."""
+    if found == __version__:
+        return ""
+    there = f"wasp_ray {found} is" if found else "wasp_ray is not"
+    return (
+        f"{there} installed on host {host}, and {__version__} here: install wasp-ray=={__version__} on the hosts of the"
+        f' cluster, or have Ray do it for the run: runtime_env={{"pip": ["wasp-ray=={__version__}"]}}'
+    )

@@ -124,19 +124,18 @@ def shared_options(command: Any) -> Any:
     return command
 
 
+place_option = click.option(
+    "--on", "place", default="local", show_default=True, metavar="PLACE",
+    help="Where nodes are: local, processes of this machine; ray, hosts of a Ray cluster.",
+)  # fmt: skip
+
+
 @cli.command(epilog=EPILOG_RUN)
 @shared_options
 @click.option(
     "--once", is_flag=True, help="One user, one call of each Generator, in this process; every request is printed."
 )
-@click.option(
-    "--on",
-    "place",
-    default="local",
-    show_default=True,
-    metavar="PLACE",
-    help="Where they are: local, processes of this machine; ray, hosts of a Ray cluster.",
-)
+@place_option
 @click.option(
     "--ray-address",
     metavar="HOST:PORT",
@@ -232,6 +231,7 @@ Examples:
   wasp plan load.py -p users=50 --only checkout
 """)  # fmt: skip
 @shared_options
+@place_option
 def plan(
     file: str,
     params: tuple[str, ...],
@@ -241,9 +241,10 @@ def plan(
     seed: int | None,
     nodes: int,
     load: str,
+    place: str,
 ) -> int:
     """Check a load file and say what it would do; starts nothing."""
-    from wasp_ray.node.options import NodeOptions
+    from wasp_ray.node.options import NodeOptions, NoListener
     from wasp_ray.node.run import Node
     from wasp_ray.report.describe import describe_plan
 
@@ -251,9 +252,9 @@ def plan(
     source = {"file": file, "params": pairs(params, "-p")}
     options = NodeOptions(
         source=source, run_id="plan", seed=seed, thresholds=list(thresholds), only=only, user_dir=load_dir(file), nodes=nodes,
-        load=load,
+        load=load, places=place == "ray",
     )  # fmt: skip
-    node = Node(options, SilentListener())
+    node = Node(options, NoListener())
     described = node.describe()
     for line in describe_plan(described, node.needs()):
         click.echo(line)
@@ -298,25 +299,6 @@ def version() -> int:
 
 cli.add_command(dashboard)
 cli.add_command(push)
-
-
-class SilentListener:
-    """For what only describes."""
-
-    def plan_ready(self, plan: dict[str, Any], warnings: list[str]) -> None:
-        """Nothing."""
-
-    def progress(self, phase: str, elapsed_s: float, states: Any, totals: Any) -> None:
-        """Nothing."""
-
-    def windows(self, closed: Any) -> None:
-        """Nothing."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""
-
-    def output(self, line: str) -> None:
-        """Nothing."""
 
 
 def set_environment(texts: tuple[str, ...]) -> dict[str, str]:

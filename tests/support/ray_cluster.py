@@ -27,21 +27,24 @@ print(json.dumps({"groups": groups, "free": ray.available_resources(), "all": ra
 
 
 class RayCluster:
-    """Context: entered it runs."""
+    """Context: entered it runs. `last`: what its last host has beside others."""
+
+    def __init__(self, **last: Any) -> None:
+        self._last = last
 
     def __enter__(self) -> RayCluster:
         head = {**HOST, "include_dashboard": False, "_system_config": QUICK}
         self.cluster: Any = Cluster(initialize_head=True, head_node_args=head)
-        self.hosts = [self.add_host() for _ in range(2)]
+        self.hosts = [self.add_host(), self.add_host(**self._last)]
         self.address = str(self.cluster.address)
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.cluster.shutdown()
 
-    def add_host(self) -> Any:
+    def add_host(self, **more: Any) -> Any:
         """One more raylet."""
-        host = self.cluster.add_node(**HOST)
+        host = self.cluster.add_node(**HOST, **more)
         self.cluster.wait_for_nodes()
         return host
 
@@ -60,9 +63,9 @@ def node_processes() -> list[int]:
     return [pid for pid in descendants() if "wasp_ray.cluster.local_node" in _command(pid)]
 
 
-def actor_processes() -> list[int]:
-    """Pids of the Ray workers that are NodeActors."""
-    return [pid for pid in descendants() if _command(pid).startswith("ray::NodeActor")]
+def actor_processes(kind: str = "NodeActor") -> list[int]:
+    """Pids of the Ray workers that are such actors."""
+    return [pid for pid in descendants() if _command(pid).startswith(f"ray::{kind}")]
 
 
 def _command(pid: int) -> str:

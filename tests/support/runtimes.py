@@ -62,7 +62,7 @@ class Placer:
 
     def _obey(self, message: dict[str, Any]) -> None:
         name = message["name"]
-        if message["op"] == "drop":
+        if message["op"] == "end":
             process = self.processes.get(tuple(name))
             if process is not None:
                 process.kill()

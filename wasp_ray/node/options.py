@@ -73,6 +73,27 @@ class Listener(Protocol):
         """A line that user code printed."""
 
 
+class NoListener:
+    """Keeps all to itself."""
+
+    def plan_ready(self, plan: dict[str, Any], warnings: list[str]) -> None:
+        """Nothing."""
+
+    def progress(
+        self, phase: Phase, elapsed_s: float, states: Sequence[GeneratorState], totals: Mapping[str, Any]
+    ) -> None:
+        """Nothing."""
+
+    def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+    def output(self, line: str) -> None:
+        """Nothing."""
+
+
 @dataclass(slots=True)
 class NodeResult:
     """How it ended. `errors` make the verdict error, `invalid` invalid, `failed` failed."""

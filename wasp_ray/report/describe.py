@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wasp_ray.alerts.check import check_name
-from wasp_ray.report.numbers import count, length, rate
+from wasp_ray.report.numbers import amounts_text, count, length, rate
 
 
 def headline(plan: Mapping[str, Any]) -> str:
@@ -29,6 +29,10 @@ def _peak(per_s: float, users: float) -> str:
     return " + ".join(([rate(per_s)] if per_s else []) + ([f"{users:,.4g} users"] if users else []))
 
 
+def _placed(amounts: Mapping[str, float] | None) -> str:
+    return "" if amounts is None else f", each with {amounts_text(amounts) or 'nothing'} on Ray"
+
+
 def describe_plan(plan: Mapping[str, Any], needs: Mapping[str, Any]) -> list[str]:
     """Load by Generator and segment, thresholds, and what this machine needs for it."""
     lines = [headline(plan)]
@@ -36,7 +40,7 @@ def describe_plan(plan: Mapping[str, Any], needs: Mapping[str, Any]) -> list[str
         if part["kind"] == "rate":
             what = f"{rate(part['peak'])} peak, {count(part['calls'])} calls, {part['arrivals']} arrivals"
         else:
-            what = f"{part['peak']:,.0f} users peak, {part['users_per_process']} a process"
+            what = f"{part['peak']:,.0f} users peak, {part['users_per_process']} a process{_placed(part['placement'])}"
         way = "async" if part["is_async"] else "sync"
         lines.append(f" {part['name']} ({part['kind']}, {way} {part['actor']}): {what}")
         for segment in part["segments"]:

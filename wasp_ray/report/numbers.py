@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 NONE = "-"
 
 
@@ -82,3 +84,8 @@ def length(seconds: float | None) -> str:
     if hours:
         return f"{hours}h{minutes}m" if minutes else f"{hours}h"
     return f"{minutes}m{rest}s" if rest else f"{minutes}m"
+
+
+def amounts_text(amounts: Mapping[str, float]) -> str:
+    """What a host has or is asked for: `CPU 2, GPU 0.5, fast_disk 1`."""
+    return ", ".join(f"{name} {amount:g}" for name, amount in amounts.items())

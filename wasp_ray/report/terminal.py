@@ -26,13 +26,17 @@ class TerminalView:
 
     def begin(self, plan: dict[str, Any], warnings: list[str]) -> None:
         """Says what is about to start."""
-        from wasp_ray.report.live import LiveView
-
+        self.close()
         if not self._quiet:
             click.echo(headline(plan))
         for warning in warnings:
             click.echo(f" ! {warning}")
-        self._live = LiveView(sys.stdout, plan, self._quiet or self._once)
+        self._live = self._view(plan)
+
+    def _view(self, plan: dict[str, Any]) -> LiveView:
+        from wasp_ray.report.live import LiveView
+
+        return LiveView(sys.stdout, plan, self._quiet or self._once)
 
     def update(self, snapshot: Snapshot) -> None:
         """A new state."""
@@ -40,9 +44,10 @@ class TerminalView:
             self._live.update(snapshot)
 
     def note(self, text: str, *, limit: bool) -> None:
-        """A line above the live view."""
-        if self._live is not None:
-            self._live.note(text, limit=limit and not self._once)
+        """A line above the live view, or of what goes on before there is a plan."""
+        if self._live is None:
+            self._live = self._view({})
+        self._live.note(text, limit=limit and not self._once)
 
     def close(self) -> None:
         """Takes the live view away."""

@@ -45,7 +45,9 @@ class _Placed:
 
 
 class PlacedNursery:
-    """See Nursery. `placer`: who starts processes; `orders` tells what else a host's process needs, with the descriptors."""
+    """See Nursery. `placer`: who starts processes, told "start" and "end" of each name, tells "gone" and why; `orders`: what
+    else a host's process needs, with the descriptors.
+    """
 
     def __init__(
         self, placer: Channel, listener: socket.socket, orders: Callable[[Host], tuple[Message, list[int]]]
@@ -101,8 +103,6 @@ class PlacedNursery:
             return
         placed.status = signal.SIGKILL
         if placed.channel is None:
-            with suppress(ChannelClosed):
-                self._placer.send({"op": "drop", "name": placed.name})
             self._over(key)
             return
         placed.cpu_s, placed.rss = _usage_of(placed.pid)
@@ -206,6 +206,8 @@ class PlacedNursery:
 
     def _over(self, key: WorkerKey) -> None:
         placed = self._placed.pop(key)
+        with suppress(ChannelClosed):
+            self._placer.send({"op": "end", "name": placed.name})
         if placed.status == UNKNOWN_END and len(self._unexplained) < MAX_UNEXPLAINED:
             self._unexplained[tuple(placed.name)] = placed.host
         if placed.channel is not None:
