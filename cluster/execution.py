@@ -14,7 +14,7 @@ from wasp_ray.cluster.controller import Controller
 from wasp_ray.cluster.lifecycle import Lifecycle, Phase, Terms
 from wasp_ray.cluster.local import LocalNodes
 from wasp_ray.cluster.merge import merged_phase, merged_states, result_of_lost
-from wasp_ray.errors import BadInput
+from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.execution import STOPPED_EARLY, Findings, Outcome, Reporter, Settings, View, signals_to
 from wasp_ray.load.limits import raise_descriptor_limit
 
@@ -43,13 +43,13 @@ class ClusterExecution:
         self.controller = Controller(make_backend(settings, self._reporter), terms, settings.run_id, self, adopt)
 
     def run(self) -> Outcome:
-        """To the verdict. Raises BadInput when nothing was started (the bundle folder is taken back then)."""
+        """To the verdict. Raises BadInput or NodeFailed when nothing was started (the bundle folder is taken back then)."""
         began = wall_s()
         with signals_to(self._stop):
             try:
                 self.controller.run()
                 return self._conclude(began)
-            except BadInput:
+            except (BadInput, NodeFailed):
                 self._reporter.drop_bundle()
                 raise
             finally:
@@ -85,8 +85,8 @@ class ClusterExecution:
     # -- told by the controller
 
     def line(self, node: int, text: str) -> None:
-        """A node's log as it came, beside what is made of it."""
-        if self._keep_logs and self._reporter.bundle is not None:
+        """What the cluster says of the run, and a node's log as it came where that is kept beside what is made of it."""
+        if (self._keep_logs or not node) and self._reporter.bundle is not None:
             self._reporter.bundle.append_line(f"nodes/{node}/pod.log" if node else "events.log", text)
 
     def planned(self, node: int, data: Mapping[str, Any]) -> None:

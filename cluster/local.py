@@ -1,85 +1,32 @@
 """Nodes as processes of this machine: the same node, barrier and life cycle as in a cluster, with none needed.
 
-Orders go to a node's stdin as JSON lines; its end is an order to stop at once, so that no node outlives its controller.
+The end of the pipe of its orders is an order to stop at once, so that no node outlives its controller.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import select
 import signal
-import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import IO, Any
+from typing import Any
 
 from wasp_ray.clock import now_ns, wall_s
 from wasp_ray.cluster.backend import Happening, Line
+from wasp_ray.cluster.child_process import ChildProcess, heard
 from wasp_ray.cluster.lifecycle import Cleaned, Collected, Ended, Seen
-from wasp_ray.node.engines import python_command
 
 LEAD_S = 0.3
 """From the release to the common start: many times what a pipe takes."""
 END_S = 5.0
-MAX_LINE_BYTES = 1 << 20
-_READ = 1 << 16
 
 
-class _Node:
-    """One process and what of its output is no whole line yet."""
+class _Node(ChildProcess):
+    """One process."""
 
     def __init__(self, number: int, order: Mapping[str, Any]) -> None:
+        super().__init__("wasp_ray.cluster.local_node", order, order.get("placer", ()))
         self.number = number
-        self.process = subprocess.Popen(
-            python_command("wasp_ray.cluster.local_node"),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-            pass_fds=order.get("placer", ()),
-        )  # fmt: skip
         self.uid = str(order.get("uid") or self.process.pid)
-        self.rest: dict[int, bytes] = {}
-        for stream in (self.process.stdout, self.process.stderr):
-            assert stream is not None
-            os.set_blocking(stream.fileno(), False)
-            self.rest[stream.fileno()] = b""
         self.ended_told = False
-        self.send(order)
-
-    @property
-    def stdout_fd(self) -> int:
-        """The descriptor of its protocol lines."""
-        stream: IO[bytes] | None = self.process.stdout
-        assert stream is not None
-        return stream.fileno()
-
-    def send(self, order: Mapping[str, Any]) -> None:
-        """One order; a process that is gone is no error."""
-        assert self.process.stdin is not None
-        with suppress(OSError, ValueError):
-            self.process.stdin.write(json.dumps(order).encode() + b"\n")
-            self.process.stdin.flush()
-
-    def lines(self, fd: int) -> list[str]:
-        """Whole lines that are there; closes at the end of the stream."""
-        data = self.rest[fd]
-        ended = False
-        while len(data) < MAX_LINE_BYTES:
-            try:
-                chunk = os.read(fd, _READ)
-            except BlockingIOError:
-                break
-            if not chunk:
-                ended = True
-                break
-            data += chunk
-        *lines, rest = data.split(b"\n")
-        if ended or len(rest) >= MAX_LINE_BYTES:
-            lines, rest = ([*lines, rest] if rest else lines), b""
-        if ended:
-            del self.rest[fd]
-        else:
-            self.rest[fd] = rest
-        return [line.decode("utf-8", "replace") for line in lines]
 
 
 class LocalNodes:
@@ -100,18 +47,11 @@ class LocalNodes:
 
     def events(self, timeout_s: float) -> Sequence[Happening]:
         """Lines and ends of processes."""
-        poller = select.poll()
-        owners = {fd: node for node in self._nodes for fd in node.rest}
-        for fd in owners:
-            poller.register(fd, select.POLLIN)
-        ready = poller.poll(0 if self._pending else timeout_s * 1000)
+        lines = heard(self._nodes, 0 if self._pending else timeout_s)
         out, self._pending = self._pending, []
-        for fd, _ in ready:
-            node = owners[fd]
-            is_error = fd != node.stdout_fd
-            out += [Line(node.number, node.uid, text, is_error) for text in node.lines(fd)]
+        out += [Line(node.number, node.uid, text, is_error) for node, is_error, text in lines]
         for node in self._nodes:
-            if not node.rest and not node.ended_told and node.process.poll() is not None:
+            if node.over and not node.ended_told:
                 node.ended_told = True
                 out.append(Ended(node.number, node.uid, _how(node.process.returncode)))
         return out
@@ -139,21 +79,10 @@ class LocalNodes:
     def clean(self) -> None:
         """Ends what is left."""
         for node in self._nodes:
-            assert node.process.stdin is not None
-            with suppress(OSError):
-                node.process.stdin.close()
-        give_up = now_ns() + int(END_S * 1e9)
+            node.close_stdin()
+        give_up_ns = now_ns() + int(END_S * 1e9)
         for node in self._nodes:
-            try:
-                node.process.wait(max(0.05, (give_up - now_ns()) / 1e9))
-            except subprocess.TimeoutExpired:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(node.process.pid, signal.SIGKILL)
-                node.process.wait()
-            for stream in (node.process.stdout, node.process.stderr):
-                assert stream is not None
-                stream.close()
-            node.rest = {}
+            node.end(give_up_ns)
         self._pending.append(Cleaned())
 
 

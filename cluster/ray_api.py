@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -16,9 +12,9 @@ from ray.util.placement_group import placement_group, placement_group_table, rem
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from wasp_ray.cluster import ray_actor
+from wasp_ray.cluster.ray_head import fault_of
 from wasp_ray.errors import BadInput, NodeFailed
 
-CONNECT_S = 5.0
 NO_SENTENCES = ("File ", "Traceback", "class_name", "actor_id", "pid:", "namespace", "ip:", "name:")
 _untyped: Any = ray  # for functions whose annotations are missing or wrong
 ORDERS, LINES = "orders", "lines"
@@ -34,34 +30,23 @@ class ActorAway(Exception):
 
 
 class RayCluster:
-    """This process as the driver of a job of its own. From one thread."""
+    """This process as the driver of a job of its own. From one thread, once."""
 
     def __init__(self, address: str, runtime_env: Mapping[str, Any]) -> None:
         """Raises BadInput for what cannot be asked for, NodeFailed when there is no such cluster or it will not have us."""
-        if ray.is_initialized():
-            raise BadInput(
-                "this process has called ray.init(): a run is a Ray job of its own, with its load file as working_dir;"
-                " call ray.shutdown() first, or start the run in a process of its own"
-            )
         _check_address(address)
         self.group: Any = None
         self._actors: list[Any] = []
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        # in a job that was submitted with a working_dir, the load file's folder takes its place instead of being refused
-        os.environ.setdefault("RAY_OVERRIDE_JOB_RUNTIME_ENV", "1")
-        in_main = threading.current_thread() is threading.main_thread()
-        before = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(
-                address=address, runtime_env=dict(runtime_env), log_to_driver=False, configure_logging=False,
+                address=address, runtime_env=dict(runtime_env), log_to_driver=False,
                 include_dashboard=False if address == "local" else None,
             )  # fmt: skip
         except (ConnectionError, RuntimeError, ValueError, TypeError, OSError, RayError) as exc:
             ray.shutdown()
             raise _refusal(exc, address) from exc
-        finally:
-            if in_main:  # ray.init() takes SIGTERM for itself
-                signal.signal(signal.SIGTERM, before)
+        self.head = str(ray.get_runtime_context().gcs_address)
+        """HOST:PORT of the cluster's head."""
 
     def place_anywhere(self) -> None:
         """One actor that asks for nothing, as number 0."""
@@ -161,20 +146,18 @@ def _check_address(address: str) -> None:
             f"--ray-address {address}: expected HOST:PORT of the cluster's head, 'auto' or 'local', found a URL: start the"
             " run inside of the cluster (`ray job submit -- wasp run ... --on ray`)"
         )
-    host, found, port = address.rpartition(":")
+    _, found, port = address.rpartition(":")
     if not found:
         if address not in ("auto", "local"):
             raise BadInput(f"--ray-address {address}: expected HOST:PORT of the cluster's head, 'auto' or 'local'")
         return
     if not port.isdigit():
         raise BadInput(f"--ray-address {address}: expected a number as port")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
-    except OSError as exc:
+    if why := fault_of(address):
         raise NodeFailed(
-            f"no Ray cluster at {address} ({exc.strerror or exc}): start one with `ray start --head`, or give the address of"
-            " its head as --ray-address HOST:PORT (port 6379 unless it was started with another)"
-        ) from exc
+            f"no Ray cluster at {address} ({why}): start one with `ray start --head`, or give the address of its head as"
+            " --ray-address HOST:PORT (port 6379 unless it was started with another)"
+        )
 
 
 def _refusal(exc: Exception, address: str) -> Exception:

@@ -61,6 +61,11 @@ class RayNodes:
         self._start_s: float | None = None
         self._say_place_ns = 0
 
+    @property
+    def head(self) -> str:
+        """HOST:PORT of the cluster's head, once it is connected."""
+        return "" if self._cluster is None else self._cluster.head
+
     def deploy(self) -> None:
         """Connects and has the plan read there; what becomes of that, and the places for it, is told by events."""
         if self._cluster is not None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Mapping
+from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from wasp_ray.cluster.backend import Backend
 from wasp_ray.cluster.execution import ClusterExecution, node_orders
 from wasp_ray.cluster.ray_actor import boot_id
 from wasp_ray.cluster.ray_config import LEFT_OUT, RayConfig
+from wasp_ray.cluster.ray_process import RayProcess
 from wasp_ray.errors import BadInput, LoadFileError
 from wasp_ray.execution import NoView, Settings, View
 from wasp_ray.load.locate import split_spec
@@ -54,12 +58,10 @@ def ray_execution(settings: Settings, view: View) -> ClusterExecution:
 
 def _execution(settings: Settings, view: View, config: RayConfig) -> ClusterExecution:
     """Raises BadInput."""
-    try:
-        from wasp_ray.cluster.ray_nodes import RayNodes
-    except ModuleNotFoundError as exc:
+    if find_spec("ray") is None:
         raise BadInput(
-            f"a run on Ray needs {exc.name}, which is not installed: pip install 'wasp-ray[ray]', in the version of the cluster"
-        ) from exc
+            "a run on Ray needs ray, which is not installed: pip install 'wasp-ray[ray]', in the version of the cluster"
+        )
     file, runtime_env = travelling(config)
     env = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)} | dict(settings.env)
 
@@ -69,19 +71,25 @@ def _execution(settings: Settings, view: View, config: RayConfig) -> ClusterExec
             {**order, "source": source, "env": env, "uid": secrets.token_hex(6)}
             for order in node_orders(settings, None)
         ]
-        return RayNodes(config, orders, runtime_env, boot_id())
+        told = asdict(replace(config, out=None, json_path=None, runtime_env={}, env={}))
+        order = {"config": told, "orders": orders, "runtime_env": runtime_env, "kernel": boot_id()}
+        return RayProcess(config.where(), order)
 
     return ClusterExecution(settings, view, nodes, config.terms())
 
 
 def travelling(config: RayConfig) -> tuple[str, Mapping[str, Any]]:
-    """The load file as nodes find it, and what Ray brings there. Raises LoadFileError."""
+    """The load file as nodes find it, and what Ray brings there. Raises BadInput."""
     path, name = split_spec(config.test)
     if not path.is_file():
         raise LoadFileError(f"{path}: there is no such file; `wasp init` writes a first one")
     given = dict(config.runtime_env)
     excludes = [*given.pop("excludes", ()), *LEFT_OUT]
     root = given.setdefault("working_dir", str(path.resolve().parent))
+    try:
+        json.dumps(given)
+    except (TypeError, ValueError) as exc:
+        raise BadInput(f"runtime_env: expected what JSON can hold, found something else: {exc}") from None
     if "://" in root:
         return config.test, given
     try:

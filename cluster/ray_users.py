@@ -65,10 +65,12 @@ class RayUsers:
             end_actor(self._actors.pop(name))
 
     def _hear(self, ref: Any) -> None:
-        """Why an actor will not come, or went without being told to."""
+        """Why an actor will not come, or went without being told to; one that is done is told to go by its node."""
         name = self._refs.pop(ref)
         try:
             answer(ref)
         except (ActorAway, ActorGone) as exc:
+            if name in self._actors:
+                end_actor(self._actors.pop(name))
             with suppress(ChannelClosed):
                 self._channel.send({"op": "gone", "name": list(name), "why": str(exc)})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -181,15 +180,9 @@ class Reporter:
             self.bundle.close()
 
     def drop_bundle(self) -> None:
-        """Nothing was started: the folder is as empty as it was, one of our own making is gone."""
-        if self.bundle is None:
-            return
-        self.bundle.close()
-        with suppress(OSError):
-            for file in self.bundle.path.iterdir():
-                file.unlink()
-            if self.settings.out is None:
-                self.bundle.path.rmdir()
+        """Nothing was started: there is no bundle."""
+        if self.bundle is not None:
+            self.bundle.take_back()
 
 
 def _told(results: Sequence[NodeResult], what: str) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,8 +23,10 @@ USER_LOG_LIMIT = 64 * 1024 * 1024
 class Bundle:
     """The folder of one run. Trouble with the disk is kept in `problems`; the run goes on and says so at its end."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, made: bool = True) -> None:
+        """`made`: the folder was not there before."""
+        self.path, self._made = path, made
+        self._link: tuple[Path, str] | None = None
         self._open: dict[str, int] = {}
         self._failed: dict[str, tuple[str, int]] = {}
 
@@ -34,7 +37,7 @@ class Bundle:
         `started` is `clock.stamp()`. Raises BadInput when `out` holds something already or cannot be written.
         """
         try:
-            bundle = cls(_take(out)) if out is not None else cls(_new_folder(Path(HOME), profile_name, started))
+            bundle = cls(out, _take(out)) if out is not None else cls(_new_folder(Path(HOME), profile_name, started))
             _try_writing(bundle.path)
         except OSError as problem:
             where = out if out is not None else Path(HOME)
@@ -89,6 +92,24 @@ class Bundle:
             except OSError as problem:
                 self._note(name, problem)
 
+    def take_back(self) -> None:
+        """Leaves things as they were: a folder that was there is as empty as it was, `latest` leads to the run before."""
+        self.close()
+        with suppress(OSError):
+            for file in self.path.iterdir():
+                if file.is_dir():
+                    shutil.rmtree(file)
+                else:
+                    file.unlink()
+            if self._made:
+                self.path.rmdir()
+        if self._link is not None:
+            link, before = self._link
+            with suppress(OSError):
+                link.unlink()
+                if before:
+                    link.symlink_to(before)
+
     def _note(self, name: str, problem: Exception) -> None:
         why = (problem.strerror if isinstance(problem, OSError) else None) or f"{type(problem).__name__}: {problem}"
         first, number = self._failed.get(name, (why, 0))
@@ -102,9 +123,11 @@ class Bundle:
             link, fresh = home / "latest", home / f".latest-{os.getpid()}"
             if link.exists() and not link.is_symlink():
                 raise OSError("something that is no link is in its place; move it away")
+            before = os.readlink(link) if link.is_symlink() else ""
             fresh.unlink(missing_ok=True)
             fresh.symlink_to(self.path.name)
             fresh.replace(link)
+            self._link = link, before
         except OSError as problem:
             self._note(f"{HOME}/latest", problem)
 
@@ -179,13 +202,15 @@ def _append(fd: int, data: bytes) -> None:
         raise
 
 
-def _take(out: Path) -> Path:
+def _take(out: Path) -> bool:
+    """Whether it was made."""
     if out.exists() and not out.is_dir():
         raise BadInput(f"--out: expected a folder, found a file at {out}; name another folder")
+    made = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     if any(out.iterdir()):
         raise BadInput(f"--out: expected an empty or new folder, {out} holds files already; name another or empty it")
-    return out
+    return made
 
 
 def _new_folder(home: Path, profile_name: str | None, started: str) -> Path:

@@ -206,10 +206,11 @@ class PlacedNursery:
 
     def _over(self, key: WorkerKey) -> None:
         placed = self._placed.pop(key)
-        with suppress(ChannelClosed):
-            self._placer.send({"op": "end", "name": placed.name})
         if placed.status == UNKNOWN_END and len(self._unexplained) < MAX_UNEXPLAINED:
-            self._unexplained[tuple(placed.name)] = placed.host
+            self._unexplained[tuple(placed.name)] = placed.host  # its placer will say why
+        else:
+            with suppress(ChannelClosed):
+                self._placer.send({"op": "end", "name": placed.name})
         if placed.channel is not None:
             del self._by_fd[placed.channel.fileno()]
             self._epoll.unregister(placed.channel)
