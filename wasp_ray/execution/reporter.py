@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from wasp_ray._version import __version__
@@ -186,8 +187,8 @@ class Reporter:
             return
         self.bundle.close()
         with suppress(OSError):
-            for file in self.bundle.path.iterdir():
-                file.unlink()
+            for path in self.bundle.path.iterdir():  # nodes may have told something before they refused
+                rmtree(path) if path.is_dir() else path.unlink()
             if self.settings.out is None:
                 self.bundle.path.rmdir()
 
