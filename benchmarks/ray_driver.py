@@ -21,7 +21,7 @@ from benchmarks.figure import Figure
 from benchmarks.ray_simulated import record
 from wasp_ray.execution import Settings
 
-NODES, SECONDS, ROUNDS = 100, 25, 3
+NODES, SECONDS, ROUNDS = 100, 20, 3
 STORE_BYTES = 200 * 2**20
 RUN_TIMEOUT_S = 280.0
 SAMPLE_S = 0.5
@@ -75,8 +75,9 @@ class Sampler:
         while not self.over.wait(SAMPLE_S):
             pids = _below(os.getpid())
             self.seen.append((time.time(), {pid: _cpu_s(pid) for pid in pids}))
-            self.kinds.update({pid: _kind(pid) for pid in pids})  # a worker is named when it is given its actor
-            self.kinds[self.driver] = "driver"
+            for pid in pids:  # a worker is named when it is given its actor, and has no name when it has ended
+                if self.kinds.get(pid) != "actors":
+                    self.kinds[pid] = "driver" if pid == self.driver else _kind(pid)
             self.peak_rss_bytes = max(self.peak_rss_bytes, _rss_bytes(self.driver))
 
     def cores(self, kind: str, from_s: float, to_s: float) -> float:
@@ -88,7 +89,7 @@ class Sampler:
 
 
 def ray_driver() -> list[Figure]:
-    """Three runs of 25 s of load, with new actors each."""
+    """Three runs of 20 s of load, with new actors each."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # where actors find ray_simulated
     with tempfile.TemporaryDirectory() as folder:
