@@ -48,6 +48,9 @@ class Backend(Protocol):
     Only `deploy` may raise, BadInput or NodeFailed; what goes wrong later is told as an event.
     """
 
+    lead_s: float
+    """From a release to the common start."""
+
     def deploy(self) -> None:
         """Starts the nodes. Raises BadInput when that cannot be, and leaves nothing then."""
 

@@ -46,6 +46,8 @@ class _Node:
 class RayNodes:
     """See Backend. `orders`: what each node is told first, by node 1 .. N; the load file's folder is in `runtime_env`."""
 
+    lead_s = LEAD_S
+
     def __init__(
         self, config: RayConfig, orders: Sequence[Mapping[str, Any]], runtime_env: Mapping[str, Any], kernel: str
     ) -> None:
