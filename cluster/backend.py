@@ -49,6 +49,9 @@ class Backend(Protocol):
     wrong later is told as an event.
     """
 
+    lead_s: float
+    """From a release to the common start."""
+
     def deploy(self) -> None:
         """Starts the nodes. Raises BadInput when that cannot be, and leaves nothing then."""
 

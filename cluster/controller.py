@@ -22,6 +22,7 @@ from wasp_ray.cluster.lifecycle import (
     Ready,
     Refused,
     Release,
+    Released,
     StopAsked,
     Terms,
 )
@@ -120,6 +121,7 @@ class Controller:
         match instruction:
             case Release():
                 self.start_wall_s = self._backend.release()
+                self._step(Released(self._backend.lead_s))
             case Abort(why, at_once):
                 self._ear.note(0, f"stopping all nodes{' at once' if at_once else ''}: {why}")
                 self._backend.tell("stop at once" if at_once else "stop")

@@ -12,7 +12,7 @@ from typing import Any
 
 from wasp_ray.clock import now_ns, wall_s
 from wasp_ray.cluster.backend import Happening, LastWord, Line, Note
-from wasp_ray.cluster.blackboard import Blackboard
+from wasp_ray.cluster.blackboard import LEAD_S, Blackboard
 from wasp_ray.cluster.credentials import Credentials
 from wasp_ray.cluster.kube import Kube, KubeError
 from wasp_ray.cluster.last_word import read_word
@@ -39,6 +39,8 @@ class KubeNodes:
 
     `adopted`: they are there already, made by a controller that is no more. `keep`: nothing is removed at the end.
     """
+
+    lead_s = LEAD_S
 
     def __init__(
         self, credentials: Credentials, namespace: str, objects: Sequence[Obj], run: str, sync: str, *, keep: bool = False,

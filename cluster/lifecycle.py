@@ -25,6 +25,7 @@ from wasp_ray.cluster.story import (
     Ready,
     Refused,
     Release,
+    Released,
     Seen,
     StopAsked,
     Trouble,
@@ -32,7 +33,7 @@ from wasp_ray.cluster.story import (
 
 __all__ = [
     "Abort", "Broken", "Clean", "Cleaned", "Collect", "Collected", "Ended", "Event", "Finished", "Instruction",
-    "Lifecycle", "Phase", "Planned", "Ready", "Refused", "Release", "Seen", "StopAsked", "Terms", "Trouble",
+    "Lifecycle", "Phase", "Planned", "Ready", "Refused", "Release", "Released", "Seen", "StopAsked", "Terms", "Trouble",
 ]  # fmt: skip
 
 COLLECT_S = 60.0
@@ -91,7 +92,7 @@ class Lifecycle:
         """Goes on with a run that another controller began: what it had decided stays decided."""
         if released:
             self.phase, self.released = Phase.RUNNING, True
-            self._deadline_s = float("inf") if self.terms.run_timeout_s is None else now_s + self.terms.run_timeout_s
+            self._deadline_s = self._run_deadline_s(now_s)
         if aborted:
             self.phase, self.stopped = Phase.DRAINING, True
             self._deadline_s = now_s + self.terms.drain_s
@@ -123,6 +124,9 @@ class Lifecycle:
             case Broken(why):
                 self.errors += [why] if why not in self.errors else []
                 return self._abort(why, now_s)
+            case Released(lead_s):
+                if self.phase is Phase.RUNNING:
+                    self._deadline_s = self._run_deadline_s(now_s + lead_s)
             case Collected():
                 return self._go(Phase.CLEANING, now_s) if self.phase is Phase.COLLECTING else []
             case Cleaned():
@@ -274,8 +278,11 @@ class Lifecycle:
             self.problems.append(f"the nodes read different loads: {plans}; give all the same image and parameters")
             return self._abort("different plans", now_s, at_once=True)
         self.phase, self.released = Phase.RUNNING, True
-        self._deadline_s = float("inf") if self.terms.run_timeout_s is None else now_s + self.terms.run_timeout_s
+        self._deadline_s = self._run_deadline_s(now_s)
         return [Release()]
+
+    def _run_deadline_s(self, start_s: float) -> float:
+        return float("inf") if self.terms.run_timeout_s is None else start_s + self.terms.run_timeout_s
 
     def _too_late(self, now_s: float) -> list[Instruction]:
         if self.phase is Phase.RUNNING:

@@ -32,6 +32,8 @@ class _Node(ChildProcess):
 class LocalNodes:
     """See Backend. `orders`: what each node is told first, by node `first`, ..."""
 
+    lead_s = LEAD_S
+
     def __init__(self, orders: Sequence[Mapping[str, Any]], first: int = 1) -> None:
         self._orders, self._first = orders, first
         self._nodes: list[_Node] = []

@@ -13,6 +13,8 @@ from wasp_ray.errors import BadInput
 from wasp_ray.schedule import parse_duration
 
 STRATEGIES = ("STRICT_SPREAD", "SPREAD")
+LEAD_S = 1.0
+"""From the release to the common start: many times what a call of an actor takes."""
 LEFT_OUT = (".git", ".venv", "__pycache__", "wasp-runs")
 """Of the working_dir: never wanted on a node."""
 

@@ -13,11 +13,9 @@ from wasp_ray.clock import now_ns, wall_s
 from wasp_ray.cluster.backend import Happening, Line, Note
 from wasp_ray.cluster.lifecycle import Cleaned, Collected, Ended, Event, Refused, Seen, Trouble
 from wasp_ray.cluster.ray_api import LINES, ORDERS, ActorAway, ActorGone, RayCluster, answer, ready
-from wasp_ray.cluster.ray_config import RayConfig
+from wasp_ray.cluster.ray_config import LEAD_S, RayConfig
 from wasp_ray.cluster.ray_places import no_place, places_of, user_amounts
 
-LEAD_S = 1.0
-"""From the release to the common start: many times what a call of an actor takes."""
 READ_S = 1.0
 AWAY_S = 30.0
 """An actor that does not answer for so long is lost: Ray itself says sooner that one has died."""
@@ -46,6 +44,8 @@ class _Node:
 
 class RayNodes:
     """See Backend. `orders`: what each node is told first, by node 1 .. N; the load file's folder is in `runtime_env`."""
+
+    lead_s = LEAD_S
 
     def __init__(
         self, config: RayConfig, orders: Sequence[Mapping[str, Any]], runtime_env: Mapping[str, Any], kernel: str

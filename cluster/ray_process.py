@@ -11,6 +11,7 @@ from wasp_ray.clock import now_ns, wall_s
 from wasp_ray.cluster.backend import Happening, Line
 from wasp_ray.cluster.child_process import ChildProcess, heard
 from wasp_ray.cluster.lifecycle import Broken, Cleaned, Collected, Ended, Seen
+from wasp_ray.cluster.ray_config import LEAD_S
 from wasp_ray.cluster.ray_driver import LEAVE_S, from_data
 from wasp_ray.errors import BadInput, NodeFailed
 
@@ -25,6 +26,8 @@ _SENDING, _SENT = "Pushing file package", "Successfully pushed file package"
 
 class RayProcess:
     """See Backend. `order`: what ray_driver is told first; `address`: where its cluster is."""
+
+    lead_s = LEAD_S
 
     def __init__(self, address: str, order: Mapping[str, Any]) -> None:
         self._address, self._order = address, order

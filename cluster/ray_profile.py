@@ -36,6 +36,10 @@ class RayProfile:
 
         Raises BadInput when nothing was started, NodeFailed (both WaspError) when there is no such cluster.
         """
+        return RunResult.of(self.execution(NoView()).run())
+
+    def execution(self, view: View) -> ClusterExecution:
+        """The run, ready to go. Raises BadInput."""
         config = self.config
         settings = Settings(
             source={"file": config.test, "params": dict(config.params)}, seed=config.seed, nodes=config.nodes,
@@ -43,7 +47,7 @@ class RayProfile:
             out=Path(config.out) if config.out is not None else None,
             json_path=Path(config.json_path) if config.json_path is not None else None,
         )  # fmt: skip
-        return RunResult.of(_execution(settings, NoView(), config).run())
+        return _execution(settings, view, config)
 
 
 def ray_execution(settings: Settings, view: View) -> ClusterExecution:

@@ -90,6 +90,13 @@ class Broken:
 
 
 @dataclass(frozen=True, slots=True)
+class Released:
+    """All nodes are told the common start, which is so far away."""
+
+    lead_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Collected:
     """Logs, events and results are here."""
 
@@ -99,7 +106,9 @@ class Cleaned:
     """Nothing of the run is left where it ran."""
 
 
-Event = Seen | Planned | Ready | Refused | Finished | Ended | Trouble | StopAsked | Broken | Collected | Cleaned
+Event = (
+    Seen | Planned | Ready | Refused | Finished | Ended | Trouble | StopAsked | Broken | Released | Collected | Cleaned
+)
 
 
 # -- instructions

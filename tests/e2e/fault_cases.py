@@ -140,12 +140,6 @@ def went_on(summary: Obj) -> None:
     assert any(node["ledger"]["ok"] == 40 for node in summary["nodes"]), summary["nodes"]
 
 
-def killed(stage: Stage) -> None:
-    """Node 1, as by a host that is gone."""
-    stage.until_started(2)
-    stage.signal_node(1, signal.SIGKILL)
-
-
 def frozen(stage: Stage) -> None:
     """Node 1 says nothing more and hears nothing."""
     stage.until_started(2)
@@ -199,16 +193,6 @@ NODES = [
          values=MEMORY, options=("-p", "seconds=10"), check=lambda summary: None),
     Case("a node has less memory than it needs itself", 4, "OOMKilled|exit code 137|SIGKILL|memory",
          values={"resources": {"limits": {"memory": "24Mi"}}}),
-    Case("a node is lost, stop", 3, "node 1 was lost", options=LONG, during=killed, check=stopped_early),
-    Case(
-        "a node is lost, continue",
-        3,
-        "node 1 was lost",
-        options=("-p", "seconds=8", "-p", "rate=10"),
-        values={"onLostNode": "continue"},
-        during=killed,
-        check=went_on,
-    ),
     Case(
         "a node hangs",
         4,

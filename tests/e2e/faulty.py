@@ -22,6 +22,7 @@ from e2e.harness.cluster import Kubernetes
 from e2e.harness.faults import Fault
 from e2e.harness.proxy import Proxy
 from e2e.team import Team, make_team, run_id
+from support.processes import processes_with
 
 Obj = dict[str, Any]
 
@@ -162,18 +163,6 @@ def orphans(team: Team, within_s: float = 5.0) -> list[int]:
     give_up = time.monotonic() + within_s
     while (found := processes_with(f"WASP_NAMESPACE={team.namespace}")) and time.monotonic() < give_up:
         time.sleep(0.2)
-    return found
-
-
-def processes_with(variable: str) -> list[int]:
-    """Processes of this machine, also in containers, that were started with NAME=VALUE."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if variable.encode() in path.read_bytes().split(b"\0"):
-                found.append(int(path.parent.name))
-        except OSError:  # it has ended, or is ending
-            pass
     return found
 
 

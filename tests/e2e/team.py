@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 import signal
 import subprocess
@@ -19,14 +18,13 @@ import yaml
 from e2e.harness.access import Access
 from e2e.harness.cluster import Kubernetes
 from e2e.harness.proxy import Proxy
+from support.books import LATE, closed_books
 
 WASP = [sys.executable, "-P", "-m", "wasp_ray"]
 IMAGE = "wasp-e2e:latest"
 GROUPS = {"jobs": "apis/batch/v1", "leases": "apis/coordination.k8s.io/v1"}
 POD_CPU = "50m"
 """Without a request a pod has 2 shares of a busy core and everything else 1,024: it would not come to its calls in time."""
-LATE = re.compile("this machine (started calls over 50 ms late|was too busy to measure)")
-"""The reasons of a verdict that is `invalid` since others took the cores."""
 SHOWN_LINES = 40
 SHOWN_CHARACTERS = 400
 """Of each pod's log and of each line or value, where a test gives up."""
@@ -87,13 +85,7 @@ class Team:
 
     def summary(self, out: str = "out") -> Obj:
         """What the run came to; its books close on each node and in all."""
-        summary: Obj = json.loads((self.folder / out / "summary.json").read_text())
-        for ledger in (summary["ledger"], *(node["ledger"] for node in summary["nodes"])):
-            ends = sum(ledger[name] for name in ("ok", "failed", "timeout", "killed", "interrupted", "lost"))
-            assert ledger["scheduled"] == ledger["started"] + ledger["dropped"] and ledger["started"] == ends, ledger
-        for column, number in summary["ledger"].items():
-            assert number == sum(node["ledger"][column] for node in summary["nodes"]), column
-        return summary
+        return closed_books(json.loads((self.folder / out / "summary.json").read_text()))
 
     def passed(self, done: subprocess.CompletedProcess[str], out: str = "out") -> Obj:
         """The summary of a run that had to pass. Where others took the cores its verdict may be that its calls were late: all

@@ -123,34 +123,6 @@ def test_a_run_that_does_not_come_to_a_phase_is_shown_whole_and_at_once(team: Te
     assert process.returncode == 4 and team.left_behind() == []
 
 
-def test_ctrl_c_in_any_state_cleans_up(team: Team) -> None:
-    """While pods come up, while they run; results are kept where there are any."""
-    run = run_id()
-    process = team.start("run", "load.py:quick", "--run-id", run, "--jobs", "2", "--out", "early", "-p", "seconds=60")
-    team.wait_for(lambda: team.objects("jobs"), "the Job is there", process=process)
-    out = team.interrupt(process)
-    assert process.returncode == 130, out
-    team.wait_for(lambda: team.left_behind() == [], "nothing is left", 30)
-    run = run_id()
-    process = team.start("run", "load.py:quick", "--run-id", run, "--jobs", "2", "--out", "late", "-p", "seconds=60")
-    team.wait_for_phase(run, "running", process)
-    time.sleep(8)
-    out = team.interrupt(process)
-    assert process.returncode == 130, out
-    summary = team.summary("late")
-    assert summary["verdict"] == "interrupted" and summary["ledger"]["ok"] > 50
-    assert team.left_behind() == []
-
-
-def test_a_timeout_is_a_failure_with_its_results_kept(team: Team) -> None:
-    """Exit 4, never success."""
-    done = team.run("load.py:quick", "--timeout", "8s", "-p", "seconds=60")
-    assert done.returncode == 4, done.stdout + done.stderr
-    summary = team.summary()
-    assert any("timeout" in reason for reason in summary["reasons"]) and summary["ledger"]["ok"] > 20
-    assert team.left_behind() == []
-
-
 def test_stop_ends_a_run_and_its_controller_keeps_the_results(team: Team) -> None:
     """From another terminal; again is no error with --if-exists."""
     run = run_id()

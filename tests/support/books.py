@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from typing import Any
 
 from wasp_ray import RunResult
+
+LATE = re.compile("this machine (started calls over 50 ms late|was too busy to measure)")
+"""The reasons of a verdict that is `invalid` since others took the cores."""
+
+
+def closed_books(summary: dict[str, Any]) -> dict[str, Any]:
+    """The summary itself, whose books close on each node and in all."""
+    for ledger in (summary["ledger"], *(node["ledger"] for node in summary["nodes"])):
+        ends = sum(ledger[name] for name in ("ok", "failed", "timeout", "killed", "interrupted", "lost"))
+        assert ledger["scheduled"] == ledger["started"] + ledger["dropped"] and ledger["started"] == ends, ledger
+    for column, number in summary["ledger"].items():
+        assert number == sum(node["ledger"][column] for node in summary["nodes"]), column
+    return summary
 
 
 def check_books(result: RunResult) -> None:

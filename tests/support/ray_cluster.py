@@ -48,6 +48,13 @@ class RayCluster:
         self.cluster.wait_for_nodes()
         return host
 
+    def check_empty(self) -> None:
+        """No run has left anything on it."""
+        state = self.state()
+        assert set(state["groups"]) <= {"REMOVED"}, state
+        assert state["free"]["CPU"] == state["all"]["CPU"], state
+        assert not actor_processes() and not node_processes()
+
     def state(self) -> dict[str, Any]:
         """Placement groups' states and resources, free and all, as another driver sees them."""
         done = subprocess.run(
