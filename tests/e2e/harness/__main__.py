@@ -10,7 +10,7 @@ import argparse
 import sys
 import time
 
-from . import archives, tools
+from . import archives, modules, tools
 from .cluster import Kubernetes
 from .errors import HarnessError
 from .leftovers import left_behind
@@ -57,6 +57,8 @@ def build() -> int:
         tools.prepare()
         for program in tools.ALL:
             print(tools.built(program), flush=True)
+        for file in tools.RAYJOBS:
+            print(modules.fetched(file), flush=True)
         for archive in (archives.pause_archive(), archives.base_archive()):
             print(archive, flush=True)
     return 0
