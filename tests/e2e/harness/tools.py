@@ -91,13 +91,16 @@ CRANE = GoProgram(
     "v0.22.1",
     "github.com/google/go-containerregistry/cmd/crane",
 )
-CLUSTER = (ETCD, *CONTROL_PLANE)
-ALL = (*CLUSTER, HELM3, HELM4, KWOK, CRANE)
-# What RayJobs are, to the oldest KubeRay that takes our manifest and to a new one.
-RAYJOBS = tuple(
-    ModuleFile("github.com/ray-project/kuberay/ray-operator", version, "config/crd/bases/ray.io_rayjobs.yaml")
-    for version in ("v1.5.1", "v1.6.2")
+KUBERAY = GoProgram(
+    "kuberay",
+    "github.com/ray-project/kuberay/ray-operator",
+    "v1.6.2",
+    "github.com/ray-project/kuberay/ray-operator",
 )
+KUBERAY_VERSIONS = ("v1.5.1", KUBERAY.version)
+"""The oldest that takes the manifest of our guide, and the one that runs here."""
+CLUSTER = (ETCD, *CONTROL_PLANE)
+ALL = (*CLUSTER, HELM3, HELM4, KWOK, CRANE, KUBERAY)
 
 
 def prepare() -> None:
@@ -110,6 +113,11 @@ def prepare() -> None:
 def kubernetes_program(name: str) -> Path:
     """The path of one of Kubernetes' own programs, built if need be."""
     return built(next(program for program in CONTROL_PLANE if program.name == name))
+
+
+def kuberay_definition(version: str, kind: str) -> ModuleFile:
+    """What an object of that kind ("rayjobs") is to that version of KubeRay."""
+    return ModuleFile(KUBERAY.module, version, f"config/crd/bases/ray.io_{kind}.yaml")
 
 
 def built(program: GoProgram) -> Path:
