@@ -1,4 +1,4 @@
-"""The load files of examples/cluster run on one machine as they run in each pod, with the data that lies beside them."""
+"""The load files of examples for clusters run on one machine as they run in each pod, with the data that lies beside them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ class Target(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     asked: ClassVar[Counter[str]] = Counter()
+    tokens: ClassVar[set[str | None]] = set()
 
     def do_GET(self) -> None:
         """200 with a few bytes."""
+        self.tokens.add(self.headers["Authorization"])
         self.asked[parse_qs(urlsplit(self.path).query)["q"][0]] += 1
         body = b"found"
         self.send_response(200)
@@ -44,6 +46,7 @@ class Target(BaseHTTPRequestHandler):
 def target() -> Iterator[str]:
     """The URL of a server on loopback."""
     Target.asked.clear()
+    Target.tokens.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), Target) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -89,3 +92,10 @@ def test_no_two_users_have_the_same_row(tmp_path: Path, target: str) -> None:
     groups = summary["generators"]["shop"]["groups"]
     assert groups["search"]["status"] == {"200": sum(Target.asked.values())}
     assert groups["login"]["count"] == groups["search"]["count"]
+
+
+def test_the_load_of_a_rayjob_has_its_token(tmp_path: Path, target: str) -> None:
+    """From the environment, which a Secret fills in a pod."""
+    options = ("-e", "API_TOKEN=t0ken", "-p", "rate=40", "-p", "seconds=2", "--nodes", "2")
+    summary = run("../kuberay/load.py", tmp_path, target, *options)
+    assert summary["ledger"]["ok"] == Target.asked["wasp"] >= 60 and Target.tokens == {"Bearer t0ken"}

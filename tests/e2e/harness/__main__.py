@@ -10,7 +10,7 @@ import argparse
 import sys
 import time
 
-from . import archives, tools
+from . import archives, kuberay, modules, tools
 from .cluster import Kubernetes
 from .errors import HarnessError
 from .leftovers import left_behind
@@ -57,6 +57,9 @@ def build() -> int:
         tools.prepare()
         for program in tools.ALL:
             print(tools.built(program), flush=True)
+        for version in tools.KUBERAY_VERSIONS:
+            for kind in kuberay.DEFINITIONS:
+                print(modules.fetched(tools.kuberay_definition(version, kind)), flush=True)
         for archive in (archives.pause_archive(), archives.base_archive()):
             print(archive, flush=True)
     return 0

@@ -17,10 +17,12 @@ from typing import Any
 from . import tools
 from .access import ApiError
 from .cluster import Kubernetes
+from .places import locked
 from .processes import end, free_port, start, wait_until
 from .progress import step
 
 READY_TIMEOUT_S = 120.0
+LOCK_WAIT_S = 600.0
 LABEL = "wasp.e2e/kwok"
 TAINT = "wasp.e2e/kwok"
 
@@ -115,14 +117,15 @@ class Kwok:
 
 @contextmanager
 def running_kwok(kubernetes: Kubernetes, plan: Kwok) -> Iterator[list[str]]:
-    """Fake nodes that are Ready, by name; removed at the end with the pods on them."""
+    """Fake nodes that are Ready, by name; removed at the end with the pods on them. One user of a cluster at a time."""
     names = [f"kwok-{number}" for number in range(1, plan.nodes + 1)]
-    try:
-        with step(f"{plan.nodes} kwok nodes"):
-            _start(kubernetes, plan, names)
-        yield names
-    finally:
-        stop_kwok(kubernetes)
+    with locked(kubernetes.state.path("kwok.lock"), LOCK_WAIT_S, doing="have fake nodes"):
+        try:
+            with step(f"{plan.nodes} kwok nodes"):
+                _start(kubernetes, plan, names)
+            yield names
+        finally:
+            stop_kwok(kubernetes)
 
 
 def stop_kwok(kubernetes: Kubernetes) -> None:

@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import HarnessError
+from . import modules
+from .modules import ModuleFile
 from .places import beside, cache_folder, locked
 from .progress import run_logged, step
 
 KUBERNETES = "v1.34.4"
-BUILD_TIMEOUT_S = 1800.0
+BUILD_TIMEOUT_S = modules.TIMEOUT_S
 DEBIAN_PACKAGES = (
     "ca-certificates",
     "containerd",
@@ -90,8 +91,16 @@ CRANE = GoProgram(
     "v0.22.1",
     "github.com/google/go-containerregistry/cmd/crane",
 )
+KUBERAY = GoProgram(
+    "kuberay",
+    "github.com/ray-project/kuberay/ray-operator",
+    "v1.6.2",
+    "github.com/ray-project/kuberay/ray-operator",
+)
+KUBERAY_VERSIONS = ("v1.5.1", KUBERAY.version)
+"""The oldest that takes the manifest of our guide, and the one that runs here."""
 CLUSTER = (ETCD, *CONTROL_PLANE)
-ALL = (*CLUSTER, HELM3, HELM4, KWOK, CRANE)
+ALL = (*CLUSTER, HELM3, HELM4, KWOK, CRANE, KUBERAY)
 
 
 def prepare() -> None:
@@ -104,6 +113,11 @@ def prepare() -> None:
 def kubernetes_program(name: str) -> Path:
     """The path of one of Kubernetes' own programs, built if need be."""
     return built(next(program for program in CONTROL_PLANE if program.name == name))
+
+
+def kuberay_definition(version: str, kind: str) -> ModuleFile:
+    """What an object of that kind ("rayjobs") is to that version of KubeRay."""
+    return ModuleFile(KUBERAY.module, version, f"config/crd/bases/ray.io_{kind}.yaml")
 
 
 def built(program: GoProgram) -> Path:
@@ -123,15 +137,12 @@ def built(program: GoProgram) -> Path:
 
 
 def _build(program: GoProgram) -> None:
-    go = shutil.which("go")
-    if go is None:
-        raise HarnessError("expected the Go toolchain on PATH to build this, found none: install Go 1.26 or later")
+    go, environment = modules.go(), modules.environment()
     folder = cache_folder() / "go" / f"{program.module.replace('/', '_')}-{program.version}"
     # Programs of one module share its folder.
     with locked(beside(folder), BUILD_TIMEOUT_S, doing=f"build in {folder.name}") as lock:
         log = cache_folder() / "logs" / f"build-{program.name}-{program.version}.log"
-        environment = {**os.environ, "GOWORK": "off", "GOFLAGS": "-mod=mod -buildvcs=false", "CGO_ENABLED": "0"}
-        _write_module(go, program, folder, environment, log)
+        _write_module(go, program, folder, environment)
         program.binary.parent.mkdir(parents=True, exist_ok=True)
         unfinished = program.binary.with_name(f".{program.name}-{os.getpid()}")
         flags = " ".join(["-s -w", *(f"-X {variable}" for variable in program.variables)])
@@ -143,7 +154,7 @@ def _build(program: GoProgram) -> None:
         unfinished.replace(program.binary)
 
 
-def _write_module(go: str, program: GoProgram, folder: Path, environment: dict[str, str], log: Path) -> None:
+def _write_module(go: str, program: GoProgram, folder: Path, environment: dict[str, str]) -> None:
     """A module that requires the program's module, with that module's own requirements and replacements.
 
     `go install MODULE@VERSION` refuses modules with replacements. Where one is replaced by a folder of the same repository,
@@ -152,18 +163,7 @@ def _write_module(go: str, program: GoProgram, folder: Path, environment: dict[s
     folder.mkdir(parents=True, exist_ok=True)
     plain = folder / "go.mod"
     plain.write_text("module wasp.invalid/build\n")
-    wanted = f"{program.module}@{program.version}"
-    download = subprocess.run(
-        [go, "mod", "download", "-json", wanted],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=BUILD_TIMEOUT_S,
-    )
-    if download.returncode:
-        raise HarnessError(f"go mod download {wanted} failed: {download.stdout}{download.stderr}")
-    source = Path(json.loads(download.stdout)["Dir"])
+    source = modules.download(program.module, program.version, folder)
     theirs = json.loads(subprocess.check_output([go, "mod", "edit", "-json", source / "go.mod"], env=environment))
     lines = ["module wasp.invalid/build", f"go {theirs['Go']}", f"require {program.module} {program.version}"]
     required = {needed["Path"]: needed["Version"] for needed in theirs["Require"]}
