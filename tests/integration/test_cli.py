@@ -244,6 +244,17 @@ def test_plan_describes_and_starts_nothing(tmp_path: Path) -> None:
     assert "9,000 calls" in done.stdout and "processes" in done.stdout and "MiB" in done.stdout
 
 
+def test_plan_shows_placements_where_they_can_be_had(tmp_path: Path) -> None:
+    """On Ray, which need not be there for it; elsewhere they are bad input."""
+    placed = 'schedule=plain(2, "9s"), placement=Placement(cpus=0.5, gpus=1)'
+    write(tmp_path, LOAD.replace('schedule=plain(2, "SECONDS")', placed).replace("SECONDS", "9s"))
+    done = wasp("plan", "load.py", "--on", "ray", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 users peak, 1 a process, each with CPU 0.5, GPU 1 on Ray" in done.stdout, done.stdout
+    done = wasp("plan", "load.py", cwd=tmp_path)
+    assert done.returncode == 2 and "use --on ray, or leave it out here" in done.stderr, done.stderr
+
+
 def test_init_writes_a_file_that_runs(tmp_path: Path) -> None:
     """And never overwrites one."""
     assert wasp("init", cwd=tmp_path).returncode == 0

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support import loads
 
-from wasp_ray import Generator, Profile, csv, pause, plain
+from wasp_ray import Generator, Placement, Profile, csv, pause, plain
 
 BAD_LABELS: Any = {"a": 1}
 
@@ -42,6 +42,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"feeders": {"x": csv("p.csv", order="sorted")}}, "order='sorted'"),
     ({"seed": "a"}, "seed='a'"),
     ({"fail_on_error": 1}, "fail_on_error=1"),
+    ({"placement": {"cpus": 1}}, "expected Placement(cpus=, gpus=, resources=)"),
+    ({"placement": Placement(cpus=-1)}, "placement: cpus=-1: expected a number from 0"),
+    ({"placement": Placement(gpus=1.5)}, "gpus=1.5: expected a fraction of one GPU, or a whole number"),
+    ({"placement": Placement(resources={"disk": float("nan")})}, "expected amounts by name"),
+    ({"placement": Placement(resources={"gpu": 1})}, "CPU and GPU are asked for by cpus= and gpus="),
+    ({"user": None, "gun": loads.Quick, "placement": Placement()}, "it is an option of user="),
 ]
 
 
