@@ -19,7 +19,7 @@ pytestmark = pytest.mark.waits
 
 WASP = [sys.executable, "-P", "-m", "wasp_ray"]
 LOAD = """
-import os, time
+import asyncio, os, time
 from wasp_ray import *
 
 class Actor(VirtualUser):
@@ -28,13 +28,19 @@ class Actor(VirtualUser):
         context = ray.get_runtime_context()
         row = self.context.feed("rows")
         print("I", context.get_actor_id(), context.get_node_id(), os.environ["CUDA_VISIBLE_DEVICES"], row["name"],
-              os.environ.get("TARGET"), bytes(self.context.shared_data).decode(), flush=True)
+              os.environ.get("TARGET"), bytes(self.context.shared_data).decode(), os.getpid(), flush=True)
         self.calls = 0
     def call(self):
         time.sleep(0.01)
         self.calls += 1
         if self.calls == 30:
             print("going", flush=True)
+
+class Packed(VirtualUser):
+    async def setup(self):
+        print("pack", os.getpid(), flush=True)
+    async def call(self):
+        await asyncio.sleep(0.02)
 
 class Hangs(VirtualUser):
     def call(self):
@@ -50,6 +56,7 @@ def profile(seconds: int = 2) -> Profile:
     return Profile(
         Generator("actor", user=Actor, schedule=plain(3, seconds), placement=placed, shared_data="shared",
                   feeders={"rows": rows([{"name": f"r{i}"} for i in range(50)])}),
+        Generator("packed", user=Packed, schedule=plain(4, seconds), users_per_process=2, placement=Placement(cpus=0.1)),
         Generator("quick", gun=Quick, schedule=plain(100, seconds)),
     )
 
@@ -120,26 +127,30 @@ def wait_for_load(process: subprocess.Popen[str], folder: Path) -> None:
 
 
 def test_users_are_actors_on_the_host_that_has_what_they_ask_for(cluster: RayCluster, folder: Path) -> None:
-    """Three actors with half a GPU each, each row once, in the same ledger as a gun of forks beside them."""
+    """Three actors with half a GPU each, each row once, in the same ledger as packs and a gun of forks beside them."""
     process = wasp(cluster, folder, "load.py", "-e", "TARGET=here")
     out, _ = process.communicate(timeout=90)
     assert process.returncode == 0, out
     summary = summary_of(folder)
     assert summary["generators"]["quick"]["ledger"]["ok"] == 200
     assert 200 < summary["generators"]["actor"]["ledger"]["ok"] <= 600
+    assert 100 < summary["generators"]["packed"]["ledger"]["ok"] <= 400
+    log = (folder / "out/logs/users.log").read_text()
+    packs = [line.split()[-1] for line in log.splitlines() if ": pack " in line]
+    assert len(packs) == 4 and len(set(packs)) == 2
     told = said(folder)
     assert len({words[0] for words in told}) == 3
     assert {words[1] for words in told} == {cluster.hosts[1].node_id}
     assert sorted(words[2] for words in told) in (["0", "0", "1"], ["0", "1", "1"])
     assert sorted(words[3] for words in told) == ["r0", "r1", "r2"]
-    assert all(words[4:] == ["here", "shared"] for words in told)
+    assert all(words[4:6] == ["here", "shared"] for words in told)
 
 
 def test_a_killed_user_is_replaced_by_another_actor(cluster: RayCluster, folder: Path) -> None:
     """One call is killed; the run passes but for that."""
     process = wasp(cluster, folder, "load.py", "-p", "seconds=6")
     wait_for_load(process, folder)
-    os.kill(actor_processes("UserActor")[0], signal.SIGKILL)
+    os.kill(int(said(folder)[0][6]), signal.SIGKILL)
     out, _ = process.communicate(timeout=90)
     summary = summary_of(folder)
     assert summary["generators"]["actor"]["ledger"]["killed"] == 1, out
