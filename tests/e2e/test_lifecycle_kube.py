@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
-from os import kill
 from typing import Any
 
 import pytest
@@ -40,7 +40,7 @@ class Kube:
         assert pids, f"no process of {pod}"
         for pid in pids:
             with suppress(ProcessLookupError):  # the first one's end may have been that of the others
-                kill(pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
 
     def left(self) -> list[str]:
         """Objects of the namespace, and processes of its pods."""
