@@ -18,6 +18,7 @@ from support.processes import descendants
 from support.ray_cluster import RayCluster, processes
 from support.ray_runs import WASP, make_folder, until, wasp
 
+pytestmark = pytest.mark.waits
 VERSIONS = """
 import json, sys, ray
 from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put

@@ -60,13 +60,14 @@ def users_are_set_up(folder: Path) -> bool:
 
 
 def test_a_host_lost_before_the_start(cluster: RayCluster, folder: Path) -> None:
-    """No load was made: an error that says what went."""
+    """No load was made: an error that says what went; what Ray prints of it is in the bundle."""
     process = wasp(cluster.address, folder, "-e", "SETUP_S=60")
     until(lambda: users_are_set_up(folder))
     out = lose_a_host(cluster, process)
     assert process.returncode == 4, out
     summary = summary_of(folder)
     assert any("ended before the start" in reason and "raylet there is gone" in reason for reason in summary["reasons"])
+    assert "(raylet" not in out and "(raylet" in (folder / "out/events.log").read_text()
 
 
 def test_a_host_lost_while_the_others_drain(cluster: RayCluster, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -47,7 +48,9 @@ class RayCluster:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        files = self.cluster.head_node.get_session_dir_path()
         self.cluster.shutdown()
+        shutil.rmtree(files, ignore_errors=True)  # environments that it made weigh as much as this one
 
     def add_host(self, **more: Any) -> Any:
         """One more raylet."""
