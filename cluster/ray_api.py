@@ -179,8 +179,12 @@ def _refusal(exc: Exception, address: str) -> Exception:
 
 CAUSES = (
     (
-        "NODE_OUT_OF_MEMORY",
+        "running low on memory",
         "Ray's memory monitor killed it, since its host ran low on memory: give the load more hosts or smaller users",
+    ),
+    (
+        "its owner has died",
+        "Ray took its driver, this process, for gone, as it does when the raylet of this host is gone",
     ),
     ("its node has died", "its host or the raylet there is gone"),
     (

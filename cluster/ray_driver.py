@@ -13,17 +13,19 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, get_args
 
 from wasp_ray.cluster.agent import take_stdout
-from wasp_ray.cluster.backend import Happening
+from wasp_ray.cluster.backend import Happening, Line
 from wasp_ray.cluster.lifecycle import Broken
 from wasp_ray.cluster.ray_config import RayConfig
 from wasp_ray.cluster.ray_head import HeadWatch
 from wasp_ray.errors import BadInput, NodeFailed
 
 POLL_S = 0.1
+MAX_CHARS = 100_000
+"""Of a line, which may take six bytes a character as JSON; a line of the pipe has at most 1 MiB."""
 LEAVE_S = 20.0
 """To end nodes that are left, actors and group; what Ray takes longer for it does by itself when its driver is gone."""
 ENVIRONMENT = {
@@ -37,7 +39,9 @@ _KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Happeni
 
 
 def to_data(happening: Happening) -> dict[str, Any]:
-    """For JSON; see from_data."""
+    """For JSON; see from_data. What a node's native code prints without line ends is cut."""
+    if isinstance(happening, Line) and len(happening.text) > MAX_CHARS:
+        happening = replace(happening, text=happening.text[:MAX_CHARS])
     return {type(happening).__name__: asdict(happening)}
 
 

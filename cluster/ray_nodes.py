@@ -59,6 +59,7 @@ class RayNodes:
         self._places: list[dict[str, float]] = []
         self._pending: list[Happening] = []
         self._start_s: float | None = None
+        self._told: list[str] = []
         self._say_place_ns = 0
 
     @property
@@ -159,6 +160,8 @@ class RayNodes:
         seen = Seen(node.number, node.uid, f"host {node.host}")
         why = _other_version(facts["version"], node.host)
         if not why:
+            for order in self._told:
+                self._send(node, {"op": order})
             return [seen]
         node.over = True
         return [seen, Trouble(node.number, why, fatal=True)]
@@ -203,7 +206,8 @@ class RayNodes:
         return self._start_s
 
     def tell(self, order: str) -> None:
-        """By a call of each actor."""
+        """By a call of each actor; one that has not begun its node yet is told when it has."""
+        self._told.append(order)
         for node in self._nodes:
             self._send(node, {"op": order})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +22,12 @@ MAKE_S = 90.0
 SEND_S = 600.0
 """For the load file's folder, which may have 512 MiB, once Ray says that it sends it."""
 RELEASE_S = 5.0
+_PREFIX = re.compile(r"^(\[[^\]]*\] (\(\S+\) )?\S+:\d+: |\d{4}-\S+ \S+\s)")
+"""Of a log line of Ray's: time, process, place in its source."""
+_CURE = (
+    "a driver needs a raylet on its own host, and all ports of the cluster's hosts: they must not listen on loopback only or be"
+    " behind a firewall; start the run inside of the cluster (`ray job submit -- wasp run ... --on ray`)"
+)
 _SENDING, _SENT = "Pushing file package", "Successfully pushed file package"
 
 
@@ -68,8 +75,8 @@ class RayProcess:
 
     def _print(self, text: str) -> list[Happening]:
         """What Ray prints: kept, and of use when it fails."""
-        if text.strip():
-            self._said.append(text.strip())
+        if text.strip() and not text.startswith((" ", "\t")) and "\tINFO " not in text:
+            self._said.append(_PREFIX.sub("", text.strip()))
         if not self._connected and _SENDING in text:
             self._allow(SEND_S)
         elif not self._connected and _SENT in text:
@@ -98,23 +105,24 @@ class RayProcess:
 
     def _over(self, child: ChildProcess) -> list[Happening]:
         self._over_told = True
-        said = f": {' '.join(self._said)}"[:800] if self._said else ""
         if not self._connected:
-            raise NodeFailed(f"Ray ended while it connected to the cluster at {self._address}{said}")
+            raise NodeFailed(
+                f"the Ray cluster at {self._address} did not take this process as a driver: {_CURE}.{self._last_words()}"
+            )
         why = (
             f"the process that is Ray's driver ended with {child.process.returncode}, as Ray ends it when the raylet of this"
-            f" host is gone{said}"
+            f" host is gone.{self._last_words()}"
         )
-        return [Broken(why), *(Ended(node, uid, "nobody heard it any more") for node, uid in self._nodes.items())]
+        return [Broken(why), *(Ended(node, uid, "Ray's driver was gone") for node, uid in self._nodes.items())]
 
     def _too_late(self) -> str:
-        said = f" Its last words: {' '.join(self._said)}"[:800] if self._said else ""
         return (
-            f"the Ray cluster at {self._address} answers, but did not take this process as a driver within"
-            f" {self._seconds:g} s: a driver needs a raylet on its own host and all ports of the cluster's hosts, which must not"
-            " listen on loopback only or be behind a firewall; start the run inside of the cluster"
-            f" (`ray job submit -- wasp run ... --on ray`).{said}"
+            f"the Ray cluster at {self._address} did not take this process as a driver within {self._seconds:g} s:"
+            f" {_CURE}.{self._last_words()}"
         )
+
+    def _last_words(self) -> str:
+        return f" Ray said: {' '.join(self._said)}"[:800] if self._said else ""
 
     def release(self) -> float:
         """The instant that the driver tells the nodes."""
@@ -129,10 +137,11 @@ class RayProcess:
         self._send({"op": "tell", "order": order})
 
     def collect(self) -> None:
-        """As the driver collects."""
-        if self._child is None or _is_over(self._child):
+        """As the driver collects, if it can hear."""
+        if self._child is None or not self._connected or _is_over(self._child):
             self._pending.append(Collected())
-        self._send({"op": "collect"})
+        else:
+            self._send({"op": "collect"})
 
     def _send(self, order: Mapping[str, Any]) -> None:
         if self._child is not None:

@@ -3,51 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.books import closed_books
 from support.ray_cluster import RayCluster, actor_processes, node_processes
+from support.ray_runs import WASP, in_python, make_folder, summary_of, until, wait_for_load, wasp
 
 pytestmark = pytest.mark.waits
-
-WASP = [sys.executable, "-P", "-m", "wasp_ray"]
-LOAD = """
-import os, time
-from wasp_ray import *
-
-class Looper(VirtualUser):
-    def setup(self):
-        print("raylet", os.environ["RAY_RAYLET_PID"], "data", open("data.txt").read(), "target", os.environ.get("TARGET"),
-              flush=True)
-        self.calls = 0
-    def call(self):
-        time.sleep(0.01)
-        self.calls += 1
-        if self.calls == 50:
-            print("going", flush=True)
-
-class Quick(Gun):
-    async def call(self):
-        pass
-
-def profile(seconds: int = 2) -> Profile:
-    return Profile(
-        Generator("quick", gun=Quick, schedule=plain(150, seconds)), Generator("looper", user=Looper, schedule=plain(6, seconds)),
-    )
-"""
-PYTHON = """
-import json, sys
-from wasp_ray.cluster import RayConfig, RayProfile
-result = RayProfile(RayConfig(**json.loads(sys.argv[1]))).run()
-print(json.dumps(result.summary))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -68,60 +33,12 @@ def _no_leaks() -> Iterator[None]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A load file and its neighbour."""
-    (tmp_path / "load.py").write_text(LOAD)
-    (tmp_path / "data.txt").write_text("beside")
-    return tmp_path
-
-
-def wasp(cluster: RayCluster, folder: Path, *arguments: str, nodes: int = 3) -> subprocess.Popen[str]:
-    """The command in a session of its own, as a terminal's foreground job."""
-    return subprocess.Popen(
-        [*WASP, "run", "load.py", "--on", "ray", "--ray-address", cluster.address, "--nodes", str(nodes), "--out", "out",
-         *arguments],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
-
-
-def in_python(cluster: RayCluster, folder: Path, environment: Mapping[str, str] = {}, **options: Any) -> dict[str, Any]:
-    """The summary of a RayProfile's run."""
-    given = {"address": cluster.address, "test": "load.py", **options}
-    done = subprocess.run(
-        [sys.executable, "-c", PYTHON, json.dumps(given)], cwd=folder, capture_output=True, text=True, timeout=90,
-        env={**os.environ, **environment},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return summary
-
-
-def summary_of(folder: Path) -> dict[str, Any]:
-    """Of the bundle; its books close."""
-    return closed_books(json.loads((folder / "out/summary.json").read_text()))
-
-
-def until(what: Callable[[], object], deadline_s: float = 30.0) -> None:
-    """Waits for it."""
-    give_up = time.monotonic() + deadline_s
-    while not what():
-        assert time.monotonic() < give_up, "it did not come true"
-        time.sleep(0.05)
-
-
-def wait_for_load(process: subprocess.Popen[str], folder: Path) -> None:
-    """Until users of all three nodes have made calls."""
-    log = folder / "out/logs/users.log"
-
-    def are_going() -> bool:
-        assert process.poll() is None, process.communicate()[0]
-        lines = log.read_text().splitlines() if log.exists() else []
-        return len({line.partition("/")[0] for line in lines if line.endswith("going")}) == 3
-
-    until(are_going)
+    return make_folder(tmp_path)
 
 
 def test_one_run_on_three_hosts(cluster: RayCluster, folder: Path) -> None:
     """The load is split exactly over nodes of three raylets; neighbours and variables are there; one bundle."""
-    process = wasp(cluster, folder, "-e", "TARGET=here")
+    process = wasp(cluster.address, folder, "-e", "TARGET=here")
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0, out
     summary = summary_of(folder)
@@ -139,7 +56,7 @@ def test_one_run_on_three_hosts(cluster: RayCluster, folder: Path) -> None:
 
 def test_sigterm_is_a_stop_as_well(cluster: RayCluster, folder: Path) -> None:
     """Ray takes that signal for itself when a driver connects: exit 143, results kept."""
-    process = wasp(cluster, folder, "-p", "seconds=60")
+    process = wasp(cluster.address, folder, "-p", "seconds=60")
     wait_for_load(process, folder)
     process.terminate()
     out, _ = process.communicate(timeout=30)
@@ -150,7 +67,7 @@ def test_sigterm_is_a_stop_as_well(cluster: RayCluster, folder: Path) -> None:
 
 def test_a_killed_driver_leaves_nothing_behind(cluster: RayCluster, folder: Path) -> None:
     """Its actors end with its job, its nodes with their actors."""
-    process = wasp(cluster, folder, "-p", "seconds=60")
+    process = wasp(cluster.address, folder, "-p", "seconds=60")
     wait_for_load(process, folder)
     process.kill()
     process.communicate()
@@ -159,7 +76,7 @@ def test_a_killed_driver_leaves_nothing_behind(cluster: RayCluster, folder: Path
 
 def test_a_killed_host_makes_the_run_invalid(cluster: RayCluster, folder: Path) -> None:
     """SIGKILL of a raylet in the middle of the load: its node is lost, no process of it lives on."""
-    process = wasp(cluster, folder, "-p", "seconds=60")
+    process = wasp(cluster.address, folder, "-p", "seconds=60")
     wait_for_load(process, folder)
     host = cluster.hosts.pop()
     try:
@@ -174,7 +91,7 @@ def test_a_killed_host_makes_the_run_invalid(cluster: RayCluster, folder: Path) 
 
 def test_what_has_no_place_says_what_was_asked_and_what_there_is(cluster: RayCluster, folder: Path) -> None:
     """Four hosts of three, until the deadline."""
-    summary = in_python(cluster, folder, nodes=4, deploy_timeout="12s")
+    summary = in_python(cluster.address, folder, nodes=4, deploy_timeout="12s")
     assert summary["verdict"] == "error"
     (reason,) = summary["reasons"]
     assert "asked were 4 places with CPU 1, each on a host of its own" in reason
@@ -183,7 +100,7 @@ def test_what_has_no_place_says_what_was_asked_and_what_there_is(cluster: RayClu
 
 def test_nodes_share_hosts_when_asked(cluster: RayCluster, folder: Path) -> None:
     """Four nodes on three hosts with SPREAD; each does all of a load per node."""
-    summary = in_python(cluster, folder, nodes=4, strategy="SPREAD", load="per-node", params={"seconds": "1"})
+    summary = in_python(cluster.address, folder, nodes=4, strategy="SPREAD", load="per-node", params={"seconds": "1"})
     assert summary["verdict"] == "passed", summary["reasons"]
     assert summary["generators"]["quick"]["ledger"]["ok"] == 600
 
@@ -191,7 +108,7 @@ def test_nodes_share_hosts_when_asked(cluster: RayCluster, folder: Path) -> None
 def test_a_submitted_job_may_have_a_working_dir_of_its_own(cluster: RayCluster, folder: Path) -> None:
     """What `ray job submit --working-dir` sets for its driver gives way to the load file's folder."""
     job = {"RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps({"runtime_env": {"working_dir": "gcs://_ray_pkg_none.zip"}})}
-    summary = in_python(cluster, folder, job, nodes=1, params={"seconds": "1"})
+    summary = in_python(cluster.address, folder, job, nodes=1, params={"seconds": "1"})
     assert summary["verdict"] == "passed", summary["reasons"]
 
 
@@ -201,7 +118,7 @@ def test_another_version_on_the_cluster_is_named(cluster: RayCluster, folder: Pa
     other.mkdir(parents=True)
     (other / "METADATA").write_text("Metadata-Version: 2.1\nName: wasp-ray\nVersion: 0.0.1\n")
     environment = {"env_vars": {"PYTHONPATH": str(other.parent)}}
-    summary = in_python(cluster, folder, nodes=1, runtime_env=environment)
+    summary = in_python(cluster.address, folder, nodes=1, runtime_env=environment)
     assert summary["verdict"] == "error" and summary["ledger"]["started"] == 0
     assert "wasp_ray 0.0.1 is installed on host" in summary["reasons"][0], summary["reasons"]
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.books import wait_until
 from support.ray_cluster import RayCluster, actor_processes, node_processes
+from support.ray_runs import WASP, summary_of
 
 pytestmark = pytest.mark.waits
 
-WASP = [sys.executable, "-P", "-m", "wasp_ray"]
 LOAD = """
 import asyncio, os, time
 from wasp_ray import *
@@ -72,9 +69,7 @@ def cluster() -> Iterator[RayCluster]:
     """Three hosts; the last has two GPUs and something fast."""
     with RayCluster(num_gpus=2, resources={"fast": 4}) as started:
         yield started
-        state = started.state()
-        assert set(state["groups"]) <= {"REMOVED"}
-        assert state["free"] == state["all"] | {name: state["free"][name] for name in state["free"] if "memory" in name}
+        started.check_empty()
 
 
 @pytest.fixture(autouse=True)
@@ -97,15 +92,6 @@ def wasp(cluster: RayCluster, folder: Path, file: str = "load.py", *arguments: s
         [*WASP, "run", file, "--on", "ray", "--ray-address", cluster.address, "--out", "out", *arguments],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
-
-
-def summary_of(folder: Path) -> dict[str, Any]:
-    """Of the bundle; its books close."""
-    summary: dict[str, Any] = json.loads((folder / "out/summary.json").read_text())
-    ledger = summary["ledger"]
-    ends = sum(ledger[name] for name in ("ok", "failed", "timeout", "killed", "interrupted", "lost"))
-    assert ledger["scheduled"] == ledger["started"] + ledger["dropped"] and ledger["started"] == ends
-    return summary
 
 
 def said(folder: Path) -> list[list[str]]:

@@ -1,9 +1,11 @@
-"""A real Ray of three raylets on this machine: each is a host to Ray."""
+"""A real Ray of several raylets on this machine: each is a host to Ray."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -29,18 +31,26 @@ print(json.dumps({"groups": groups, "free": ray.available_resources(), "all": ra
 class RayCluster:
     """Context: entered it runs. `last`: what its last host has beside others."""
 
-    def __init__(self, **last: Any) -> None:
-        self._last = last
+    def __init__(self, hosts: int = 3, *, jobs: bool = False, **last: Any) -> None:
+        """`jobs`: with the dashboard, which takes them, at `dashboard`."""
+        self._others, self._jobs, self._last = hosts - 1, jobs, last
 
     def __enter__(self) -> RayCluster:
-        head = {**HOST, "include_dashboard": False, "_system_config": QUICK}
+        head = {**HOST, "include_dashboard": self._jobs, "_system_config": QUICK}
+        if self._jobs:
+            head["dashboard_port"] = free_port()
+            self.dashboard = f"http://127.0.0.1:{head['dashboard_port']}"
         self.cluster: Any = Cluster(initialize_head=True, head_node_args=head)
-        self.hosts = [self.add_host(), self.add_host(**self._last)]
+        self.hosts = [
+            self.add_host(**(self._last if number == self._others - 1 else {})) for number in range(self._others)
+        ]
         self.address = str(self.cluster.address)
         return self
 
     def __exit__(self, *exc: object) -> None:
+        files = self.cluster.head_node.get_session_dir_path()
         self.cluster.shutdown()
+        shutil.rmtree(files, ignore_errors=True)  # environments that it made weigh as much as this one
 
     def add_host(self, **more: Any) -> Any:
         """One more raylet."""
@@ -65,9 +75,20 @@ class RayCluster:
         return found
 
 
+def free_port() -> int:
+    """One that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def processes(mark: str) -> list[int]:
+    """Pids below this process whose command has it."""
+    return [pid for pid in descendants() if mark in _command(pid)]
+
+
 def node_processes() -> list[int]:
     """Pids of nodes that run below this process, which are those in actors of its clusters."""
-    return [pid for pid in descendants() if "wasp_ray.cluster.local_node" in _command(pid)]
+    return processes("wasp_ray.cluster.local_node")
 
 
 def actor_processes(kind: str = "NodeActor") -> list[int]:

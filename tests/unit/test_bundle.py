@@ -119,3 +119,26 @@ def test_json_into_a_device_and_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "real")
     write_json_file(tmp_path / "link", {"a": 1})
     assert (tmp_path / "link").is_symlink() and json.loads((tmp_path / "real").read_text()) == {"a": 1}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_what_was_never_begun_is_taken_back(tmp_path: Path, there: bool) -> None:
+    """A folder that was there is as empty as before, one that was not is gone, whatever was written meanwhile."""
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
+    bundle = Bundle.create(out, None, STARTED)
+    bundle.append_line("logs/users.log", "a line")
+    bundle.append_line("events.log", "a line")
+    bundle.take_back()
+    assert list(tmp_path.rglob("*")) == ([out] if there else [])
+
+
+def test_latest_leads_to_the_run_before_one_that_never_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And to nothing when there was none."""
+    monkeypatch.chdir(tmp_path)
+    Bundle.create(None, "shop", STARTED).take_back()
+    assert [path.name for path in (tmp_path / "wasp-runs").iterdir()] == [".gitignore"]
+    first = Bundle.create(None, "shop", STARTED)
+    Bundle.create(None, "shop", STARTED).take_back()
+    assert (tmp_path / "wasp-runs/latest").resolve() == first.path

@@ -1,0 +1,107 @@
+"""Ways to a Ray: a submitted job, a Ray made for one run, an environment that Ray makes for the run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.ray_cluster import RayCluster, actor_processes, node_processes, processes
+from support.ray_runs import WASP, in_python, make_folder, summary_of, until
+
+pytestmark = pytest.mark.waits
+USES_TINY = """
+import tiny
+from wasp_ray import *
+
+class Looper(VirtualUser):
+    def call(self):
+        return Response(group=tiny.NAME)
+
+profile = Profile(Generator("looper", user=Looper, schedule=plain(1, "1s"), pacing="100ms"))
+"""
+ASKS_RAY = """
+import os
+from wasp_ray import *
+
+class Looper(VirtualUser):
+    def setup(self):
+        from ray._common.usage.usage_lib import usage_stats_enabled
+        print("usage", usage_stats_enabled(), flush=True)
+
+    def call(self):
+        pass
+
+profile = Profile(Generator("looper", user=Looper, schedule=plain(1, "1s"), pacing="100ms"))
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RayCluster]:
+    """Two hosts and what takes jobs."""
+    with RayCluster(hosts=2, jobs=True) as started:
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks() -> Iterator[None]:
+    """Instead of the check of all processes: Ray keeps workers of its own. No run's driver, actor or node is left."""
+    yield
+    until(lambda: not node_processes() and not actor_processes() and not processes("ray_driver"), 20.0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A load file and its neighbour."""
+    return make_folder(tmp_path)
+
+
+def test_a_submitted_job(cluster: RayCluster, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """`ray job submit` from a folder that travels: the run is on the job's cluster, its verdict is the job's."""
+    out = tmp_path_factory.mktemp("job")
+    done = subprocess.run(
+        [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", cluster.dashboard,
+         "--working-dir", str(folder), "--", *WASP, "run", "load.py", "--on", "ray", "--nodes", "2", "--out", str(out / "out"),
+         "--threshold", "max of quick < 1us"],
+        cwd=folder, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout + done.stderr
+    summary = summary_of(out)
+    assert summary["verdict"] == "failed" and len(summary["reasons"]) == 1, summary["reasons"]
+    assert summary["generators"]["quick"]["ledger"]["ok"] == 300 and len(summary["nodes"]) == 2
+
+
+def test_a_ray_for_one_run(folder: Path) -> None:
+    """`--ray-address local`: nothing of it is left, stdout is the run's alone, and it tells nobody of its use."""
+    (folder / "load.py").write_text(ASKS_RAY)
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_USAGE_STATS_ENABLED"}
+    done = subprocess.run(
+        [*WASP, "run", "load.py", "--on", "ray", "--ray-address", "local", "--out", "out"],
+        cwd=folder, capture_output=True, text=True, timeout=120, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert summary_of(folder)["ledger"]["ok"] > 0
+    assert "usage False" in (folder / "out/logs/users.log").read_text()
+    assert "raylet" not in done.stdout
+    until(lambda: not processes(f"{folder}"))
+
+
+def test_an_environment_made_by_ray(cluster: RayCluster, folder: Path) -> None:
+    """A wheel that is no package of this machine's, by runtime_env: installed on the host for the run."""
+    wheel = folder / "tiny-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as made:
+        made.writestr("tiny.py", 'NAME = "from the wheel"\n')
+        made.writestr("tiny-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
+        made.writestr("tiny-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        made.writestr(
+            "tiny-1.0.dist-info/RECORD", "tiny.py,,\ntiny-1.0.dist-info/METADATA,,\ntiny-1.0.dist-info/WHEEL,,\n"
+        )
+    (folder / "load.py").write_text(USES_TINY)
+    environment = {"pip": [f"${{RAY_RUNTIME_ENV_CREATE_WORKING_DIR}}/{wheel.name}"]}
+    summary = in_python(cluster.address, folder, nodes=1, runtime_env=environment)
+    assert summary["verdict"] == "passed", summary["reasons"]
+    assert "from the wheel" in summary["generators"]["looper"]["groups"]

@@ -1,0 +1,134 @@
+"""What only Ray can lose, in each state of a run: hosts, the head, the driver's own process. Never a hang; results are kept."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.ray_cluster import RayCluster, actor_processes, node_processes, processes
+from support.ray_runs import in_python, make_folder, summary_of, until, wait_for_load, wasp
+
+pytestmark = pytest.mark.waits
+STRICT = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "100"}
+"""To Ray's memory monitor any machine is full."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RayCluster]:
+    """Three hosts, of which a test may kill others than the head."""
+    with RayCluster() as started:
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def _no_leaks() -> Iterator[None]:
+    """Instead of the check of all processes: Ray keeps workers of its own. No run's driver, actor or node is left."""
+    yield
+    until(lambda: not node_processes() and not actor_processes() and not processes("ray_driver"), 20.0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A load file and its neighbour."""
+    return make_folder(tmp_path)
+
+
+def killed(name: str) -> None:
+    """A process of the cluster's or the run's that there is one of."""
+    (pid,) = processes(name)
+    os.kill(pid, signal.SIGKILL)
+
+
+def lose_a_host(cluster: RayCluster, process: subprocess.Popen[str]) -> str:
+    """Kills one that is not the head's; what the run says of it until its end. There are three again afterwards."""
+    host = cluster.hosts.pop()
+    try:
+        cluster.cluster.remove_node(host, allow_graceful=False)
+        return process.communicate(timeout=90)[0]
+    finally:
+        cluster.hosts.append(cluster.add_host())
+
+
+def users_are_set_up(folder: Path) -> bool:
+    """Those of all nodes say so at the beginning of their setup."""
+    log = folder / "out/logs/users.log"
+    return log.exists() and log.read_text().count(": raylet ") == 6
+
+
+def test_a_host_lost_before_the_start(cluster: RayCluster, folder: Path) -> None:
+    """No load was made: an error that says what went; what Ray prints of it is in the bundle."""
+    process = wasp(cluster.address, folder, "-e", "SETUP_S=60")
+    until(lambda: users_are_set_up(folder))
+    out = lose_a_host(cluster, process)
+    assert process.returncode == 4, out
+    summary = summary_of(folder)
+    assert any("ended before the start" in reason and "raylet there is gone" in reason for reason in summary["reasons"])
+    assert "(raylet" not in out and "(raylet" in (folder / "out/events.log").read_text()
+
+
+def test_a_host_lost_while_the_others_drain(cluster: RayCluster, folder: Path) -> None:
+    """After a Ctrl-C: results of the others are kept, and the run is invalid for what is missing."""
+    process = wasp(cluster.address, folder, "-p", "seconds=60", "-e", "CALL_S=8")
+    wait_for_load(process, folder)
+    os.killpg(process.pid, signal.SIGINT)
+    out = lose_a_host(cluster, process)
+    assert process.returncode == 3, out
+    summary = summary_of(folder)
+    assert any("was lost" in reason and "raylet there is gone" in reason for reason in summary["reasons"]), summary
+    assert summary["generators"]["looper"]["ledger"]["ok"] >= 200
+
+
+def test_an_actor_killed_as_soon_as_it_is_there(cluster: RayCluster, folder: Path) -> None:
+    """Whether it had begun its node or not."""
+    process = wasp(cluster.address, folder, "-e", "SETUP_S=60")
+    until(lambda: actor_processes())
+    os.kill(actor_processes()[0], signal.SIGKILL)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 4, out
+    assert "its Ray actor" in str(summary_of(folder)["reasons"])
+
+
+def test_a_command_killed_before_the_start(cluster: RayCluster, folder: Path) -> None:
+    """Its driver, actors and nodes end."""
+    process = wasp(cluster.address, folder, "-e", "SETUP_S=60")
+    until(lambda: users_are_set_up(folder))
+    process.kill()
+    process.communicate()
+    until(lambda: not node_processes() and not processes("ray_driver"))
+
+
+def test_a_killed_driver_is_told(cluster: RayCluster, folder: Path) -> None:
+    """The process that speaks with Ray: what nodes had told is kept, and they end with their actors."""
+    process = wasp(cluster.address, folder, "-p", "seconds=60")
+    wait_for_load(process, folder)
+    killed("ray_driver")
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 4, out
+    summary = summary_of(folder)
+    assert "the process that is Ray's driver ended with -9" in summary["reasons"][0]
+    assert summary["ledger"]["ok"] > 0
+
+
+def test_a_host_without_memory(cluster: RayCluster, folder: Path) -> None:
+    """Ray's memory monitor kills the actor: the node ends with its pipe, the reason names the monitor and the cure."""
+    host = cluster.cluster.add_node(num_cpus=2, resources={"full": 1}, object_store_memory=80 * 2**20, env_vars=STRICT)
+    try:
+        summary = in_python(cluster.address, folder, nodes=1, resources={"full": 1}, params={"seconds": "30"})
+    finally:
+        cluster.cluster.remove_node(host)
+    assert summary["verdict"] in ("error", "invalid")
+    assert "Ray's memory monitor killed it" in summary["reasons"][0], summary["reasons"]
+
+
+def test_a_node_that_the_kernel_kills(cluster: RayCluster, folder: Path) -> None:
+    """Its process itself, as for want of memory: its actor says how it ended."""
+    process = wasp(cluster.address, folder, "-p", "seconds=60")
+    wait_for_load(process, folder)
+    os.kill(node_processes()[0], signal.SIGKILL)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 3, out
+    assert any("its process was ended by SIGKILL" in reason for reason in summary_of(folder)["reasons"])
