@@ -45,12 +45,12 @@ class RayCluster:
             self.add_host(**(self._last if number == self._others - 1 else {})) for number in range(self._others)
         ]
         self.address = str(self.cluster.address)
+        self._files = self.cluster.head_node.get_session_dir_path()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        files = self.cluster.head_node.get_session_dir_path()
         self.cluster.shutdown()
-        shutil.rmtree(files, ignore_errors=True)  # environments that it made weigh as much as this one
+        shutil.rmtree(self._files, ignore_errors=True)  # environments that it made weigh as much as this one
 
     def add_host(self, **more: Any) -> Any:
         """One more raylet."""
