@@ -203,4 +203,7 @@ def _sentence(exc: BaseException) -> str:
             return meaning
     lines = [line.strip() for line in text.splitlines()]
     told = [line for line in lines if line and not line.startswith(NO_SENTENCES)]
-    return " ".join(told)[:600] or type(exc).__name__
+    said = " ".join(told)
+    if len(said) > MAX_SENTENCE:  # how it begins says what was done, its end what came of it
+        said = f"{said[: MAX_SENTENCE // 3]} ... {said[-(MAX_SENTENCE - MAX_SENTENCE // 3) :]}"
+    return said or type(exc).__name__
