@@ -82,14 +82,15 @@ def test_a_host_lost_while_the_others_drain(cluster: RayCluster, folder: Path) -
     assert summary["generators"]["looper"]["ledger"]["ok"] >= 200
 
 
-def test_an_actor_killed_as_soon_as_it_is_there(cluster: RayCluster, folder: Path) -> None:
-    """Whether it had begun its node or not."""
+@pytest.mark.parametrize(("actors", "told"), [(1, "its plan could not be read on the cluster"), (3, "its Ray actor")])
+def test_an_actor_killed_as_soon_as_it_is_there(cluster: RayCluster, folder: Path, actors: int, told: str) -> None:
+    """The one that reads the plan, or one that has a node or is about to: others that come up late are stopped as well."""
     process = wasp(cluster.address, folder, "-e", "SETUP_S=60")
-    until(lambda: actor_processes())
+    until(lambda: len(actor_processes()) == actors)
     os.kill(actor_processes()[0], signal.SIGKILL)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 4, out
-    assert "its Ray actor" in str(summary_of(folder)["reasons"])
+    assert told in str(summary_of(folder)["reasons"])
 
 
 def test_a_command_killed_before_the_start(cluster: RayCluster, folder: Path) -> None:
