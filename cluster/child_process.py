@@ -7,9 +7,10 @@ import os
 import select
 import signal
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from wasp_ray.clock import now_ns
 from wasp_ray.node.engines import python_command
@@ -103,3 +104,9 @@ def heard(children: Iterable[C], timeout_s: float) -> list[tuple[C, bool, str]]:
         for fd, _ in poller.poll(timeout_s * 1000)
         for text in owners[fd].lines(fd)
     ]
+
+
+def leave(code: int) -> NoReturn:
+    """Ends a process that has a thread at its stdin, which the interpreter's own end could not take the lock of."""
+    sys.stderr.flush()
+    os._exit(code)

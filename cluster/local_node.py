@@ -10,6 +10,7 @@ import threading
 from typing import Any
 
 from wasp_ray.cluster.agent import Agent, options_from, take_stdout
+from wasp_ray.cluster.child_process import leave
 
 
 def main() -> int:
@@ -25,7 +26,7 @@ def main() -> int:
     agent = Agent(options_from(order), uid, write_line, lambda: None)
     threading.Thread(target=_obey, args=(agent,), name="wasp-orders", daemon=True).start()
     agent.run()
-    return 0
+    leave(0)
 
 
 def _obey(agent: Agent) -> None:

@@ -18,6 +18,7 @@ from typing import Any, get_args
 
 from wasp_ray.cluster.agent import take_stdout
 from wasp_ray.cluster.backend import Happening, Line
+from wasp_ray.cluster.child_process import leave
 from wasp_ray.cluster.lifecycle import Broken
 from wasp_ray.cluster.ray_config import RayConfig
 from wasp_ray.cluster.ray_head import HeadWatch
@@ -58,7 +59,7 @@ class Driver:
     def __init__(self, nodes: Any, tell: Callable[[Mapping[str, Any]], None]) -> None:
         self._nodes, self._tell = nodes, tell
         self._orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        self._connected = False
+        self._connected = self._headless = False
 
     def run(self) -> int:
         """Until it is told to clean up."""
@@ -73,12 +74,12 @@ class Driver:
             return 4
         self._connected = True
         self._tell({"connected": True})
-        watch, told = HeadWatch(self._nodes.head), False
+        watch = HeadWatch(self._nodes.head)
         while True:
             for happening in self._nodes.events(POLL_S):
                 self._tell(to_data(happening))
-            if not told and watch.gone:
-                told = True
+            if not self._headless and watch.gone:
+                self._headless = True
                 self._tell(to_data(Broken(watch.gone)))
             while not self._orders.empty():
                 if not self._obey(self._orders.get()):
@@ -93,7 +94,10 @@ class Driver:
             case "collect":
                 self._nodes.collect()
             case "clean":
-                self._nodes.clean()
+                if (
+                    not self._headless
+                ):  # else nobody would remove anything; hosts end what they have when they miss their head
+                    self._nodes.clean()
                 return False
         return True
 
@@ -124,4 +128,4 @@ def main() -> int:
     from wasp_ray.cluster.ray_nodes import RayNodes  # imports ray
 
     nodes = RayNodes(RayConfig(**order["config"]), order["orders"], order["runtime_env"], order["kernel"])
-    return Driver(nodes, lambda data: write_line(json.dumps(data))).run()
+    leave(Driver(nodes, lambda data: write_line(json.dumps(data))).run())

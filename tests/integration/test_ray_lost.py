@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,6 +107,7 @@ def test_a_killed_driver_is_told(cluster: RayCluster, folder: Path) -> None:
     """The process that speaks with Ray: what nodes had told is kept, and they end with their actors."""
     process = wasp(cluster.address, folder, "-p", "seconds=60")
     wait_for_load(process, folder)
+    time.sleep(2)  # a state a second is told
     killed("ray_driver")
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 4, out

@@ -45,7 +45,8 @@ class RayCluster:
             self.add_host(**(self._last if number == self._others - 1 else {})) for number in range(self._others)
         ]
         self.address = str(self.cluster.address)
-        self._files = self.cluster.head_node.get_session_dir_path()
+        head_node: Any = self.cluster.head_node
+        self._files = head_node.get_session_dir_path()
         return self
 
     def __exit__(self, *exc: object) -> None:
