@@ -15,6 +15,7 @@ from wasp_ray.cluster import ray_actor
 from wasp_ray.cluster.ray_head import fault_of
 from wasp_ray.errors import BadInput, NodeFailed
 
+MAX_SENTENCE = 600
 NO_SENTENCES = ("File ", "Traceback", "class_name", "actor_id", "pid:", "namespace", "ip:", "name:")
 _untyped: Any = ray  # for functions whose annotations are missing or wrong
 ORDERS, LINES = "orders", "lines"
