@@ -1,14 +1,11 @@
-"""The driver of a Ray run whose nodes are simulated, in a process of its own: `python -m benchmarks.ray_simulated ORDER.json`.
+"""Nodes of a Ray run that are simulated: what an actor holds is no process, but what a real node had said.
 
-Everything is as in a real run but what an actor holds: no processes of a node, but what a real one had said, at the same
-moments, under each one's own number and clock. Prints when the load began and how the run ended, as JSON.
+It is played back at the same moments, under each one's own number and clock; all else is as in a real run.
 """
 
 from __future__ import annotations
 
 import json
-import secrets
-import sys
 import threading
 import time
 from collections import deque
@@ -18,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from wasp_ray._version import __version__
-from wasp_ray.cluster import RayConfig, ray_actor
+from wasp_ray.cluster import ray_actor, ray_driver
 from wasp_ray.cluster.backend import Happening, Line
-from wasp_ray.cluster.execution import ClusterExecution, node_orders
+from wasp_ray.cluster.execution import node_orders
 from wasp_ray.cluster.lifecycle import Ended, Seen
 from wasp_ray.cluster.local import LocalNodes
 from wasp_ray.cluster.snapshot import Decoder, Encoder, Told
 from wasp_ray.execution import Settings
-from wasp_ray.report.terminal import TerminalView
 
 HEARTBEAT_S = 1.0
 Saying = tuple[float, str, dict[str, Any]]
@@ -128,29 +124,7 @@ class SimulatedActor(ray_actor.NodeActor):
         return {"version": __version__, "host": f"simulated-{number}", "kernel": ray_actor.boot_id(), "pid": ""}
 
 
-def drive(settings: Settings, address: str, recorded: str) -> dict[str, Any]:
-    """A run of simulated nodes to its end."""
-    from wasp_ray.cluster.ray_nodes import RayNodes
-
+def main() -> int:
+    """The process that is Ray's driver, but for its actors' class."""
     ray_actor.NodeActor = SimulatedActor  # type: ignore[misc]
-    config = RayConfig(test="load.py", nodes=settings.nodes, address=address, strategy="SPREAD", cpus=0.01)
-    orders = [{**order, "uid": secrets.token_hex(6), "recorded": recorded} for order in node_orders(settings, None)]
-    backend = RayNodes(config, orders, {}, ray_actor.boot_id())
-    execution = ClusterExecution(settings, TerminalView(False, False), lambda *_: backend, config.terms())
-    outcome = execution.run()
-    start_s = execution.controller.start_wall_s
-    return {"start_s": start_s, "verdict": outcome.judged.verdict, "reasons": outcome.summary["reasons"],
-            "nodes": len(outcome.summary["nodes"])}  # fmt: skip
-
-
-def main() -> None:
-    """With the order's file as argument."""
-    order = json.loads(Path(sys.argv[1]).read_text())
-    settings = Settings(
-        source={"file": order["load"]}, nodes=order["nodes"], out=Path(order["out"]), wants_bundle=True, seed=1
-    )
-    Path(order["answer"]).write_text(json.dumps(drive(settings, order["address"], order["recorded"])))
-
-
-if __name__ == "__main__":
-    main()
+    return ray_driver.main()

@@ -36,6 +36,8 @@ class RayProcess:
 
     lead_s = LEAD_S
 
+    module = "wasp_ray.cluster.ray_driver"
+
     def __init__(self, address: str, order: Mapping[str, Any]) -> None:
         self._address, self._order = address, order
         self._child: ChildProcess | None = None
@@ -49,7 +51,7 @@ class RayProcess:
     def deploy(self) -> None:
         """Begins to connect; `events` raises what this may raise until the first node is seen."""
         if self._child is None:
-            self._child = ChildProcess("wasp_ray.cluster.ray_driver", self._order)
+            self._child = ChildProcess(self.module, self._order)
             self._allow(MAKE_S if self._address == "local" else CONNECT_S)
 
     def _allow(self, seconds: float) -> None:

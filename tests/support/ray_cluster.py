@@ -45,8 +45,7 @@ class RayCluster:
             self.add_host(**(self._last if number == self._others - 1 else {})) for number in range(self._others)
         ]
         self.address = str(self.cluster.address)
-        head_node: Any = self.cluster.head_node
-        self._files = head_node.get_session_dir_path()
+        self._files = self._session_folder()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -58,6 +57,9 @@ class RayCluster:
         host = self.cluster.add_node(**HOST, **more)
         self.cluster.wait_for_nodes()
         return host
+
+    def _session_folder(self) -> str:
+        return str(self.cluster.head_node.get_session_dir_path())
 
     def check_empty(self) -> None:
         """No run has left anything on it."""
