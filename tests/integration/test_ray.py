@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.books import wait_until
 from support.ray_cluster import RayCluster, actor_processes, node_processes
-from support.ray_runs import WASP, in_python, make_folder, summary_of, until, wait_for_load, wasp
+from support.ray_runs import WASP, in_python, make_folder, summary_of, wait_for_load, wasp
 
 pytestmark = pytest.mark.waits
 
@@ -27,7 +28,7 @@ def cluster() -> Iterator[RayCluster]:
 def _no_leaks() -> Iterator[None]:
     """Instead of the check of all processes: Ray keeps workers of its own for the next job. No run's node or actor is left."""
     yield
-    until(lambda: not node_processes() and not actor_processes(), 10.0)
+    wait_until(lambda: not node_processes() and not actor_processes(), 10.0)
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_a_killed_driver_leaves_nothing_behind(cluster: RayCluster, folder: Path
     wait_for_load(process, folder)
     process.kill()
     process.communicate()
-    until(lambda: not node_processes() and not actor_processes())
+    wait_until(lambda: not node_processes() and not actor_processes())
 
 
 def test_a_killed_host_makes_the_run_invalid(cluster: RayCluster, folder: Path) -> None:
@@ -86,7 +87,7 @@ def test_a_killed_host_makes_the_run_invalid(cluster: RayCluster, folder: Path) 
         cluster.hosts.append(cluster.add_host())
     assert process.returncode == 3, out
     assert any("the raylet there is gone" in reason for reason in summary_of(folder)["reasons"])
-    until(lambda: not node_processes())
+    wait_until(lambda: not node_processes())
 
 
 def test_what_has_no_place_says_what_was_asked_and_what_there_is(cluster: RayCluster, folder: Path) -> None:

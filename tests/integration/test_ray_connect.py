@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.books import wait_until
 from support.processes import descendants
 from support.ray_cluster import RayCluster, processes
-from support.ray_runs import WASP, make_folder, until, wasp
+from support.ray_runs import WASP, make_folder, wasp
 
 pytestmark = pytest.mark.waits
 VERSIONS = """
@@ -40,7 +41,7 @@ def cluster() -> Iterator[RayCluster]:
 def _no_leaks() -> Iterator[None]:
     """Instead of the check of all processes: Ray keeps workers of its own. No driver is left."""
     yield
-    until(lambda: not processes("ray_driver"), 10.0)
+    wait_until(lambda: not processes("ray_driver"), 10.0)
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def test_ctrl_c_while_it_connects(cluster: RayCluster, folder: Path) -> None:
     """Ray cannot be interrupted there; the run can, at once, and leaves no process."""
     with stopped("raylet/raylet"):
         process = wasp(cluster.address, folder, nodes=1)
-        until(lambda: (folder / "out/events.log").exists())  # Ray has begun to connect
+        wait_until(lambda: (folder / "out/events.log").exists())  # Ray has begun to connect
         os.killpg(process.pid, signal.SIGINT)
         out, _ = process.communicate(timeout=10)
     assert process.returncode == 130, out
@@ -135,11 +136,11 @@ def test_a_killed_command_leaves_no_driver_that_connects(cluster: RayCluster, fo
     """It ends with the pipe of its orders, whatever Ray does."""
     with stopped("raylet/raylet"):
         process = wasp(cluster.address, folder, nodes=1)
-        until(lambda: (folder / "out/events.log").exists())
+        wait_until(lambda: (folder / "out/events.log").exists())
         (driver,) = processes("ray_driver")
         process.kill()
         process.communicate()
-        until(lambda: driver not in descendants() and not Path(f"/proc/{driver}").exists(), 10.0)
+        wait_until(lambda: driver not in descendants() and not Path(f"/proc/{driver}").exists(), 10.0)
 
 
 @pytest.mark.parametrize("other", [{"ray_version": "2.9.3"}, {"python_version": "3.9.18"}])

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.books import wait_until
 from support.ray_cluster import RayCluster, actor_processes, node_processes, processes
-from support.ray_runs import make_folder, summary_of, until, wait_for_load, wasp
+from support.ray_runs import make_folder, summary_of, wait_for_load, wasp
 
 pytestmark = pytest.mark.waits
 
@@ -25,7 +26,7 @@ def doomed() -> Iterator[RayCluster]:
 def _no_leaks() -> Iterator[None]:
     """Instead of the check of all processes: Ray keeps workers of its own. No run's driver, actor or node is left."""
     yield
-    until(lambda: not node_processes() and not actor_processes() and not processes("ray_driver"), 20.0)
+    wait_until(lambda: not node_processes() and not actor_processes() and not processes("ray_driver"), 20.0)
 
 
 @pytest.fixture

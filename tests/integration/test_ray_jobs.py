@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.books import wait_until
 from support.ray_cluster import RayCluster, actor_processes, node_processes, processes
-from support.ray_runs import WASP, in_python, make_folder, summary_of, until
+from support.ray_runs import WASP, in_python, make_folder, summary_of
 
 pytestmark = pytest.mark.waits
 USES_TINY = """
@@ -51,7 +52,7 @@ def cluster() -> Iterator[RayCluster]:
 def _no_leaks() -> Iterator[None]:
     """Instead of the check of all processes: Ray keeps workers of its own. No run's driver, actor or node is left."""
     yield
-    until(lambda: not node_processes() and not actor_processes() and not processes("ray_driver"), 20.0)
+    wait_until(lambda: not node_processes() and not actor_processes() and not processes("ray_driver"), 20.0)
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_a_ray_for_one_run(folder: Path) -> None:
     assert summary_of(folder)["ledger"]["ok"] > 0
     assert "usage False" in (folder / "out/logs/users.log").read_text()
     assert "raylet" not in done.stdout
-    until(lambda: not processes(f"{folder}"))
+    wait_until(lambda: not processes(f"{folder}"))
 
 
 def test_an_environment_made_by_ray(folder: Path) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.books import wait_until
 from support.ray_cluster import RayCluster, actor_processes, node_processes, processes
-from support.ray_runs import in_python, make_folder, summary_of, until, wait_for_load, wasp
+from support.ray_runs import in_python, make_folder, summary_of, wait_for_load, wasp
 
 pytestmark = pytest.mark.waits
 STRICT = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "100"}
@@ -29,7 +30,7 @@ def cluster() -> Iterator[RayCluster]:
 def _no_leaks() -> Iterator[None]:
     """Instead of the check of all processes: Ray keeps workers of its own. No run's driver, actor or node is left."""
     yield
-    until(lambda: not node_processes() and not actor_processes() and not processes("ray_driver"), 20.0)
+    wait_until(lambda: not node_processes() and not actor_processes() and not processes("ray_driver"), 20.0)
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def users_are_set_up(folder: Path) -> bool:
 def test_a_host_lost_before_the_start(cluster: RayCluster, folder: Path) -> None:
     """No load was made: an error that says what went; what Ray prints of it is in the bundle."""
     process = wasp(cluster.address, folder, "-e", "SETUP_S=60")
-    until(lambda: users_are_set_up(folder))
+    wait_until(lambda: users_are_set_up(folder))
     out = lose_a_host(cluster, process)
     assert process.returncode == 4, out
     summary = summary_of(folder)
@@ -87,7 +88,7 @@ def test_a_host_lost_while_the_others_drain(cluster: RayCluster, folder: Path) -
 def test_an_actor_killed_as_soon_as_it_is_there(cluster: RayCluster, folder: Path, actors: int, told: str) -> None:
     """The one that reads the plan, or one that has a node or is about to: others that come up late are stopped as well."""
     process = wasp(cluster.address, folder, "-e", "SETUP_S=60")
-    until(lambda: len(actor_processes()) == actors)
+    wait_until(lambda: len(actor_processes()) == actors)
     os.kill(actor_processes()[0], signal.SIGKILL)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 4, out
@@ -97,10 +98,10 @@ def test_an_actor_killed_as_soon_as_it_is_there(cluster: RayCluster, folder: Pat
 def test_a_command_killed_before_the_start(cluster: RayCluster, folder: Path) -> None:
     """Its driver, actors and nodes end."""
     process = wasp(cluster.address, folder, "-e", "SETUP_S=60")
-    until(lambda: users_are_set_up(folder))
+    wait_until(lambda: users_are_set_up(folder))
     process.kill()
     process.communicate()
-    until(lambda: not node_processes() and not processes("ray_driver"))
+    wait_until(lambda: not node_processes() and not processes("ray_driver"))
 
 
 def test_a_killed_driver_is_told(cluster: RayCluster, folder: Path) -> None:

@@ -34,7 +34,7 @@ def check_books(result: RunResult) -> None:
         assert min(vars(ledger).values()) >= 0, (generator.name, ledger)
 
 
-def wait_until(what: Callable[[], object], deadline_s: float = 20.0) -> None:
+def wait_until(what: Callable[[], object], deadline_s: float = 30.0) -> None:
     """Until it is true."""
     give_up = time.monotonic() + deadline_s
     while not what():

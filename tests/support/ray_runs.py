@@ -6,12 +6,11 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from support.books import closed_books
+from support.books import closed_books, wait_until
 
 WASP = [sys.executable, "-P", "-m", "wasp_ray"]
 LOAD = """
@@ -80,14 +79,6 @@ def summary_of(folder: Path) -> dict[str, Any]:
     return closed_books(json.loads((folder / "out/summary.json").read_text()))
 
 
-def until(what: Callable[[], object], deadline_s: float = 30.0) -> None:
-    """Waits for it."""
-    give_up = time.monotonic() + deadline_s
-    while not what():
-        assert time.monotonic() < give_up, "it did not come true"
-        time.sleep(0.05)
-
-
 def wait_for_load(process: subprocess.Popen[str], folder: Path, nodes: int = 3) -> None:
     """Until users of all nodes have made calls."""
     log = folder / "out/logs/users.log"
@@ -97,4 +88,4 @@ def wait_for_load(process: subprocess.Popen[str], folder: Path, nodes: int = 3) 
         lines = log.read_text().splitlines() if log.exists() else []
         return len({line.partition("/")[0] for line in lines if line.endswith("going")}) == nodes
 
-    until(are_going)
+    wait_until(are_going)
