@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from e2e.harness import cgroups
+from e2e.harness.access import ApiError
 from e2e.harness.cluster import Kubernetes
 from e2e.harness.errors import HarnessError
 from e2e.harness.leftovers import left_behind
@@ -89,7 +90,11 @@ def test_a_harness_killed_at_any_moment_starts_again_and_leaves_nothing(state: S
 def run_a_pod(kubernetes: Kubernetes) -> None:
     """A pod with a network and mounts of its own that runs on and on."""
     kubernetes.wait_for_service_account("default")
-    kubernetes.access.request("POST", "/api/v1/namespaces/default/pods", pod("long", ["sleep", "600"]))
+    try:
+        kubernetes.access.request("POST", "/api/v1/namespaces/default/pods", pod("long", ["sleep", "600"]))
+    except ApiError as error:  # there still, where the stop was killed before it had begun
+        if error.status != 409:
+            raise
     wait_for(lambda: phase(kubernetes.access, "default", "long") == "Running", "the pod runs")
 
 
