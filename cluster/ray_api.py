@@ -120,8 +120,14 @@ def answer(ref: Any) -> Any:
 
 
 def place_user(group: Any, index: int, amounts: Mapping[str, float]) -> Any:
-    """An actor for one user in a place of the group, which has these amounts to spare. It ends with who called this."""
-    return _untyped.remote(ray_actor.UserActor).options(**_options(group, index, amounts)).remote()
+    """An actor for one user in a place of the group, which has these amounts to spare. It ends with who called this.
+
+    Raises ActorGone when Ray does not take it.
+    """
+    try:
+        return _untyped.remote(ray_actor.UserActor).options(**_options(group, index, amounts)).remote()
+    except (RayError, RuntimeError, ValueError) as exc:
+        raise ActorGone(_sentence(exc)) from exc
 
 
 def end_actor(actor: Any) -> None:

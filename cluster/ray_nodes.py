@@ -172,7 +172,8 @@ class RayNodes:
         node.ask_at_ns = now + int(AGAIN_S * 1e9)
         if node.started and now < node.away_since_ns + AWAY_S * 1e9:
             return []
-        return self._gone(node, f"it did not answer for {AWAY_S:g} s: {why}")
+        waited = f" for {AWAY_S:g} s" if node.started else ""
+        return self._gone(node, f"it did not answer{waited}: {why}")
 
     def _gone(self, node: _Node, why: str) -> list[Happening]:
         node.over = True

@@ -59,8 +59,11 @@ class RayUsers:
     def _obey(self, message: Message) -> None:
         name = tuple(message["name"])
         if message["op"] == "start":
-            actor = self._actors[name] = place_user(self._group, self._index, self._amounts[str(name[0])])
-            self._refs[actor.live.remote(self._address, list(name), self._env)] = name
+            try:
+                actor = self._actors[name] = place_user(self._group, self._index, self._amounts[str(name[0])])
+                self._refs[actor.live.remote(self._address, list(name), self._env)] = name
+            except ActorGone as exc:
+                self._gone(name, exc)
         elif name in self._actors:
             end_actor(self._actors.pop(name))
 
@@ -72,5 +75,8 @@ class RayUsers:
         except (ActorAway, ActorGone) as exc:
             if name in self._actors:
                 end_actor(self._actors.pop(name))
-            with suppress(ChannelClosed):
-                self._channel.send({"op": "gone", "name": list(name), "why": str(exc)})
+            self._gone(name, exc)
+
+    def _gone(self, name: tuple[int, ...], why: Exception) -> None:
+        with suppress(ChannelClosed):
+            self._channel.send({"op": "gone", "name": list(name), "why": str(why)})

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from wasp_ray.clock import now_ns
 from wasp_ray.runtime.fleet import UNKNOWN_END
@@ -153,21 +154,17 @@ class PlacedNursery:
         """Who is wanted gets its orders; anybody else finds the door shut."""
         channel = self._new[fd]
         pid, uid = _peer(channel.sock)
-        try:
-            messages = channel.receive() if uid == os.geteuid() else ["no"]
-        except ValueError:
-            messages = ["no JSON"]
-        if not messages and not channel.closed:
+        hello = _hello(channel) if uid == os.geteuid() else [None]
+        if not hello and not channel.closed:
             return
         del self._new[fd]
-        key, placed = next(
-            ((key, p) for key, p in self._placed.items() if p.channel is None and messages[:1] == [{"name": p.name}]),
-            (None, None),
-        )
-        if key is None or placed is None:
+        wanted = [key for key, p in self._placed.items() if p.channel is None and hello[:1] == [{"name": p.name}]]
+        if not wanted:
             self._epoll.unregister(channel)
             channel.close()
             return
+        (key,) = wanted
+        placed = self._placed[key]
         self._by_fd[fd] = key
         placed.channel, placed.pid = channel, pid
         placed.pidfd = os.pidfd_open(pid)
@@ -218,6 +215,14 @@ class PlacedNursery:
             os.close(placed.pidfd)
             os.close(placed.wake_fd)
         self._ended.append(Exit(key, placed.pid, placed.status, placed.cpu_s, 0.0, placed.rss))
+
+
+def _hello(channel: Channel) -> list[Any]:
+    """What it says of itself, if it has spoken."""
+    try:
+        return list(channel.receive())
+    except ValueError:
+        return [None]
 
 
 def _peer(sock: socket.socket) -> tuple[int, int]:
