@@ -24,6 +24,7 @@ Examples:
   wasp run load.py:nightly -p users=50  a function `nightly(users: int)` returns the Profile
   wasp run load.py --once               one call of each Generator, every request printed
   wasp run load.py --nodes 3            the same load, split over three nodes of this machine
+  wasp run load.py --nodes 3 --on ray   or over three hosts of a Ray cluster
   wasp run load.py --threshold "p99(response) of search < 300ms" --json result.json
 
 \b
@@ -164,7 +165,7 @@ def run(
     once: bool, nodes: int, place: str, ray_address: str | None, load: str, runtime: str, out: Path | None,
     json_path: Path | None, quiet: bool,
 ) -> int:  # fmt: skip
-    """Run a load file on this machine."""
+    """Run a load file, on this machine or on a Ray cluster."""
     from wasp_ray.execution import Settings, execution_of, in_pod
     from wasp_ray.report.table import print_table
 
@@ -229,6 +230,7 @@ def check_runtime(settings: Any) -> None:
 Examples:
   wasp plan load.py
   wasp plan load.py -p users=50 --only checkout
+  wasp plan load.py --on ray           where users may have a placement
 """)  # fmt: skip
 @shared_options
 @place_option
