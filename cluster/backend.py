@@ -45,8 +45,8 @@ Happening = Event | Line | LastWord | Note
 class Backend(Protocol):
     """Called from the controller's loop only. Every method may be called again and then does no harm.
 
-    Only `deploy` may raise, BadInput or NodeFailed, and `events` in its place as long as it has told of no node; what goes
-    wrong later is told as an event.
+    Only `deploy` may raise, BadInput or NodeFailed, and `events` BadInput in its place as long as it has told of no node; what
+    goes wrong later is told as an event.
     """
 
     lead_s: float

@@ -14,7 +14,7 @@ from wasp_ray.cluster.controller import Controller
 from wasp_ray.cluster.lifecycle import Lifecycle, Phase, Terms
 from wasp_ray.cluster.local import LocalNodes
 from wasp_ray.cluster.merge import merged_phase, merged_states, result_of_lost
-from wasp_ray.errors import BadInput, NodeFailed
+from wasp_ray.errors import BadInput
 from wasp_ray.execution import STOPPED_EARLY, Findings, Outcome, Reporter, Settings, View, signals_to
 from wasp_ray.load.limits import raise_descriptor_limit
 
@@ -43,13 +43,13 @@ class ClusterExecution:
         self.controller = Controller(make_backend(settings, self._reporter), terms, settings.run_id, self, adopt)
 
     def run(self) -> Outcome:
-        """To the verdict. Raises BadInput or NodeFailed when nothing was started (the bundle folder is taken back then)."""
+        """To the verdict. Raises BadInput when nothing was started (the bundle folder is taken back then)."""
         began = wall_s()
         with signals_to(self._stop):
             try:
                 self.controller.run()
                 return self._conclude(began)
-            except (BadInput, NodeFailed):
+            except BadInput:
                 self._reporter.drop_bundle()
                 raise
             finally:

@@ -14,7 +14,7 @@ from wasp_ray.cluster.child_process import ChildProcess, heard
 from wasp_ray.cluster.lifecycle import Broken, Cleaned, Collected, Ended, Seen
 from wasp_ray.cluster.ray_config import LEAD_S
 from wasp_ray.cluster.ray_driver import LEAVE_S, from_data
-from wasp_ray.errors import BadInput, NodeFailed
+from wasp_ray.errors import BadInput
 
 CONNECT_S = 30.0
 MAKE_S = 90.0
@@ -22,6 +22,8 @@ MAKE_S = 90.0
 SEND_S = 600.0
 """For the load file's folder, which may have 512 MiB, once Ray says that it sends it."""
 RELEASE_S = 5.0
+UNCONNECTED_S = 1.0
+"""For a driver that connects to end by itself: Ray may let none of its threads run meanwhile."""
 _PREFIX = re.compile(r"^(\[[^\]]*\] (\(\S+\) )?\S+:\d+: |\d{4}-\S+ \S+\s)")
 """Of a log line of Ray's: time, process, place in its source."""
 _CURE = (
@@ -49,7 +51,7 @@ class RayProcess:
         self._over_told = False
 
     def deploy(self) -> None:
-        """Begins to connect; `events` raises what this may raise until the first node is seen."""
+        """Begins to connect; what becomes of that is told by events."""
         if self._child is None:
             self._child = ChildProcess(self.module, self._order)
             self._allow(MAKE_S if self._address == "local" else CONNECT_S)
@@ -58,15 +60,15 @@ class RayProcess:
         self._seconds, self._deadline_ns = seconds, now_ns() + int(seconds * 1e9)
 
     def events(self, timeout_s: float) -> Sequence[Happening]:
-        """What the driver tells. Raises BadInput and NodeFailed when it could not connect."""
+        """What the driver tells. Raises BadInput for what Ray cannot be asked."""
         out, self._pending = self._pending, []
         if self._child is None:
             return out
         out += self._hear(self._child, 0 if out else timeout_s)
         if _is_over(self._child) and not self._over_told:
             out += self._over(self._child)
-        elif not self._connected and now_ns() >= self._deadline_ns:
-            raise NodeFailed(self._too_late())
+        elif not self._connected and not self._over_told and now_ns() >= self._deadline_ns:
+            out += self._broken(self._too_late())
         return out
 
     def _hear(self, child: ChildProcess, timeout_s: float) -> list[Happening]:
@@ -90,7 +92,7 @@ class RayProcess:
             case {"refused": problems}:
                 raise BadInput(problems)
             case {"failed": why}:
-                raise NodeFailed(why)
+                return self._broken(why)
             case {"connected": _}:
                 self._connected = True
                 return []
@@ -105,17 +107,20 @@ class RayProcess:
                 self._nodes.pop(node, None)
         return [happening]
 
-    def _over(self, child: ChildProcess) -> list[Happening]:
+    def _broken(self, why: str) -> list[Happening]:
+        """There is no driver, or none any more."""
         self._over_told = True
+        return [Broken(why), *(Ended(node, uid, "Ray's driver was gone") for node, uid in self._nodes.items())]
+
+    def _over(self, child: ChildProcess) -> list[Happening]:
         if not self._connected:
-            raise NodeFailed(
+            return self._broken(
                 f"the Ray cluster at {self._address} did not take this process as a driver: {_CURE}.{self._last_words()}"
             )
-        why = (
+        return self._broken(
             f"the process that is Ray's driver ended with {child.process.returncode}, as Ray ends it when the raylet of this"
             f" host is gone.{self._last_words()}"
         )
-        return [Broken(why), *(Ended(node, uid, "Ray's driver was gone") for node, uid in self._nodes.items())]
 
     def _too_late(self) -> str:
         return (
@@ -154,7 +159,7 @@ class RayProcess:
         child, self._child = self._child, None
         if child is not None:
             child.close_stdin()
-            give_up_ns = now_ns() + int(LEAVE_S * 1e9)
+            give_up_ns = now_ns() + int((LEAVE_S if self._connected else UNCONNECTED_S) * 1e9)
             while not _is_over(child) and now_ns() < give_up_ns:
                 for _, is_error, text in heard([child], 0.2):
                     if is_error:

@@ -34,7 +34,7 @@ class RayProfile:
     def run(self) -> RunResult:
         """Places, waits, follows, judges and removes. Prints nothing; writes a bundle only with `out`.
 
-        Raises BadInput when nothing was started, NodeFailed (both WaspError) when there is no such cluster.
+        Raises BadInput for what cannot be asked for; a cluster that is not there is a run whose verdict is "error".
         """
         return RunResult.of(self.execution(NoView()).run())
 
