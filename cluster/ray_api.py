@@ -177,9 +177,11 @@ def _refusal(exc: Exception, address: str) -> Exception:
     if isinstance(exc, (ValueError, TypeError)):
         return BadInput(f"Ray refuses the run's runtime_env or address: {_sentence(exc)}")
     if isinstance(exc, ConnectionError):
+        nobody = (
+            "no Ray runs on this machine" if address == "auto" else f"no Ray cluster at {address} ({_sentence(exc)})"
+        )
         return NodeFailed(
-            f"no Ray cluster at {address} ({_sentence(exc)}): start one with `ray start --head`, or name one that runs by"
-            " --ray-address HOST:PORT or RAY_ADDRESS"
+            f"{nobody}: start one with `ray start --head`, or name one that runs by --ray-address HOST:PORT or RAY_ADDRESS"
         )
     return NodeFailed(f"the Ray cluster at {address} could not be used: {_sentence(exc)}")
 
