@@ -67,7 +67,8 @@ def test_a_submitted_job(cluster: RayCluster, folder: Path, tmp_path_factory: py
     out = tmp_path_factory.mktemp("job")
     command = [
         sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", cluster.dashboard, "--working-dir", str(folder),
-        "--", *WASP, "run", "load.py", "--on", "ray", "--nodes", "2", "--out", str(out / "out"), "--threshold", "max of quick < 1us",
+        "--", *WASP, "run", "load.py", "--on", "ray", "--nodes", "2", "--out", str(out / "out"),
+        "--threshold", "max of quick < 1us",
     ]  # fmt: skip
     for _ in range(20):
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
