@@ -121,7 +121,7 @@ class SimulatedActor(ray_actor.NodeActor):
         """As a host with the wanted version."""
         found = json.loads(Path(order["recorded"]).read_text())
         self._nodes = SimulatedNode(number, order, Recorded(**found))
-        return {"version": __version__, "host": f"simulated-{number}", "kernel": ray_actor.boot_id(), "pid": ""}
+        return {"version": __version__, "host": f"simulated-{number}", "kernel": ray_actor.boot_id()}
 
 
 def main() -> int:

@@ -45,8 +45,8 @@ Happening = Event | Line | LastWord | Note
 class Backend(Protocol):
     """Called from the controller's loop only. Every method may be called again and then does no harm.
 
-    Only `deploy` may raise, BadInput or NodeFailed, and `events` BadInput in its place as long as it has told of no node; what
-    goes wrong later is told as an event.
+    `deploy` may raise BadInput or NodeFailed, `events` BadInput in its place as long as it has told of no node, and NodeFailed
+    when this controller cannot or may not go on; what else goes wrong is told as an event.
     """
 
     lead_s: float

@@ -1,7 +1,7 @@
 """What runs in Ray actors on the hosts: one starts a node as a process of its own and relays its lines and its orders, others
 are users.
 
-Ray carries this class by value, so that a host without wasp_ray, or with another one, can say so: at its top it must not
+Ray carries NodeActor by value, so that a host without wasp_ray, or with another one, can say so: at its top it must not
 import wasp_ray. Records never come here; the node ends itself when this process is gone, with the pipe of its orders.
 """
 
@@ -95,7 +95,7 @@ def _facts() -> dict[str, Any]:
         found = version("wasp-ray")
     except PackageNotFoundError:
         found = ""
-    return {"version": found, "host": platform.node(), "kernel": boot_id(), "pid": str(os.getpid())}
+    return {"version": found, "host": platform.node(), "kernel": boot_id()}
 
 
 def boot_id() -> str:

@@ -66,8 +66,8 @@ def test_sigterm_is_a_stop_as_well(cluster: RayCluster, folder: Path) -> None:
     assert not node_processes()
 
 
-def test_a_killed_driver_leaves_nothing_behind(cluster: RayCluster, folder: Path) -> None:
-    """Its actors end with its job, its nodes with their actors."""
+def test_a_killed_command_leaves_nothing_behind(cluster: RayCluster, folder: Path) -> None:
+    """Ray's driver ends with it, actors with its job, nodes with their actors."""
     process = wasp(cluster.address, folder, "-p", "seconds=60")
     wait_for_load(process, folder)
     process.kill()

@@ -144,30 +144,34 @@ class PlacedNursery:
                 self._hear(self._by_fd[fd])
 
     def _let_in(self) -> None:
-        with suppress(BlockingIOError):
+        """Processes of this user alone: others of the machine find the door shut before they can say a word."""
+        with suppress(OSError):
             sock, _ = self._listener.accept()
+            if _peer(sock)[1] != os.geteuid():
+                sock.close()
+                return
             channel = Channel(sock, deadline_s=ANSWER_S)
             self._new[channel.fileno()] = channel
             self._epoll.register(channel, select.EPOLLIN)
 
     def _greet(self, fd: int) -> None:
-        """Who is wanted gets its orders; anybody else finds the door shut."""
+        """Who is wanted gets its orders; anybody else is sent away, as is who has died meanwhile."""
         channel = self._new[fd]
-        pid, uid = _peer(channel.sock)
-        hello = _hello(channel) if uid == os.geteuid() else [None]
+        hello = _hello(channel)
         if not hello and not channel.closed:
             return
         del self._new[fd]
         wanted = [key for key, p in self._placed.items() if p.channel is None and hello[:1] == [{"name": p.name}]]
-        if not wanted:
+        pid = _peer(channel.sock)[0]
+        pidfd = _pidfd(pid) if wanted else -1
+        if pidfd < 0:
             self._epoll.unregister(channel)
             channel.close()
             return
         (key,) = wanted
         placed = self._placed[key]
         self._by_fd[fd] = key
-        placed.channel, placed.pid = channel, pid
-        placed.pidfd = os.pidfd_open(pid)
+        placed.channel, placed.pid, placed.pidfd = channel, pid, pidfd
         read, placed.wake_fd = os.pipe()
         os.set_blocking(placed.wake_fd, False)
         message, fds = self._orders(placed.host)
@@ -229,6 +233,14 @@ def _peer(sock: socket.socket) -> tuple[int, int]:
     """pid and user of the process at the other end."""
     pid, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return pid, uid
+
+
+def _pidfd(pid: int) -> int:
+    """A hold on a process, by which no other can be meant; -1 when it has gone."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return -1
 
 
 def _usage_of(pid: int) -> tuple[float, int]:

@@ -24,13 +24,13 @@ from wasp_ray.worker.main import run_worker
 from wasp_ray.worker.notes import Notes
 
 
-def live(path: str, name: Sequence[int]) -> None:
-    """From its orders to its end, in the main thread of a process that is for this alone. `path`: its node's socket; `name`:
+def live(address: str, name: Sequence[int]) -> None:
+    """From its orders to its end, in the main thread of a process that is for this alone. `address`: its node's socket; `name`:
     what it was asked for as. A process that is not wanted any more does nothing.
     """
     os.environ["WASP_ZYGOTE"] = "1"  # what a load file runs at its import is refused here as well
     sock = socket.socket(socket.AF_UNIX)
-    sock.connect(path)
+    sock.connect(address)
     channel = Channel(sock)
     channel.send({"name": list(name)})
     orders = channel.first()

@@ -50,7 +50,7 @@ class Hosts:
         if method == "plan":
             return {"version": __version__, "host": "host-1", "plan": {"generators": []}}
         if method == "start":
-            return {"version": __version__, "host": f"host-{index + 1}", "kernel": kernel, "pid": "1"}
+            return {"version": __version__, "host": f"host-{index + 1}", "kernel": kernel}
         told = [Line(index + 1, f"uid{index + 1}", "a line")] if arguments[0] == 1 else []
         return told, wall_s() + ahead_s
 
