@@ -6,8 +6,11 @@ import os
 import random
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +19,8 @@ from support.books import check_books, is_alive, wait_for_start, wait_until
 from support.runtimes import Placer, Runtime
 
 from wasp_ray import BadInput, Generator, Placement, Profile, plain, ramp
-from wasp_ray.wire.channel import Channel
+from wasp_ray.runtime.placed import PlacedNursery
+from wasp_ray.wire.channel import Channel, channel_pair
 
 pytestmark = pytest.mark.waits
 
@@ -120,3 +124,86 @@ def test_other_places_than_ray_refuse_a_placement() -> None:
     for options in ({}, {"nodes": 2}, {"runtime": "inline"}):
         with pytest.raises(BadInput, match=r"'u': placement= is for runs on Ray.*--on ray"):
             Profile(generator).run(**options)
+
+
+class Door:
+    """A nursery that has asked for one process, and where that is to come; nothing else of a run."""
+
+    def __init__(self) -> None:
+        self.address = f"\0wasp-test-{os.getpid()}"
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(self.address)
+        listener.listen()
+        self.placer, theirs = channel_pair()
+        part = SimpleNamespace(index=0)
+        host: Any = SimpleNamespace(part=part, worker=0, incarnation=0)
+        self.nursery = PlacedNursery(Channel(theirs), listener, lambda host: ({"op": "begin"}, []))
+        assert self.nursery.launch([host]) == [""]
+
+    def close(self) -> None:
+        """Nobody is waited for."""
+        self.nursery.end_all()
+        self.placer.close()
+
+
+@pytest.fixture
+def door() -> Iterator[Door]:
+    """It closes."""
+    made = Door()
+    yield made
+    made.close()
+
+
+VISITOR = """
+import os, socket, sys
+os.setuid(int(sys.argv[2]))
+sock = socket.socket(socket.AF_UNIX)
+sock.connect(chr(0) + sys.argv[1])
+try:
+    sock.sendall(b'{"name": [0, 0, 0]}' + bytes([10]))
+except BrokenPipeError:
+    pass
+print("said", flush=True)
+input()
+print(sock.recv(99))
+"""
+
+
+def visitor(door: Door, user: int) -> subprocess.Popen[str]:
+    """A process that says the name that is asked for, then what it is told: nothing when it is sent away."""
+    made = subprocess.Popen(
+        [sys.executable, "-c", VISITOR, door.address[1:], str(user)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert made.stdout is not None and made.stdout.readline() == "said\n"
+    return made
+
+
+def test_who_is_wanted_is_let_in(door: Door) -> None:
+    """With its orders; its end is seen."""
+    process = visitor(door, os.getuid())
+    door.nursery.reap()
+    door.nursery.reap()
+    assert "begin" in process.communicate("\n", timeout=10)[0]
+    assert [exit_.pid for exit_ in door.nursery.reap()] == [process.pid]
+
+
+def test_a_process_that_dies_at_the_door_is_no_more_than_that(door: Door) -> None:
+    """It had said its name and is gone when it is to be let in: whoever comes next by that name is."""
+    process = visitor(door, os.getuid())
+    process.kill()
+    process.communicate()
+    door.nursery.reap()
+    assert door.nursery.reap() == []
+    test_who_is_wanted_is_let_in(door)
+
+
+def test_other_users_of_the_machine_are_turned_away(door: Door) -> None:
+    """Though they know the name."""
+    if os.geteuid() != 0:
+        pytest.skip("to be another user takes root")
+    process = visitor(door, 65534)
+    door.nursery.reap()
+    door.nursery.reap()
+    assert "begin" not in process.communicate("\n", timeout=10)[0]
+    test_who_is_wanted_is_let_in(door)
