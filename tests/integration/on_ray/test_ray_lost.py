@@ -6,37 +6,16 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.books import wait_until
 from support.ray_cluster import RayCluster, actor_processes, node_processes, processes
-from support.ray_runs import in_python, make_folder, summary_of, wait_for_load, wasp
+from support.ray_runs import in_python, summary_of, wait_for_load, wasp
 
 pytestmark = pytest.mark.waits
 STRICT = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "100"}
 """To Ray's memory monitor any machine is full."""
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[RayCluster]:
-    """Three hosts, of which a test may kill others than the head."""
-    with RayCluster() as started:
-        yield started
-
-
-@pytest.fixture(autouse=True)
-def _no_leaks() -> Iterator[None]:
-    """Instead of the check of all processes: Ray keeps workers of its own. No run's driver, actor or node is left."""
-    yield
-    wait_until(lambda: not node_processes() and not actor_processes() and not processes("ray_driver"), 20.0)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A load file and its neighbour."""
-    return make_folder(tmp_path)
 
 
 def killed(name: str) -> None:

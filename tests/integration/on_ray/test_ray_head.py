@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.books import wait_until
-from support.ray_cluster import RayCluster, actor_processes, node_processes, processes
-from support.ray_runs import make_folder, summary_of, wait_for_load, wasp
+from support.ray_cluster import RayCluster, processes
+from support.ray_runs import summary_of, wait_for_load, wasp
 
 pytestmark = pytest.mark.waits
 
@@ -20,19 +19,6 @@ def doomed() -> Iterator[RayCluster]:
     """Three hosts of one test's own."""
     with RayCluster() as started:
         yield started
-
-
-@pytest.fixture(autouse=True)
-def _no_leaks() -> Iterator[None]:
-    """Instead of the check of all processes: Ray keeps workers of its own. No run's driver, actor or node is left."""
-    yield
-    wait_until(lambda: not node_processes() and not actor_processes() and not processes("ray_driver"), 20.0)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A load file and its neighbour."""
-    return make_folder(tmp_path)
 
 
 def gcs(cluster: RayCluster) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from support.books import wait_until
-from support.ray_cluster import RayCluster, actor_processes, node_processes, processes
-from support.ray_runs import WASP, in_python, make_folder, summary_of
+from support.ray_cluster import RayCluster, processes
+from support.ray_runs import WASP, in_python, summary_of
 
 pytestmark = pytest.mark.waits
 USES_TINY = """
@@ -47,19 +47,6 @@ def cluster() -> Iterator[RayCluster]:
     """Two hosts and what takes jobs."""
     with RayCluster(hosts=2, jobs=True) as started:
         yield started
-
-
-@pytest.fixture(autouse=True)
-def _no_leaks() -> Iterator[None]:
-    """Instead of the check of all processes: Ray keeps workers of its own. No run's driver, actor or node is left."""
-    yield
-    wait_until(lambda: not node_processes() and not actor_processes() and not processes("ray_driver"), 20.0)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A load file and its neighbour."""
-    return make_folder(tmp_path)
 
 
 def test_a_submitted_job(cluster: RayCluster, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

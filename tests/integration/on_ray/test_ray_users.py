@@ -72,13 +72,6 @@ def cluster() -> Iterator[RayCluster]:
         started.check_empty()
 
 
-@pytest.fixture(autouse=True)
-def _no_leaks() -> Iterator[None]:
-    """Instead of the check of all processes: Ray keeps workers of its own for the next job. No run's process is left."""
-    yield
-    wait_until(lambda: not node_processes() and not actor_processes() and not actor_processes("UserActor"))
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Of the load file."""

@@ -5,36 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.books import wait_until
 from support.ray_cluster import RayCluster, actor_processes, node_processes
-from support.ray_runs import WASP, in_python, make_folder, summary_of, wait_for_load, wasp
+from support.ray_runs import WASP, in_python, summary_of, wait_for_load, wasp
 
 pytestmark = pytest.mark.waits
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[RayCluster]:
-    """One for all tests; what runs leave on it is looked at after the last."""
-    with RayCluster() as started:
-        yield started
-        started.check_empty()
-
-
-@pytest.fixture(autouse=True)
-def _no_leaks() -> Iterator[None]:
-    """Instead of the check of all processes: Ray keeps workers of its own for the next job. No run's node or actor is left."""
-    yield
-    wait_until(lambda: not node_processes() and not actor_processes(), 10.0)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A load file and its neighbour."""
-    return make_folder(tmp_path)
 
 
 def test_one_run_on_three_hosts(cluster: RayCluster, folder: Path) -> None:

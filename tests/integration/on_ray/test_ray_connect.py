@@ -17,7 +17,7 @@ import pytest
 from support.books import wait_until
 from support.processes import descendants
 from support.ray_cluster import RayCluster, processes
-from support.ray_runs import WASP, make_folder, summary_of, wasp
+from support.ray_runs import WASP, summary_of, wasp
 
 pytestmark = pytest.mark.waits
 VERSIONS = """
@@ -35,19 +35,6 @@ def cluster() -> Iterator[RayCluster]:
     """One host."""
     with RayCluster(hosts=1) as started:
         yield started
-
-
-@pytest.fixture(autouse=True)
-def _no_leaks() -> Iterator[None]:
-    """Instead of the check of all processes: Ray keeps workers of its own. No driver is left."""
-    yield
-    wait_until(lambda: not processes("ray_driver"), 10.0)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A load file and its neighbour."""
-    return make_folder(tmp_path)
 
 
 def refused(folder: Path, address: str, timeout_s: float = 30) -> str:

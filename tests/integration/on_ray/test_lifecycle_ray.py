@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +44,6 @@ class OnRay:
     def left(self) -> list[str]:
         """Nodes and actors; groups and what they booked are looked at when all is over."""
         return [f"process {pid}" for pid in (*node_processes(), *actor_processes())]
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[RayCluster]:
-    """One for all cases."""
-    with RayCluster() as started:
-        yield started
-        started.check_empty()
-
-
-@pytest.fixture(autouse=True)
-def _no_leaks() -> None:
-    """Instead of the check of all processes: Ray keeps workers of its own. What a run leaves is looked at by its case."""
 
 
 @pytest.fixture
