@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from wasp_ray.node.patience import ASYNC_MERCY_NS, Patience
 from wasp_ray.node.sums import Sums, read_sums
 from wasp_ray.node.ticks import TickPipe
 from wasp_ray.runtime.fleet import Fleet, Gone, Instruction, Spawn
@@ -17,16 +18,12 @@ from wasp_ray.wire.control import NEVER, Ask, Control, Word
 SECOND = 1_000_000_000
 LEAD_NS, PLACED_LEAD_NS = SECOND, 10 * SECOND
 """Users are started so long before the schedule wants them; those whose process another engine has to make."""
-PLACE_NS = 60 * SECOND
-"""What that engine has for it, before setup_timeout runs."""
 SETUPS, PLACED_SETUPS = 100, 16
 """Setups at once, unless setup_concurrency says how many."""
 LATE_START_NS = SECOND
 """Overdue ticks may start so long after the end or a stop."""
 STOP_MARGIN_NS = 5_000_000
 """A stop lies a little in the future, so that every worker cuts at the same tick."""
-ASYNC_MERCY_NS = SECOND
-"""A cancelled async call has so long to end before its process is killed."""
 GROW_AFTER_NS = 3_000_000
 """Sync gun: ticks that waited so long ask for more workers."""
 NOT_SET_UP = (State.EMPTY, State.SETUP, State.SETUP_FAILED, State.BROKEN)
@@ -39,16 +36,8 @@ class GeneratorRun:
     """State of one Generator between plan and last record."""
 
     def __init__(
-        self,
-        gen: int,
-        part: dict[str, Any],
-        shape: Any,
-        arena: Arena,
-        control: Control,
-        share: int,
-        shares: int,
-        inline: bool,
-    ) -> None:
+        self, gen: int, part: dict[str, Any], shape: Any, arena: Arena, control: Control, share: int, shares: int, inline: bool,
+    ) -> None:  # fmt: skip
         self.gen, self.part, self.name, self.kind = gen, part, part["name"], part["kind"]
         self.arena, self.control = arena, control
         self.is_async: bool = part["is_async"]
@@ -56,9 +45,10 @@ class GeneratorRun:
         self.workers: int = shape.workers
         self.per_process: int = part["users_per_process"] if self.kind == "users" else 1
         placed = part["placement"] is not None
-        self.lead_ns, self.place_ns = (PLACED_LEAD_NS, PLACE_NS) if placed else (LEAD_NS, 0)
+        self.lead_ns = PLACED_LEAD_NS if placed else LEAD_NS
         at_once = part["setup_concurrency"] or (PLACED_SETUPS if placed else SETUPS)
         self.fleet = Fleet(shape.rings, at_once, reuse_rings=not inline)
+        self._patience = Patience(gen, part, arena)
         self.sums = Sums()  # of workers that are gone
         self.next_ticks: dict[int, int] = {}  # async gun: where a worker's successor goes on
         self.dead_hands = 0
@@ -80,16 +70,10 @@ class GeneratorRun:
         self.curve = (
             None if self.users else make_curve(schedule, part["rate_unit_ns"], part["arrivals"], part["arrival_seed"])
         )
-        self.tick_count = 0
-        if self.curve is not None:
-            self.tick_count = (
-                self.curve.count if part["max_calls"] is None else min(self.curve.count, part["max_calls"])
-            )
-        self.ticks = (
-            TickPipe(self.curve, self.tick_count, share, shares)
-            if self.curve is not None and not self.is_async
-            else None
-        )
+        most = self.curve.count if self.curve is not None else 0
+        self.tick_count = most if part["max_calls"] is None else min(most, part["max_calls"])
+        blocking = self.curve if not self.is_async else None
+        self.ticks = None if blocking is None else TickPipe(blocking, self.tick_count, share, shares)
         self.local_peak = share_count(self.users.peak, share, shares) if self.users else 0
 
     # -- before the start
@@ -299,32 +283,10 @@ class GeneratorRun:
 
     def scan(self, now: int) -> int:
         """Looks at every worker: hung calls, setups and teardowns are killed. Returns how many are setting up."""
-        setting_up = 0
-        mercy = ASYNC_MERCY_NS if self.is_async else 0
-        timeout = self.part["call_timeout_ns"]
-        slab, words = self.arena.slabs[self.gen], self.arena.words
-        for worker, member in self.fleet.live.items():
-            header = slab.header_word(member.ring)
-            state, since = words[header + Header.STATE], words[header + Header.STATE_SINCE] or member.spawned_ns
-            if state in (State.EMPTY, State.SETUP):
-                setting_up += 1
-                patience_ns = self.part["setup_timeout_ns"] + (self.place_ns if state == State.EMPTY else mercy)
-                if now - since > patience_ns:
-                    what = "setup took longer than setup_timeout"
-                    if state == State.EMPTY and self.place_ns:
-                        what = "its process did not come within a minute and setup_timeout"
-                    self.fleet.last_error = f"{what}, {self.part['setup_timeout_ns'] / 1e9:g} s"
-                    self._kill(worker, "setup")
-            elif state == State.TEARDOWN and now - since > self.part["teardown_timeout_ns"] + mercy:
-                self._kill(worker, "teardown")
-            elif timeout is not None and slab.entries == 1:
-                at = slab.entry_word(member.ring, 0)
-                if words[at] and now - words[at + 2] > timeout + mercy and words[at]:
-                    self._kill(worker, "timeout")
-            elif timeout is not None and any(
-                now - e[2] > timeout + mercy for e in self.arena.entries(self.gen, member.ring)
-            ):
-                self._kill(worker, "timeout")
+        setting_up, overdue = self._patience.look(self.fleet.live, now)
+        for late in overdue:
+            self.fleet.last_error = late.why or self.fleet.last_error
+            self._kill(late.worker, late.kill_as)
         return setting_up
 
     def instructions(self, now: int, setting_up: int) -> list[Instruction]:
