@@ -107,8 +107,9 @@ class WrongServer:
         while not self._ended.is_set():
             try:
                 raw = self._socket.accept()[0]
-            except OSError:
-                return
+            except OSError:  # the end, or no descriptor left: Linux takes one before it waits
+                self._ended.wait(0.01)
+                continue
             with self._lock:
                 self.connections += 1
                 self._live.add(raw)
