@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from wasp_ray.cluster.manifests import redacted, setup_objects, to_yaml
 from wasp_ray.cluster.place import place_of
 from wasp_ray.cluster.profile import Deployment
 from wasp_ray.errors import BadInput
+from wasp_ray.execution import Outcome
 from wasp_ray.report.terminal import TerminalView, pairs, shown_path
 
 RUN_EXAMPLES = """\b
@@ -128,21 +130,22 @@ def run(dry_run: bool, value_files: tuple[Path, ...], value_pairs: tuple[str, ..
         f"cluster {deployment.credentials.name}, namespace {config.namespace}: {config.jobs} pods of {config.image},"
         f" run {deployment.names.run}"
     )
-    deployment.prepare(click.echo)
     if config.detach:
+        deployment.prepare(click.echo)
         deployment.detach()
         click.echo(f"it goes on in the cluster; its verdict: wasp cluster attach {deployment.names.run}")
         return 0
-    return conclude(deployment.execution(TerminalView(bool(config.quiet), False), wants_bundle=True), config.out)
+    view = TerminalView(bool(config.quiet), False)
+    return conclude(lambda: deployment.run(view, click.echo, wants_bundle=True), config.out)
 
 
-def conclude(execution: Any, out: Path | None) -> int:
+def conclude(run_it: Callable[[], Outcome], out: Path | None) -> int:
     """Runs to the verdict and prints it."""
     from wasp_ray.report.table import print_table
 
     if sys.stdout.isatty():
         os.environ["WASP_TTY"] = "1"
-    outcome = execution.run()
+    outcome = run_it()
     code: int = outcome.judged.exit_code
     print_table(outcome.summary, outcome.plan, sys.stdout, exit_code=code, path=shown_path(outcome.path, out))
     return code

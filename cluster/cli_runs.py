@@ -141,7 +141,7 @@ def attach(run: str, keep: bool, out: Path | None, json_path: Path | None, quiet
     execution = attaching.taken_over(
         kube, state, TerminalView(quiet, False), click.echo, keep=keep, out=out, json_path=json_path
     )
-    return conclude(execution, out)
+    return conclude(execution.run, out)
 
 
 def _show_result(found: dict[str, Any], out: Path | None, json_path: Path | None) -> int:
@@ -235,6 +235,8 @@ def control(run: str) -> int:
     state = find_run(kube, run)
     execution = attaching.taken_over(kube, state, TerminalView(False, False), click.echo, keep=True, wants_bundle=False)
     outcome = execution.run()
+    if execution.failure is not None:  # another one has the run, or may attach to it: this is not its result
+        raise execution.failure
     attaching.leave_result(kube, run, outcome, attaching.owner_of(state.job))
     from wasp_ray.report.table import print_table
 

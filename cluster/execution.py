@@ -14,7 +14,7 @@ from wasp_ray.cluster.controller import Controller
 from wasp_ray.cluster.lifecycle import Lifecycle, Phase, Terms
 from wasp_ray.cluster.local import LocalNodes
 from wasp_ray.cluster.merge import merged_phase, merged_states, result_of_lost
-from wasp_ray.errors import BadInput
+from wasp_ray.errors import BadInput, WaspError
 from wasp_ray.execution import STOPPED_EARLY, Findings, Outcome, Reporter, Settings, View, signals_to
 from wasp_ray.load.limits import raise_descriptor_limit
 
@@ -35,6 +35,7 @@ class ClusterExecution:
         raise_descriptor_limit()  # a connection and a file a node
         if settings.seed is None:  # every node must draw the same
             settings.seed = random.SystemRandom().getrandbits(32)
+        self.failure: WaspError | None = None  # why the run was left before its end
         self._reporter = Reporter(settings, view)
         self._states: dict[int, Mapping[str, Any]] = {}
         self._plan: dict[str, Any] = {}
@@ -47,13 +48,23 @@ class ClusterExecution:
         began = wall_s()
         with signals_to(self._stop):
             try:
-                self.controller.run()
+                self._control()
                 return self._conclude(began)
             except BadInput:
                 self._reporter.drop_bundle()
                 raise
             finally:
                 self._reporter.close()
+
+    def _control(self) -> None:
+        """A controller that cannot or may not go on leaves what it knows, as a run that is an error."""
+        try:
+            self.controller.run()
+        except BadInput:
+            raise
+        except WaspError as exc:
+            self.failure = exc
+            self.controller.state.errors.append(str(exc))
 
     def stop(self) -> None:
         """Ends the load with its grace; a second time: at once."""
@@ -71,7 +82,8 @@ class ClusterExecution:
         state, results = self.controller.state, dict(self.controller.results)
         if state.problems:
             raise BadInput(state.problems)
-        for node in state.lost:
+        unheard = state.lost if self.failure is None else range(1, self.settings.nodes + 1)
+        for node in unheard:
             if state.released and node not in results:
                 last = self.controller.last_states.get(node)
                 results[node] = result_of_lost(node, last, self._plan, began, self.controller.last_words.get(node))

@@ -288,4 +288,16 @@ def _translated(exc: Exception, what: str) -> KubeError:
     answer = getattr(exc, "response", None)
     if answer is not None:
         return error_of(f"{what}: {answer.reason}", answer.status_code)
-    return KubeError(f"{what}: no answer from the API server ({type(exc).__name__}: {str(exc)[:200]})")
+    return KubeError(f"{what}: no answer from the API server ({_cause(exc)})")
+
+
+def _cause(exc: BaseException) -> str:
+    """What the system said, without the names of all the layers that passed it on."""
+    told = str(exc)[:200]
+    inner: BaseException | None = exc
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror
+        passed_on = next((arg for arg in inner.args if isinstance(arg, BaseException)), None)
+        inner = getattr(inner, "reason", None) or passed_on or inner.__cause__ or inner.__context__
+    return f"{type(exc).__name__}: {told}"

@@ -10,6 +10,7 @@ from typing import Any
 
 from wasp_ray.cluster.kube import Kube, KubeError
 from wasp_ray.cluster.rights import CONTROLLER_RULES
+from wasp_ray.errors import NodeFailed
 
 OLDEST = (1, 29)
 """backoffLimitPerIndex, without which one failed node would end all others and take their logs along."""
@@ -30,15 +31,18 @@ class Findings:
 
 
 def check(kube: Kube, objects: Sequence[Obj]) -> Findings:
-    """Looks at the cluster as the run's controller sees it; makes nothing."""
+    """Looks at the cluster as the run's controller sees it; makes nothing. Raises NodeFailed when there is none."""
     found = Findings()
     try:
         version = kube.version()
     except KubeError as exc:
-        found.errors.append(
+        why = (
             f"the API server {kube.credentials.server} does not answer as it should: {exc}; is the cluster up, is this the"
             " right context, have the credentials expired?"
         )
+        if exc.passes:
+            raise NodeFailed(why) from exc
+        found.errors.append(why)
         return found
     if version < OLDEST:
         found.errors.append(f"Kubernetes {version[0]}.{version[1]} is too old: expected 1.29 or later")

@@ -18,8 +18,8 @@ from wasp_ray.cluster.manifests import completed, controller_objects, run_object
 from wasp_ray.cluster.naming import RunNames
 from wasp_ray.cluster.preflight import check
 from wasp_ray.cluster.values import Values
-from wasp_ray.errors import BadInput
-from wasp_ray.execution import NoView, Settings, View
+from wasp_ray.errors import BadInput, WaspError
+from wasp_ray.execution import Findings, NoView, Outcome, Reporter, Settings, View
 from wasp_ray.profile import RunResult
 
 
@@ -32,15 +32,13 @@ class ClusterProfile:
     def run(self) -> RunResult:
         """Deploys, waits, follows, judges and removes. Prints nothing; writes a bundle only with `out`.
 
-        Raises BadInput when nothing was started, NodeFailed or KubeError (both WaspError) when the cluster could not be asked.
+        Raises BadInput when nothing was started; a cluster that cannot be asked is a run whose verdict is "error".
         """
         if self.config.detach:
             raise BadInput(
                 "detach: ClusterProfile.run() waits for the verdict: leave it out, or use `wasp cluster run --detach`"
             )
-        deployment = Deployment(self.config)
-        deployment.prepare(lambda text: None)
-        return RunResult.of(deployment.execution(NoView(), wants_bundle=False).run())
+        return RunResult.of(Deployment(self.config).run(NoView(), lambda text: None, wants_bundle=False))
 
 
 class Deployment:
@@ -95,15 +93,39 @@ class Deployment:
         for obj in [*rest, *controller_objects(self.values)]:
             kube.create({**obj, "metadata": {**obj["metadata"], "ownerReferences": [owner]}})
 
+    def run(self, view: View, progress: Callable[[str], None], *, wants_bundle: bool) -> Outcome:
+        """Prepares, then runs to the verdict, which is "error" for a cluster that cannot be asked. Raises BadInput."""
+        try:
+            self.prepare(progress)
+        except BadInput:
+            raise
+        except WaspError as exc:
+            return _never_begun(self._settings(wants_bundle), view, str(exc))
+        return self.execution(view, wants_bundle=wants_bundle).run()
+
     def execution(self, view: View, *, wants_bundle: bool) -> ClusterExecution:
-        """The run, ready to go."""
+        """The run, ready to go once it is prepared."""
         config = self.config
-        settings = Settings(
+        backend = KubeNodes(
+            self.credentials, config.namespace, self.objects, self.names.run, self.names.sync, keep=config.keep_jobs
+        )
+        return ClusterExecution(
+            self._settings(wants_bundle), view, lambda *_: backend, self.values.terms(), keep_logs=True
+        )
+
+    def _settings(self, wants_bundle: bool) -> Settings:
+        config = self.config
+        return Settings(
             source={"file": config.test}, seed=self.seed, nodes=config.jobs, load=config.load, out=config.out,
             wants_bundle=wants_bundle, json_path=config.json_path, run_id=self.names.run, image=config.image,
             warnings=list(self.warnings), user_dir=str(Path.cwd()),
         )  # fmt: skip
-        backend = KubeNodes(
-            self.credentials, config.namespace, self.objects, self.names.run, self.names.sync, keep=config.keep_jobs
-        )
-        return ClusterExecution(settings, view, lambda *_: backend, self.values.terms(), keep_logs=True)
+
+
+def _never_begun(settings: Settings, view: View, why: str) -> Outcome:
+    """Nothing could be asked of the cluster: that is all there is to keep."""
+    reporter = Reporter(settings, view)
+    try:
+        return reporter.conclude([], Findings(errors=[why]))
+    finally:
+        reporter.close()

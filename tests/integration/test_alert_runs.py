@@ -18,6 +18,7 @@ from support.rules_server import RulesServer, alert, rule, rules_server
 from wasp_ray import AlertCheck, BadInput, Generator, Profile, plain
 from wasp_ray.clock import now_ns, wall_s
 from wasp_ray.execution.alerts import DIED, AlertChecks
+from wasp_ray.execution.reporter import NOT_AWAITED
 
 pytestmark = pytest.mark.waits
 
@@ -144,6 +145,26 @@ def test_ctrl_c_ends_the_wait(tmp_path: Path, grafana: RulesServer, arguments: t
     summary = json.loads((tmp_path / "out/summary.json").read_text())
     assert (summary["verdict"], summary["alerts"][0]["state"]) == ("interrupted", "unknown")
     assert summary["ledger"]["ok"] == 20
+
+
+def test_a_run_that_is_killed_in_the_wait_has_left_its_results(tmp_path: Path, grafana: RulesServer) -> None:
+    """They are not lost with it, and are no pass."""
+    grafana.rules = [rule(duration=600)]
+    process = command(tmp_path, grafana, "--json", "copy.json")
+    assert process.stdout is not None
+    next(line for line in process.stdout if "waiting" in line)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    for name in ("out/summary.json", "copy.json"):
+        summary = json.loads((tmp_path / name).read_text())
+        assert (summary["verdict"], summary["reasons"], summary["ledger"]["ok"]) == ("invalid", [NOT_AWAITED], 20)
+
+
+def test_a_pipe_is_written_to_once(tmp_path: Path, grafana: RulesServer) -> None:
+    """With the verdict, behind the wait."""
+    process = command(tmp_path, grafana, "--quiet", "--json", "/dev/stdout")
+    said = process.communicate(timeout=60)[0]
+    assert said.count('"verdict": "passed"') == said.count('"verdict"') == 1, said
 
 
 def test_the_token_is_in_its_header_only(tmp_path: Path, grafana: RulesServer) -> None:

@@ -104,6 +104,11 @@ class AlertPart:
         if plan.get("alerts") and self._checks is None:
             self._checks = AlertChecks(plan["alerts"], run_id, self._note)
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether there are any."""
+        return self._checks is not None
+
     def turn(self) -> None:
         """See AlertChecks."""
         if self._checks is not None:

@@ -16,12 +16,14 @@ from wasp_ray.errors import BadInput
 from wasp_ray.execution.alerts import AlertPart
 from wasp_ray.execution.settings import Outcome, Settings, View
 from wasp_ray.node.options import GeneratorState, NodeResult
-from wasp_ray.report.bundle import Bundle, UserLog, write_json_file
+from wasp_ray.report.bundle import Bundle, UserLog, is_stream, write_json_file
 from wasp_ray.report.snapshot import GeneratorView, Phase, Snapshot
 from wasp_ray.stats.summary import summarise
 from wasp_ray.stats.thresholds import evaluate
 from wasp_ray.stats.totals import merge_nodes
 from wasp_ray.stats.verdict import JudgeInput, judge
+
+NOT_AWAITED = "this run was ended while it waited for the last evaluations of alert rules: what they say is unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +114,24 @@ class Reporter:
     # -- the end
 
     def conclude(self, results: Sequence[NodeResult], found: Findings | None = None) -> Outcome:
-        """The summary and verdict of all nodes' results; written where it was asked for."""
-        settings, found = self.settings, found or Findings()
+        """The summary and verdict of all nodes' results; written where it was asked for, and before a wait for alerts too: what
+        the load did is on disk whatever ends that wait.
+        """
+        found = found or Findings()
+        is_over = bool(found.interrupted or found.errors or any(r.interrupted or r.errors for r in results))
+        begun = _begun(results, found.clocks)
+        if begun is None:
+            return self._concluded(results, found, [], Told([], [], []))
+        if self._alerts.is_asked and not is_over:
+            self._concluded(results, found, [], Told([], [NOT_AWAITED], []), is_last=False)
+        alerts, told = self._alerts.finish(*begun, wait=not is_over)
+        return self._concluded(results, found, alerts, told)
+
+    def _concluded(
+        self, results: Sequence[NodeResult], found: Findings, alerts: list[dict[str, Any]], of_alerts: Told, *,
+        is_last: bool = True,
+    ) -> Outcome:  # fmt: skip
+        settings = self.settings
         plan = self._plan or next((r.plan for r in results if r.plan), _no_plan(settings))
         nodes = [result.totals for result in results]
         for totals in nodes:
@@ -123,13 +141,10 @@ class Reporter:
         duration_s = max((result.duration_s for result in results), default=0.0)
         load_s = min(duration_s, plan.get("duration_ns", 0) / 1e9)
         checked = [evaluate(text, merged, load_s, plan) for text in plan["thresholds"]] if duration_s else []
-        interrupted = found.interrupted or next((r.interrupted for r in results if r.interrupted), None)
-        errors = [*found.errors, *_told(results, "errors")]
-        alerts, of_alerts = self._checked_alerts(results, found.clocks, wait=not interrupted and not errors)
         judged = judge(JudgeInput(
-            merged, plan, checked, interrupted,
+            merged, plan, checked, found.interrupted or next((r.interrupted for r in results if r.interrupted), None),
             found.stopped or any(r.stopped for r in results), frozenset(name for r in results for name in r.stopped_generators),
-            errors, [*found.invalid, *_told(results, "invalid"), *of_alerts.unknown],
+            [*found.errors, *_told(results, "errors")], [*found.invalid, *_told(results, "invalid"), *of_alerts.unknown],
             [*_told(results, "failed"), *of_alerts.failed],
             [
                 *settings.warnings, *_told(results, "warnings"), *of_alerts.warnings,
@@ -143,32 +158,19 @@ class Reporter:
             "versions": {"wasp_ray": __version__, "python": platform.python_version(), "image": settings.image},
         }  # fmt: skip
         summary = summarise(plan, nodes, run, judged, checked, found.clocks, alerts)
-        self._write(summary, merged.to_data())
+        self._write(summary, merged.to_data(), is_last)
         return Outcome(summary, plan, judged, merged, self.bundle.path if self.bundle else None)
 
-    def _checked_alerts(
-        self, results: Sequence[NodeResult], clocks: Mapping[int, tuple[float, float]], *, wait: bool
-    ) -> tuple[list[dict[str, Any]], Told]:
-        """Of a run that came to its load, by this machine's clock; a run that is over anyway waits for no evaluation.
-
-        The start of a node that was lost is not known better than that of the run's making.
-        """
-        begun = [
-            (r.started_wall_s - clocks.get(r.totals.node, (0.0, 0.0))[0], r.duration_s) for r in results if r.duration_s
-        ]
-        if not begun:
-            return [], Told([], [], [])
-        return self._alerts.finish(max(at_s for at_s, _ in begun), max(map(sum, begun)), wait)
-
-    def _write(self, summary: dict[str, Any], histograms: dict[str, Any]) -> None:
+    def _write(self, summary: dict[str, Any], histograms: dict[str, Any], is_last: bool) -> None:
         if self.bundle is not None:
             self.bundle.write_json("summary.json", summary)
             self.bundle.write_json("histograms.json", histograms)
-        if self.settings.json_path is not None:
+        copy = self.settings.json_path
+        if copy is not None and (is_last or not is_stream(copy)):
             try:
-                write_json_file(self.settings.json_path, summary)
+                write_json_file(copy, summary)
             except OSError as exc:
-                self._view.note(f"--json {self.settings.json_path}: {exc.strerror or exc}", limit=False)
+                self._view.note(f"--json {copy}: {exc.strerror or exc}", limit=False)
 
     def close(self) -> None:
         """Nothing more comes."""
@@ -183,6 +185,17 @@ class Reporter:
         """Nothing was started: there is no bundle."""
         if self.bundle is not None:
             self.bundle.take_back()
+
+
+def _begun(results: Sequence[NodeResult], clocks: Mapping[int, tuple[float, float]]) -> tuple[float, float] | None:
+    """When the load began and was over, by this machine's clock; None when it never began.
+
+    The start of a node that was lost is not known better than that of the run's making.
+    """
+    begun = [
+        (r.started_wall_s - clocks.get(r.totals.node, (0.0, 0.0))[0], r.duration_s) for r in results if r.duration_s
+    ]
+    return (max(at_s for at_s, _ in begun), max(map(sum, begun))) if begun else None
 
 
 def _told(results: Sequence[NodeResult], what: str) -> list[str]:

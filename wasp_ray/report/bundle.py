@@ -163,7 +163,7 @@ def write_json_file(path: Path, obj: object) -> None:
     text = json.dumps(_finite(obj), ensure_ascii=False, indent=1, default=str) + "\n"
     data = text.encode("utf-8", "backslashreplace")
     path.parent.mkdir(parents=True, exist_ok=True)
-    if str(path).startswith(("/dev/", "/proc/")) or (path.exists() and not path.is_file()):
+    if is_stream(path):
         with path.open("wb") as target:
             target.write(data)
         return
@@ -176,6 +176,11 @@ def write_json_file(path: Path, obj: object) -> None:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
         raise
+
+
+def is_stream(path: Path) -> bool:
+    """Whether what is written there cannot be replaced: a pipe or a device."""
+    return str(path).startswith(("/dev/", "/proc/")) or (path.exists() and not path.is_file())
 
 
 def _finite(obj: object) -> object:

@@ -12,6 +12,7 @@ from wasp_ray.cluster.kube import KubeError
 from wasp_ray.cluster.manifests import run_objects
 from wasp_ray.cluster.preflight import Findings, check, quantity
 from wasp_ray.cluster.values import Values
+from wasp_ray.errors import NodeFailed
 
 
 class Cluster:
@@ -79,7 +80,7 @@ def quota(hard: dict[str, str], used: dict[str, str] | None = None, **spec: Any)
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"version": KubeError("no answer")}, "does not answer"),
+        ({"version": KubeError("who is that", 401)}, "have the credentials expired"),
         ({"version": (1, 28)}, "1.28 is too old"),
         ({"denied": ["create jobs"]}, "create jobs; ask an administrator"),
         ({"there": {"kind": "Job"}}, "give another --run-id"),
@@ -97,6 +98,13 @@ def test_what_would_not_come_up_is_an_error_with_its_cure(given: dict[str, Any],
     """One sentence each."""
     (error,) = found(Cluster(**given)).errors
     assert told in error
+
+
+@pytest.mark.parametrize("error", [KubeError("nobody there"), KubeError("away", 503)])
+def test_a_cluster_that_does_not_answer_is_no_bad_input(error: KubeError) -> None:
+    """What was asked for may be right."""
+    with pytest.raises(NodeFailed, match="does not answer as it should"):
+        found(Cluster(version=error))
 
 
 @pytest.mark.parametrize(
