@@ -29,7 +29,7 @@ from wasp_ray.cluster.lifecycle import (
 from wasp_ray.cluster.snapshot import Decoder, Told
 from wasp_ray.errors import BadInput
 from wasp_ray.node.options import NodeResult
-from wasp_ray.node.run import STOP_GENERATOR
+from wasp_ray.node.orders import STOP_GENERATOR
 
 POLL_S = 0.1
 LIVE = (Phase.DEPLOYING, Phase.RUNNING, Phase.DRAINING)

@@ -22,7 +22,7 @@ from wasp_ray.cluster.logs import LogFollower
 from wasp_ray.cluster.pods import PATIENCE_S, PodState, read_pod
 from wasp_ray.cluster.watcher import PodWatcher
 from wasp_ray.errors import BadInput, NodeFailed
-from wasp_ray.node.run import STOP_GENERATOR
+from wasp_ray.node.orders import STOP_GENERATOR
 
 CLEAN_S = 50.0
 SIDECARS_S = 8.0

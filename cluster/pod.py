@@ -24,7 +24,7 @@ from wasp_ray.cluster.reaper import reap_as_init
 from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.execution import NoView, Outcome, Reporter, Settings, View, signals_to
 from wasp_ray.node.options import NodeOptions
-from wasp_ray.node.run import STOP_GENERATOR
+from wasp_ray.node.orders import STOP_GENERATOR
 
 READY_FILE = Path("/tmp/wasp/ready")  # noqa: S108 - the startup probe of the pod looks for this very file
 TERMINATION_LOG = Path("/dev/termination-log")

@@ -48,7 +48,7 @@ class Crew:
             if isinstance(order, Spawn):
                 spawns.append({
                     "gen": generator.gen, "worker": order.worker, "ring": order.ring, "incarnation": order.incarnation,
-                    "workers": generator.workers, "users": generator.local_peak,
+                    "workers": generator.workers, "users": generator.users_peak,
                 })  # fmt: skip
             elif isinstance(order, Close):
                 rings = [[generator.gen, order.ring, order.as_, order.at_ns]]

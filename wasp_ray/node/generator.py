@@ -10,14 +10,13 @@ from typing import Any
 from wasp_ray.node.patience import ASYNC_MERCY_NS, Patience
 from wasp_ray.node.sums import Sums, read_sums
 from wasp_ray.node.ticks import TickPipe
+from wasp_ray.node.user_limits import UserLimits
 from wasp_ray.runtime.fleet import Fleet, Gone, Instruction, Spawn
-from wasp_ray.schedule import Schedule, UserCurve, make_curve, share_count
+from wasp_ray.schedule import Schedule, UserCurve, make_curve
 from wasp_ray.wire.arena import Arena, Header, State
 from wasp_ray.wire.control import NEVER, Ask, Control, Word
 
 SECOND = 1_000_000_000
-LEAD_NS, PLACED_LEAD_NS = SECOND, 10 * SECOND
-"""Users are started so long before the schedule wants them; those whose process another engine has to make."""
 SETUPS, PLACED_SETUPS = 100, 16
 """Setups at once, unless setup_concurrency says how many."""
 LATE_START_NS = SECOND
@@ -43,9 +42,7 @@ class GeneratorRun:
         self.is_async: bool = part["is_async"]
         self.share, self.shares = share, shares
         self.workers: int = shape.workers
-        self.per_process: int = part["users_per_process"] if self.kind == "users" else 1
         placed = part["placement"] is not None
-        self.lead_ns = PLACED_LEAD_NS if placed else LEAD_NS
         at_once = part["setup_concurrency"] or (PLACED_SETUPS if placed else SETUPS)
         self.fleet = Fleet(shape.rings, at_once, reuse_rings=not inline)
         self._patience = Patience(gen, part, arena)
@@ -60,13 +57,15 @@ class GeneratorRun:
         self.cut_ns = NEVER  # where it ended
         self.grace_ns = NEVER
         self.ended = False  # past end or stop: calls in flight have their grace
-        self.active_max = 0
         self.cpu_s = self.cpu_wait_s = 0.0
         self.rss: dict[int, int] = {}  # worker -> the most its incarnations used, bytes
         self.late_since = NEVER
         schedule = Schedule.from_data(part["schedule"])
         self.duration_ns: int = part["duration_ns"]
         self.users = UserCurve(schedule) if self.kind == "users" else None
+        self.limits: UserLimits | None = None
+        if self.users is not None:
+            self.limits = UserLimits(gen, part, self.users, control, self.fleet, self.wakes, share, shares)
         self.curve = (
             None if self.users else make_curve(schedule, part["rate_unit_ns"], part["arrivals"], part["arrival_seed"])
         )
@@ -74,17 +73,14 @@ class GeneratorRun:
         self.tick_count = most if part["max_calls"] is None else min(most, part["max_calls"])
         blocking = self.curve if not self.is_async else None
         self.ticks = None if blocking is None else TickPipe(blocking, self.tick_count, share, shares)
-        self.local_peak = share_count(self.users.peak, share, shares) if self.users else 0
 
     # -- before the start
 
     def prepare(self) -> None:
         """Wants the workers of the first instant."""
         self.control.set(self.gen, Word.WORKERS, self.workers)
-        if self.users is not None:
-            keep = self._keep_at(0)
-            self.control.set(self.gen, Word.KEEP_LIMIT, keep)
-            self.fleet.wanted = -(-keep // self.per_process)
+        if self.limits is not None:
+            self.limits.prepare()
         elif self.ticks is not None:
             first = int(self.part["peak"] * FIRST_GUN_WORKERS_S / self.shares) + 2
             self.fleet.wanted = min(self.workers, first)
@@ -101,7 +97,7 @@ class GeneratorRun:
     def begin(self, now: int) -> None:
         """t = 0 is fixed: limits open."""
         self._place_end()
-        self._set_users(now)
+        self._follow(now)
         self.wakes.update(self.fleet.live)
 
     def _place_end(self) -> None:
@@ -124,7 +120,7 @@ class GeneratorRun:
         if now >= min(self.end_ns, self.stop_ns if self.stop_ns is not None else NEVER):
             self._end(now)
             return now
-        self._set_users(now)
+        self._follow(now)
         wake_at = min(self.end_ns, self.stop_ns if self.stop_ns is not None else NEVER)
         if self.ticks is not None:
             wake_at = min(wake_at, self.ticks.feed(self.control, now, NEVER if self.stop_ns is None else self.stop_ns))
@@ -149,36 +145,9 @@ class GeneratorRun:
         """Every user there will be has ended by itself."""
         return len(self.fleet.gone) >= self.workers > 0
 
-    def _keep_at(self, t: int) -> int:
-        """Local users that are to be there at schedule time t: those of now and of the time it takes to start them."""
-        assert self.users is not None
-        points = range(t, t + self.lead_ns + 1, LEAD_NS // 2)
-        highest = max(self.users.users_at(min(at, self.duration_ns - 1)) for at in points)
-        return share_count(highest, self.share, self.shares)
-
-    def _set_users(self, now: int) -> None:
-        if self.users is None:
-            return
-        t = max(0, min(self.control.schedule_ns(now), self.duration_ns - 1))
-        local = share_count(self.users.users_at(t), self.share, self.shares)
-        idle = self.control.paused or self.users.paused_at(t) or self.stop_ns is not None
-        self._limit(0 if idle else local, max(local, self._keep_at(t)))
-
-    def _limit(self, run: int, keep: int) -> None:
-        """Writes the limits and notes whom they concern."""
-        control, gen = self.control, self.gen
-        was_run, was_keep = control.get(gen, Word.RUN_LIMIT), control.get(gen, Word.KEEP_LIMIT)
-        if keep != was_keep:
-            control.set(gen, Word.KEEP_LIMIT, keep)
-            self.fleet.wanted = -(-keep // self.per_process)
-        if run != was_run:
-            control.set(gen, Word.RUN_LIMIT, run)
-            if control.get(gen, Word.ASK_STOP):  # a worker has closed the gate: it stays closed
-                control.set(gen, Word.RUN_LIMIT, 0)
-        for low, high in ((min(was_run, run), max(was_run, run)), (min(was_keep, keep), max(was_keep, keep))):
-            if low != high:
-                self.wakes.update(range(low // self.per_process, -(-high // self.per_process)))
-        self.active_max = max(self.active_max, run)
+    def _follow(self, now: int) -> None:
+        if self.limits is not None:
+            self.limits.follow(now, stopped=self.stop_ns is not None)
 
     def _grow(self, now: int) -> None:
         """Sync gun: ticks that wait unread while every worker is busy ask for more workers."""
@@ -209,9 +178,8 @@ class GeneratorRun:
         self.cut_ns = min(self.end_ns, self.stop_ns if self.stop_ns is not None else NEVER, now)
         self.grace_ns = self.cut_ns + self.part["graceful_stop_ns"]
         self.control.set(self.gen, Word.GRACE_NS, self.grace_ns)
-        if self.users is not None:
-            self._limit(0, 0)
-        self.fleet.wanted = 0 if self.users is not None else self.fleet.wanted
+        if self.limits is not None:
+            self.limits.end()
         self.wakes.update(self.fleet.live)
 
     def hurry(self, now: int) -> None:
@@ -336,6 +304,11 @@ class GeneratorRun:
     def in_flight(self) -> int:
         """Calls in flight now."""
         return sum(len(self.arena.entries(self.gen, m.ring)) for m in self.fleet.live.values())
+
+    @property
+    def users_peak(self) -> int:
+        """Users of this node at the most."""
+        return self.limits.peak if self.limits is not None else 0
 
     def active_users(self) -> int:
         """Users (or rate workers) that are at work now."""

@@ -48,4 +48,4 @@ def _phase(node: Node) -> Phase:
         return "paused"
     if all(g.ended for g in node.generators):
         return "draining"
-    return "stopping" if node.stop_asked.asked else "running"
+    return "stopping" if node.orders.stop.asked else "running"

@@ -59,7 +59,7 @@ def node_result(node: Node, totals: NodeTotals, ended_ns: int) -> NodeResult:
     node.invalid += told["invalid"]
     node.failed += told["fail"]
     return NodeResult(
-        node.plan, totals, duration_s, node.started_wall_s, node.stop_asked.signal, node.stop_asked.asked,
+        node.plan, totals, duration_s, node.started_wall_s, node.orders.stop.signal, node.orders.stop.asked,
         [generator.name for generator in node.generators if generator.ended_early],
         node.errors, node.invalid, node.failed, node.warnings,
     )  # fmt: skip
@@ -124,7 +124,7 @@ def _put_together(
     return {
         **data, "kind": run.kind, "ledger": ledger, "dropped_by": dropped_by, "delivered": sums.begun,
         "users": {
-            "planned_max": run.local_peak, "active_max": run.active_max if run.kind == "users" else 0,
+            "planned_max": run.users_peak, "active_max": run.limits.active_max if run.limits is not None else 0,
             "setup_failed": run.fleet.setup_failed, "replaced": run.fleet.replaced,
         },
         "cpu_s": run.cpu_s, "cpu_wait_s": run.cpu_wait_s,

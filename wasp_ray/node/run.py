@@ -5,14 +5,13 @@ One thread, one loop. It never touches a record and never waits without a deadli
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from wasp_ray.clock import now_ns, wall_s
-from wasp_ray.errors import BadInput, NodeFailed
+from wasp_ray.errors import NodeFailed
+from wasp_ray.node.bring_up import load, prepare
 from wasp_ray.node.crew import Crew
 from wasp_ray.node.exports import Exports
 from wasp_ray.node.gate import Gate, OpenGate
@@ -20,44 +19,36 @@ from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.intake import Intake
 from wasp_ray.node.links import AGGREGATOR, ZYGOTE, Interrupted, Links
 from wasp_ray.node.options import Listener, NodeOptions, NodeResult
+from wasp_ray.node.orders import Orders, Stop
 from wasp_ray.node.progress import tell_progress
 from wasp_ray.node.result import node_result, node_totals, totals_so_far
-from wasp_ray.node.shape import estimate, shape_of, shortages
+from wasp_ray.node.shape import estimate, shape_of
 from wasp_ray.stats.totals import NodeTotals
 from wasp_ray.wire.arena import Arena, lay_out
 from wasp_ray.wire.channel import Message
-from wasp_ray.wire.control import NEVER, Ask, Control
+from wasp_ray.wire.control import NEVER, Control
 
-LOAD_TIMEOUT_S = 300.0
 LOOP_MS = 10.0
 PROGRESS_NS = 200_000_000
-STOP_GENERATOR = "stop generator "
 FINISH_TIMEOUT_S = 60.0
 TOO_LATE_NS = 1_000_000_000
 """A start that is told so late makes a run invalid."""
 
 
-@dataclass(slots=True)
-class _Stop:
-    """What was asked for from outside."""
-
-    signal: str | None = None
-    asked: bool = False
-    again: bool = False
-
-
 class Node:
     """One node of one run. `run` once; `stop`, `pause`, `resume` from any thread or signal handler."""
+
+    control: Control  # these two from `prepare` on
+    intake: Intake
 
     def __init__(self, options: NodeOptions, listener: Listener, gate: Gate | None = None) -> None:
         self.options, self.listener = options, listener
         self._gate: Gate = gate if gate is not None else OpenGate()
         self.inline = options.runtime == "inline"
-        self.stop_asked = _Stop()
-        self._commands: list[str] = []
+        self.orders = Orders(self)
         self.links = Links(self.inline)
         self.exports = Exports(self.inline)
-        self._arena: Arena | None = None
+        self.arena: Arena | None = None
         self.plan: dict[str, Any] = {}
         self.snapshot: dict[str, Any] = {}
         self.errors: list[str] = []
@@ -67,32 +58,27 @@ class Node:
         self.traces: dict[tuple[int, str], str] = {}
         self.final = False
         self._aggregator_ready = False
-        self._paused_at = 0
         self.start_ns = NEVER
         self.told_late_ns = 0
         self.started_wall_s = wall_s()
-        self._hurried = False
         self._next_progress = 0
-        self._crew = Crew(self.links, self.errors, self.invalid)
+        self.crew = Crew(self.links, self.errors, self.invalid)
 
     # -- from outside
 
     def stop(self, signal_name: str | None = None) -> None:
         """Ends the load; a second time: at once. Async-signal-safe."""
-        if self.stop_asked.asked:
-            self.stop_asked.again = True
-        self.stop_asked.asked = True
-        self.stop_asked.signal = self.stop_asked.signal or signal_name
+        self.orders.stop.ask(signal_name)
         self.wake()
 
     @property
     def stop_signal(self) -> str | None:
         """The signal that asked for the end."""
-        return self.stop_asked.signal
+        return self.orders.stop.signal
 
     def command(self, name: str) -> None:
         """ "pause", "resume", or STOP_GENERATOR and a name: its code ended it on another node."""
-        self._commands.append(name)
+        self.orders.commands.append(name)
         self.wake()
 
     def wake(self) -> None:
@@ -102,7 +88,7 @@ class Node:
     @property
     def generators(self) -> list[GeneratorRun]:
         """In the order of the plan; none before that is known."""
-        return self._crew.generators
+        return self.crew.generators
 
     @property
     def start_ns_known(self) -> bool:
@@ -114,8 +100,8 @@ class Node:
     def run(self) -> NodeResult:
         """Raises BadInput when nothing was started, NodeFailed when a node could not be made."""
         try:
-            self._load()
-            self._prepare()
+            load(self)
+            prepare(self)
             try:
                 self._set_up()
                 self._run_load(self._wait_at_gate())
@@ -128,7 +114,7 @@ class Node:
     def describe(self) -> dict[str, Any]:
         """The plan alone; nothing is started but the zygote that reads the load file."""
         try:
-            self._load()
+            load(self)
             return self.plan
         finally:
             self._close()
@@ -139,80 +125,9 @@ class Node:
         need = estimate(shapes, lay_out([(s.rings, s.slots, s.entries) for s in shapes])[-1].end)
         return {"processes": need.processes, "memory_bytes": need.memory_bytes}
 
-    def _load(self) -> None:
-        options = self.options
-        self.links.start_zygote(options.profile)
-        message: Message = {
-            "op": "load", "path": [], "seed": options.seed, "nodes": options.nodes, "load": options.load,
-            "thresholds": options.thresholds, "only": options.only, "once": options.once,
-            "places": options.places, **options.source,
-        }  # fmt: skip
-        answer = self._ask(message, LOAD_TIMEOUT_S, "reading the load file")
-        if "problems" in answer:
-            raise BadInput(answer["problems"])
-        self.plan = answer["plan"]
-        self.warnings += answer["warnings"]
-        for part in self.plan["generators"]:  # nodes that each do the whole schedule must not draw the same arrivals
-            part["arrival_seed"] = part["seed"] + (options.node if options.load == "per-node" else 0)
-
-    def _ask(self, message: Message, timeout_s: float, what: str, fds: Sequence[int] = ()) -> Message:
-        return self.links.ask(message, timeout_s, what, lambda: self.stop_asked.asked, fds)
-
-    def _prepare(self) -> None:
-        """Memory, engines, rows, the profile's setup."""
-        options, parts = self.options, self.plan["generators"]
-        shapes = [shape_of(part, *options.share, self.inline) for part in parts]
-        slabs = lay_out([(s.rings, s.slots, s.entries) for s in shapes])
-        if not self.inline and (lacking := shortages(estimate(shapes, slabs[-1].end))):
-            raise BadInput(lacking)
-        self.listener.plan_ready(self.plan, self.warnings)
-        arena = self._arena = Arena.create(slabs, shared=not self.inline)
-        self.control = Control(arena)
-        self.control.initialise(len(parts))
-        self._crew.generators = [
-            GeneratorRun(gen, part, shape, arena, self.control, *options.share, self.inline)
-            for gen, (part, shape) in enumerate(zip(parts, shapes, strict=True))
-        ]
-        self.intake = Intake(self)
-        self._start_aggregator(arena)
-        self.exports.wait_ready(lambda: self.stop_asked.asked)
-        self._prepare_zygote(arena)
-
-    def _start_aggregator(self, arena: Arena) -> None:
-        options = self.options
-        folder = str(options.bundle_dir) if options.bundle_dir is not None else None
-        of_run = {"run_id": options.run_id, "node": options.node + 1, "nodes": options.nodes, "folder": folder}
-        self.exports.start(self.plan, of_run)
-        slabs = [slab.to_data() for slab in arena.slabs]
-        self.links.start_aggregator(arena, {"op": "plan", "plan": self.plan, "slabs": slabs}, self.exports.feed)
-        self.exports.feed_given()
-
-    def _prepare_zygote(self, arena: Arena) -> None:
-        options, zygote = self.options, self.links.zygote
-        assert zygote is not None
-        tick_fds = [g.ticks.read_fd if g.ticks is not None else self.intake.notes_write for g in self.generators]
-        fds = [self.intake.notes_write, self.intake.output_write, *tick_fds, *(options.placer or ())]
-        message: Message = {
-            "op": "prepare", "slabs": [slab.to_data() for slab in arena.slabs], "run_id": options.run_id,
-            "seed": self.plan["seed"], "node": options.node, "nodes": options.nodes, "share": options.share[0],
-            "shares": options.share[1], "user_dir": options.user_dir,
-            "wants_raw": self.exports.wants_samples, "verbose": options.once, "plan": self.plan,
-            "placed": options.placer is not None,
-        }  # fmt: skip
-        if self.inline:
-            zygote.hand_over(arena)
-            message["fds"], fds = fds, []
-        else:
-            assert arena.fd is not None
-            fds = [arena.fd, *fds]
-        answer = self._ask(message, LOAD_TIMEOUT_S, "preparing the load", fds)
-        for fd in options.placer or ():
-            os.close(fd)
-        if "problems" in answer:
-            raise BadInput(answer["problems"])
-        if "failed" in answer:
-            raise NodeFailed(answer["failed"])
-        self.intake.close_write_ends(keep=self.inline)
+    def ask(self, message: Message, timeout_s: float, what: str, fds: Sequence[int] = ()) -> Message:
+        """The zygote, unless a stop comes first. See Links.ask."""
+        return self.links.ask(message, timeout_s, what, lambda: self.orders.stop.asked, fds)
 
     # -- setup and load
 
@@ -226,7 +141,7 @@ class Node:
     def _wait_at_gate(self) -> int:
         """t = 0, once it is known."""
         self._gate.arrived(self.plan)
-        while (start_ns := self._gate.start_ns(now_ns(), self._crew.workers)) is None:
+        while (start_ns := self._gate.start_ns(now_ns(), self.crew.workers)) is None:
             self._idle_turn()
         return start_ns
 
@@ -234,7 +149,7 @@ class Node:
         """A turn of the loop before the load. Raises Interrupted when it is not going to begin."""
         self._turn(now_ns())
         self._poll(LOOP_MS)
-        if self._lost_engine() or self.errors or self.invalid or self.stop_asked.asked:
+        if self.lost_engine() or self.errors or self.invalid or self.orders.stop.asked:
             raise Interrupted
 
     def _run_load(self, start_ns: int) -> None:
@@ -257,50 +172,19 @@ class Node:
             now = now_ns()
             wake_at = min((g.advance(now) for g in self.generators if not g.over), default=NEVER)
             self._turn(now)
-            self._obey(now)
+            self.orders.obey(now)
             self._poll(LOOP_MS, wake_at)
 
-    def _obey(self, now: int) -> None:
-        """Stops and pauses asked for, and the reasons to stop that the node found itself."""
-        while self._commands:
-            self._command(self._commands.pop(0), now)
-        for generator in self.generators:
-            if self.stop_asked.asked or self.errors:
-                generator.stop(now)
-            if generator.asked == Ask.FAIL and not any(generator.name in reason for reason in self.failed):
-                self.failed.append(f"Generator {generator.name!r}: fail_on_error stopped it at its first failed call")
-        if (self.stop_asked.again or self._lost_engine()) and not self._hurried:
-            self._hurried = True
-            for generator in self.generators:
-                generator.hurry(now)
-
-    def _command(self, command: str, now: int) -> None:
-        for generator in self.generators:
-            if command == f"{STOP_GENERATOR}{generator.name}":
-                generator.stop(now)
-        if command == "pause" and not self.control.paused:
-            self._paused_at = now
-            self.control.pause(self.control.schedule_ns(now))
-            for generator in self.generators:
-                generator.paused()
-        elif command == "resume" and self.control.paused:
-            self.control.resume(now - self._paused_at)
-            self.links.tell_aggregator({"op": "bounds", "ends_ns": self._segment_ends()})
-            for generator in self.generators:
-                generator.resumed()
-
-    def _segment_ends(self) -> list[list[int]]:
-        return [[self.control.absolute_ns(s["to_ns"]) for s in part["segments"]] for part in self.plan["generators"]]
-
-    def _lost_engine(self) -> bool:
+    def lost_engine(self) -> bool:
+        """Whether one has died, which is an error from then on."""
         for name in self.links.lost():
             reason = f"the {name} process died: the load was ended"
             if reason not in self.errors:
                 self.errors.append(reason)
             if name == ZYGOTE:
-                self._crew.bury()
+                self.crew.bury()
             else:
-                self._crew.forget_closing()
+                self.crew.forget_closing()
             return True
         return False
 
@@ -308,7 +192,7 @@ class Node:
 
     def _turn(self, now: int) -> None:
         """The workers' affairs, and progress."""
-        self._crew.turn(now)
+        self.crew.turn(now)
         if now >= self._next_progress:
             self._next_progress = now + PROGRESS_NS
             tell_progress(self, now)
@@ -320,13 +204,13 @@ class Node:
         self.intake.read()
         self.exports.turn()
         for message in links.heard(links.zygote):
-            self._crew.told(message)
+            self.crew.told(message)
         for message in links.heard(links.aggregator):
             self._from_aggregator(message)
 
     def _from_aggregator(self, message: Message) -> None:
         if "closed" in message:
-            self._crew.closed(message)
+            self.crew.closed(message)
         elif "ready" in message:
             self._aggregator_ready = True
         elif "windows" in message:
@@ -361,7 +245,7 @@ class Node:
                 self._poll(20.0)
             self._poll(0.0)
         if not self.final and self.generators:
-            self._lost_engine()
+            self.lost_engine()
         self._tear_down()
         self.intake.read()
         totals = node_totals(self)
@@ -370,18 +254,19 @@ class Node:
 
     def _finish_exports(self, totals: NodeTotals) -> None:
         """A signal that comes now ends the wait for the sinks."""
-        before, self.stop_asked = self.stop_asked, _Stop()
+        before, self.orders.stop = self.orders.stop, Stop()
         self.exports.event("end", f"run {self.options.run_id} has ended")
         self.exports.last_totals(totals.generators)
-        self.exports.finish(lambda: self._poll(50.0), lambda: self.stop_asked.asked, at_once=before.again)
-        self.stop_asked = before
+        self.exports.finish(lambda: self._poll(50.0), lambda: self.orders.stop.asked, at_once=before.again)
+        self.orders.stop = before
 
     def _tear_down(self) -> None:
         if ZYGOTE in self.links.lost() or not self.plan.get("has_teardown"):
             return
-        self.stop_asked = _Stop(self.stop_asked.signal, False, False) if not self.stop_asked.again else self.stop_asked
+        if not self.orders.stop.again:
+            self.orders.stop = Stop(self.orders.stop.signal)
         with suppress(NodeFailed, Interrupted):
-            answer = self._ask({"op": "teardown"}, 90.0, "teardown")
+            answer = self.ask({"op": "teardown"}, 90.0, "teardown")
             if "failed" in answer:
                 self.errors.append(answer["failed"])
 
@@ -393,5 +278,5 @@ class Node:
             for generator in self.generators:
                 if generator.ticks is not None:
                     generator.ticks.dispose()
-        if self._arena is not None:
-            self._arena.close()
+        if self.arena is not None:
+            self.arena.close()
