@@ -14,7 +14,7 @@ from wasp_ray.cluster.execution import ClusterExecution
 from wasp_ray.cluster.kube import Kube, KubeError
 from wasp_ray.cluster.kube_nodes import KubeNodes
 from wasp_ray.cluster.lease import RunLease
-from wasp_ray.cluster.manifests import object_name
+from wasp_ray.cluster.naming import object_name
 from wasp_ray.cluster.runs import RunState, find_jobs, find_run, remove_run
 from wasp_ray.errors import NodeFailed
 from wasp_ray.execution import Outcome, Settings, View

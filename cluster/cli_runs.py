@@ -17,7 +17,7 @@ from wasp_ray.cluster.cli import conclude, kube_of, where_options
 from wasp_ray.cluster.credentials import Credentials
 from wasp_ray.cluster.kube import Kube
 from wasp_ray.cluster.logs import LogFollower
-from wasp_ray.cluster.manifests import object_name
+from wasp_ray.cluster.naming import object_name
 from wasp_ray.cluster.pods import PodState
 from wasp_ray.cluster.runs import RunState, find_run, list_runs, remove_run, stop_run
 from wasp_ray.cluster.snapshot import MARK

@@ -12,14 +12,16 @@ from typing import Any, Final
 
 from wasp_ray.cluster import value_types as t
 from wasp_ray.cluster.lifecycle import Phase
+from wasp_ray.cluster.manifest_env import controller_env, loki_env_from, node_env
+from wasp_ray.cluster.naming import object_name
 from wasp_ray.cluster.rights import CONTROLLER, LABELS, setup_objects
 from wasp_ray.cluster.values import Resources, Values
 from wasp_ray.cluster.yaml_text import redacted, to_yaml
 from wasp_ray.errors import BadInput
 
 __all__ = [
-    "CONTAINER", "READY_FILE", "RUN_LABEL", "SYNC_LABEL", "completed", "controller_objects", "object_name", "redacted",
-    "run_objects", "setup_objects", "to_yaml",
+    "CONTAINER", "READY_FILE", "RUN_LABEL", "SYNC_LABEL", "completed", "controller_objects", "redacted", "run_objects",
+    "setup_objects", "to_yaml",
 ]  # fmt: skip
 
 CONTAINER: Final = "wasp"
@@ -27,13 +29,8 @@ CONTAINER: Final = "wasp"
 READY_FILE: Final = "/tmp/wasp/ready"  # noqa: S108  # in the pod's own emptyDir
 RUN_LABEL: Final = "wasp.dev/run"
 SYNC_LABEL: Final = "sync"
-INDEX_LABEL: Final = "batch.kubernetes.io/job-completion-index"
 CONTROLLER_SPARE_S: Final = 2400
 """What the controller's pod may live beyond those of the nodes: to collect, to wait for alert rules (half an hour), to conclude."""
-ALERT_SECRETS: Final = (
-    "GRAFANA_BASIC_AUTH", "GRAFANA_TOKEN", "LOKI_BASIC_AUTH", "LOKI_TOKEN", "PROMETHEUS_BASIC_AUTH", "PROMETHEUS_TOKEN",
-)  # fmt: skip
-"""Of the run's secrets the only ones that the controller is given: it asks for alerts. Loads' own are none of its business."""
 
 Object = dict[str, Any]
 
@@ -43,11 +40,6 @@ _KEEP_AWAY: Final = {
     "linkerd.io/inject": "disabled",
     "sidecar.istio.io/inject": "false",
 }
-
-
-def object_name(run: str) -> str:
-    """Of the Job, the ConfigMap and the Secret of a run."""
-    return f"wasp-{run}"
 
 
 def run_objects(values: Values) -> list[Object]:
@@ -71,8 +63,8 @@ def controller_objects(values: Values) -> list[Object]:
         "image": values.image,
         "imagePullPolicy": values.image_pull_policy,
         "command": ["python", "-m", "wasp_ray", "cluster", "control", "--run", values.run_label],
-        "env": [*_own_env(values), *_loki_env(values), *_secret_env(values, ALERT_SECRETS), *_extra_env(values)],
-        **_some("envFrom", _loki_env_from(values)),
+        "env": controller_env(values),
+        **_some("envFrom", loki_env_from(values)),
         **_resources(values.controller.resources),
         **_restricted(),
     }
@@ -127,7 +119,7 @@ def _completed_container(container: Mapping[str, Any], values: Values) -> Object
     names = {item["name"] for item in given}
     if "WASP_NODE_ID" in names:  # it is no Job with an index
         names.add("WASP_NODE_INDEX")
-    wanted = [*_own_env(values), *_node_env(values), *_extra_env(values)]
+    wanted = node_env(values)
     return {**container, "env": [*given, *(item for item in wanted if item["name"] not in names)]}
 
 
@@ -181,13 +173,13 @@ def _job(values: Values) -> Object:
 
 
 def _node_pod(values: Values) -> Object:
-    env_from = [*_loki_env_from(values), *values.env_from]
+    env_from = [*loki_env_from(values), *values.env_from]
     container = {
         "name": CONTAINER,
         "image": values.image,
         "imagePullPolicy": values.image_pull_policy,
         "command": ["python", "-m", "wasp_ray", "run", values.test.name],
-        "env": [*_own_env(values), *_node_env(values), *_extra_env(values)],
+        "env": node_env(values),
         **_some("envFrom", env_from),
         # It only tells that the node is up: deadlines are the controller's. A readiness probe would go on during the load.
         "startupProbe": {
@@ -250,63 +242,6 @@ def _restricted() -> Object:
 def _resources(resources: Resources) -> Object:
     found = {**_some("requests", dict(resources.requests)), **_some("limits", dict(resources.limits))}
     return _some("resources", found)
-
-
-# -- environment
-
-
-def _own_env(values: Values) -> list[Object]:
-    """Who and where a pod is."""
-    return [
-        {"name": "HOME", "value": "/tmp"},  # noqa: S108  # the pod's own emptyDir
-        {"name": "PYTHONUNBUFFERED", "value": "1"},
-        {"name": "WASP_RUN", "value": values.run_label},
-        {"name": "WASP_SYNC", "value": values.sync_label},
-        {"name": "WASP_JOBS", "value": str(values.jobs)},
-        {"name": "WASP_LOG_LEVEL", "value": values.env.wasp.log_level},
-        _field("WASP_NAMESPACE", "metadata.namespace"),
-        _field("WASP_POD_NAME", "metadata.name"),
-        _field("WASP_POD_UID", "metadata.uid"),
-    ]
-
-
-def _node_env(values: Values) -> list[Object]:
-    """What nodes have beyond that. WASP_NODE_INDEX counts from 0: the node itself makes WASP_NODE_ID of it."""
-    index = _field("WASP_NODE_INDEX", f"metadata.labels['{INDEX_LABEL}']")
-    return [index, *_loki_env(values), *_secret_env(values, values.secrets())]
-
-
-def _loki_env(values: Values) -> list[Object]:
-    loki = values.env.loki
-    return [
-        *([{"name": "LOKI_URL", "value": loki.url}] if loki.url else []),
-        *([{"name": "LOKI_TENANT_ID", "value": loki.tenant_id}] if loki.tenant_id else []),
-    ]
-
-
-def _loki_env_from(values: Values) -> list[Object]:
-    existing = values.env.loki.existing_secret
-    return [{"secretRef": {"name": existing}}] if existing else []
-
-
-def _secret_env(values: Values, names: Iterable[str]) -> list[Object]:
-    """Those of the names that the run's Secret has."""
-    secret = object_name(values.run_label)
-    return [
-        {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": name}}}
-        for name in sorted(values.secrets().keys() & set(names))
-    ]
-
-
-def _field(name: str, path: str) -> Object:
-    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
-
-
-def _extra_env(values: Values) -> list[Object]:
-    extra = values.extra_env
-    if isinstance(extra, Mapping):
-        return [{"name": name, "value": extra[name]} for name in sorted(extra)]
-    return list(extra)
 
 
 # -- data

@@ -34,6 +34,11 @@ def run_names(name: str, run_id: str | None = None) -> RunNames:
     return RunNames((label or "run") + tail, sync)
 
 
+def object_name(run: str) -> str:
+    """Of the Job, the ConfigMap and the Secret of a run."""
+    return f"wasp-{run}"
+
+
 def problem_of_run_id(run_id: str) -> str:
     """What is wrong with a run id; empty when nothing is."""
     if re.fullmatch(RUN_PATTERN, run_id):

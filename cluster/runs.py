@@ -9,8 +9,8 @@ from typing import Any
 
 from wasp_ray.cluster.kube import Kube
 from wasp_ray.cluster.lifecycle import Terms
-from wasp_ray.cluster.manifests import RUN_LABEL, SYNC_LABEL, object_name
-from wasp_ray.cluster.naming import problem_of_run_id
+from wasp_ray.cluster.manifests import RUN_LABEL, SYNC_LABEL
+from wasp_ray.cluster.naming import object_name, problem_of_run_id
 from wasp_ray.cluster.pods import PodState, read_pod
 from wasp_ray.errors import BadInput
 

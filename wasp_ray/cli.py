@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from wasp_ray.cli_dashboard import dashboard
+from wasp_ray.cli_ends import Cli, ClusterGroup
 from wasp_ray.cli_push import push
 from wasp_ray.report.terminal import TerminalView, pairs, shown_path
 
-BAD_INPUT, FAILED_TO_RUN, INTERNAL = 2, 4, 5
 EPILOG_RUN = """\b
 Examples:
   wasp run load.py                      run it, live, with a bundle in wasp-runs/latest
@@ -32,38 +31,6 @@ Exit codes: 0 passed, 1 failed, 2 bad input, 3 invalid, 4 error, 5 internal erro
 """
 
 
-class Cli(click.Group):
-    """Bad input is exit 2, what could not be made or finished 4, unknown trouble 5."""
-
-    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Runs a command; never exits with 1 but for a failed verdict."""
-        from wasp_ray.errors import BadInput, WaspError
-
-        try:
-            code = super().main(*args, **{**kwargs, "standalone_mode": False})
-            sys.exit(code if isinstance(code, int) else 0)
-        except BadInput as exc:
-            print_problems(exc.problems)
-            sys.exit(BAD_INPUT)
-        except WaspError as exc:
-            click.echo(f"wasp: {exc}", err=True)
-            sys.exit(FAILED_TO_RUN)
-        except click.exceptions.Abort:
-            sys.exit(130)
-        except click.exceptions.Exit as exc:
-            sys.exit(exc.exit_code)
-        except click.ClickException as exc:
-            exc.show()
-            sys.exit(BAD_INPUT)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
-        except Exception:
-            traceback.print_exc()
-            click.echo("wasp: internal error: this is a fault of wasp_ray itself; the lines above say where", err=True)
-            sys.exit(INTERNAL)
-
-
 @click.group(cls=Cli, context_settings={"help_option_names": ["-h", "--help"]}, epilog="""\b
 A first load test:
   wasp init            writes load.py
@@ -72,29 +39,6 @@ Shell completion: eval "$(_WASP_COMPLETE=bash_source wasp)" (zsh_source, fish_so
 """)  # fmt: skip
 def cli() -> None:
     """Load tests in Python: one process per virtual user, every call accounted for, one verdict."""
-
-
-class ClusterGroup(click.Group):
-    """The commands of wasp_ray.cluster.cli, which is imported when one is asked for: it costs most of a second."""
-
-    def _loaded(self) -> click.Group:
-        from wasp_ray.errors import BadInput
-
-        try:
-            from wasp_ray.cluster.cli import cluster as loaded
-        except ModuleNotFoundError as exc:
-            raise BadInput(
-                f"`wasp cluster` needs {exc.name}, which is not installed: pip install 'wasp-ray[cluster]'"
-            ) from exc
-        return loaded
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Those of the loaded group."""
-        return self._loaded().list_commands(ctx)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """One of the loaded group."""
-        return self._loaded().get_command(ctx, cmd_name)
 
 
 @cli.group(cls=ClusterGroup, short_help="Runs on many pods of a Kubernetes cluster.", epilog="""\b
@@ -325,16 +269,6 @@ def set_environment(texts: tuple[str, ...]) -> dict[str, str]:
 def load_dir(file: str) -> str:
     """The load file's folder."""
     return str(Path(file.rpartition(":")[0] if ":" in file else file).resolve().parent)
-
-
-def print_problems(problems: list[str]) -> None:
-    """One bullet each, to stderr."""
-    click.echo(f"wasp: {len(problems)} problem{'s' if len(problems) != 1 else ''}, nothing was started", err=True)
-    for problem in problems:
-        first, *rest = problem.splitlines() or [""]
-        click.echo(f" - {first}", err=True)
-        for line in rest:
-            click.echo(f"   {line}", err=True)
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wasp_ray.cluster import manifests
 from wasp_ray.cluster.config import Values
 from wasp_ray.cluster.manifests import controller_objects, redacted, run_objects, setup_objects, to_yaml
 from wasp_ray.cluster.yaml_text import from_yaml
@@ -353,7 +352,7 @@ def test_every_object_carries_the_labels_of_its_run(raw: dict[str, Any]) -> None
     """By which it is found and removed; no object is put into a namespace, none has an owner yet."""
     for item in run_objects(Values.of({**GIVEN, **raw})):
         assert item["metadata"]["labels"].items() >= LABELS.items()
-        assert item["metadata"]["name"] == manifests.object_name("shop-x7k2")
+        assert item["metadata"]["name"] == "wasp-shop-x7k2"
         assert not {"namespace", "ownerReferences"} & set(item["metadata"])
 
 
