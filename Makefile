@@ -6,7 +6,8 @@ PYTEST_ARGS ?=
 WHEEL ?=
 # Side by side run tests that mostly wait. Other integration tests keep time, so they are alone; of the end-to-end tests faults run side by
 # side by themselves, and what builds images takes all cores.
-WORKERS ?= 2
+WORKERS ?= 3
+E2E_WORKERS ?= 2
 STAMP = $(VENV)/.ready$(if $(WHEEL),-wheel)
 
 .PHONY: help env servers test test-fast test-e2e demo lint format types contracts wheel bench bench-cluster bench-peers lock clean
@@ -46,7 +47,7 @@ test-e2e: $(STAMP)  ## Run the tests that need a real Kubernetes: built, started
 	@if [ -z "$$WASP_E2E_KUBECONFIG" ]; then trap '$(BIN)/python -m tests.e2e.harness down' EXIT; $(BIN)/python -m tests.e2e.harness up; fi; \
 	$(BIN)/pytest --durations=10 $(PYTEST_ARGS) tests/e2e/test_cluster_faults.py && \
 	$(BIN)/pytest --durations=10 $(PYTEST_ARGS) -m builds tests/e2e && \
-	$(BIN)/pytest --durations=10 -n $(WORKERS) --dist loadfile $(PYTEST_ARGS) -m "not builds" tests/e2e --ignore=tests/e2e/test_cluster_faults.py
+	$(BIN)/pytest --durations=10 -n $(E2E_WORKERS) --dist loadfile $(PYTEST_ARGS) -m "not builds" tests/e2e --ignore=tests/e2e/test_cluster_faults.py
 
 demo: $(STAMP)  ## A target, a rate Generator and CPU-heavy users: 25 s of load
 	@$(BIN)/python examples/run_demo.py
