@@ -25,7 +25,7 @@ ACTORS: list[tuple[str, dict[str, Any]]] = [
     ("async gun", {"gun": http_loads.AsyncGun, "schedule": plain(200, "2s")}),
     ("packed async users", {"user": http_loads.AsyncUser, "schedule": plain(6, "2s"), "users_per_process": 3, "think_time": 0.01}),
     ("sync users", {"user": http_loads.SyncUser, "schedule": plain(3, "2s"), "think_time": 0.01}),
-    ("sync gun", {"gun": http_loads.SyncGun, "schedule": plain(60, "2s")}),
+    ("sync gun", {"gun": http_loads.SyncGun, "schedule": plain(60, "2s"), "max_workers": 4}),  # each does all kinds
 ]  # fmt: skip
 BROKEN: Script = [good("x", status="500 Oh"), Keep()]
 CUT: Script = [good("x")[:-5]]

@@ -26,7 +26,7 @@ WRONG = {
     "/cut": b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n0123456789",
     "/malformed": b"HTTP/1.1 twohundred\r\n\r\n",
     "/huge-head": b"HTTP/1.1 200 OK\r\nX-Long: " + 100_000 * b"x" + b"\r\nContent-Length: 0\r\n\r\n",
-    "/bad-gzip": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\nnot gzip!",
+    "/bad-gzip": b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\nContent-Length: 9\r\n\r\nnot gzip!",
     "/closed": b"",
 }
 counts: Counter[str] = Counter()
