@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.books import closed_books, is_alive
+from support.books import closed_books, is_alive, wait_until
 
 ROOT = Path(__file__).parents[2]
 WASP = [sys.executable, "-P", "-m", "wasp_ray"]
@@ -63,6 +63,12 @@ def summary_of(path: Path) -> dict[str, Any]:
     return closed_books(json.loads(path.read_text()))
 
 
+def wait_for_a_second_of_load(folder: Path) -> None:
+    """The first line of the series is that of a whole second."""
+    series = folder / "out" / "series.jsonl"
+    wait_until(lambda: series.exists() and series.stat().st_size > 0)
+
+
 def test_a_run_writes_its_bundle_and_ends_with_the_verdict(tmp_path: Path) -> None:
     """All files of the bundle, the link, the table with the verdict last, series that sum to the ledger."""
     write(tmp_path, LOAD.replace("SECONDS", "2s"))
@@ -87,7 +93,7 @@ def test_a_signal_ends_the_run_with_its_results_kept(tmp_path: Path, number: int
     process = subprocess.Popen(
         [*WASP, "run", "load.py", "--out", "out"], cwd=tmp_path, stdout=subprocess.PIPE, start_new_session=True
     )
-    time.sleep(3)
+    wait_for_a_second_of_load(tmp_path)
     os.killpg(process.pid, number)
     out, _ = process.communicate(timeout=30)
     assert process.returncode == code, out.decode()
@@ -101,7 +107,7 @@ def test_a_second_signal_ends_the_run_at_once(tmp_path: Path) -> None:
     """Calls in flight are interrupted, nothing is left behind."""
     write(tmp_path, LOAD.replace("SECONDS", "60s").replace("time.sleep(0.01)", "time.sleep(60)"))
     process = subprocess.Popen([*WASP, "run", "load.py", "--out", "out"], cwd=tmp_path, stdout=subprocess.PIPE)
-    time.sleep(2.5)
+    wait_for_a_second_of_load(tmp_path)
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
@@ -113,8 +119,8 @@ def test_a_second_signal_ends_the_run_at_once(tmp_path: Path) -> None:
 def test_a_killed_generator_process_leaves_nothing_behind(tmp_path: Path) -> None:
     """SIGKILL: zygote, aggregator and workers are gone within 2 s."""
     write(tmp_path, LOAD.replace("SECONDS", "60s"))
-    process = subprocess.Popen([*WASP, "run", "load.py"], cwd=tmp_path, stdout=subprocess.DEVNULL)
-    time.sleep(2.5)
+    process = subprocess.Popen([*WASP, "run", "load.py", "--out", "out"], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    wait_for_a_second_of_load(tmp_path)
     family = tree_of(process.pid)
     assert len(family) >= 5
     process.kill()
