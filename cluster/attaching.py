@@ -43,8 +43,9 @@ def taken_over(
         source={"file": state.test()}, seed=order.get("seed"), nodes=state.jobs, load=order.get("load") or "total", out=out,
         wants_bundle=wants_bundle, json_path=json_path, run_id=state.run, image=state.image(), user_dir=str(Path.cwd()),
     )  # fmt: skip
+    objects = _objects(state)
     backend = KubeNodes(
-        kube.credentials, kube.namespace, _objects(state), state.run, state.sync, keep=keep, adopted=True
+        kube.credentials, kube.namespace, lambda: objects, state.run, state.sync, keep=keep, adopted=True
     )
     adopt = (bool(state.data.get("start_at")), bool(state.data.get("abort")))
     return ClusterExecution(settings, view, lambda *_: backend, state.terms(), keep_logs=True, adopt=adopt)

@@ -5,7 +5,7 @@ Nodes watch the ConfigMap, so writing there is one request, however many nodes t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from wasp_ray.clock import now_ns, sleep_s
@@ -21,25 +21,25 @@ Obj = dict[str, Any]
 
 
 class Blackboard:
-    """`objects`: Job first, then what belongs to it. Every method may be called again; those that make and write raise
-    KubeError.
+    """`objects` gives the Job first, then what belongs to it. Every method may be called again; those that make and write
+    raise KubeError.
 
     `adopted`: they are there already. `roots`: kind, name and uid of the Jobs that are there.
     """
 
-    def __init__(self, kube: Kube, objects: Sequence[Obj], run: str, *, adopted: bool) -> None:
+    def __init__(self, kube: Kube, objects: Callable[[], Sequence[Obj]], run: str, *, adopted: bool) -> None:
         self._kube, self._objects, self.run, self._adopted = kube, objects, run, adopted
         self.name = f"wasp-{run}"
         self.roots: list[tuple[str, str, str]] = []
 
     def make(self, lease: RunLease) -> None:
         """Root first, suspended; then what it owns; then it may go. Raises NodeFailed when another one controls it."""
-        jobs = [obj for obj in self._objects if obj["kind"] == "Job"]
+        jobs = [obj for obj in self._objects() if obj["kind"] == "Job"]
         for job in jobs:
             made = job if self._adopted else self._kube.create(job)
             self.roots.append(("Job", made["metadata"]["name"], made["metadata"]["uid"]))
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": self.roots[0][1], "uid": self.roots[0][2]}
-        for obj in [] if self._adopted else self._objects:
+        for obj in [] if self._adopted else self._objects():
             if obj["kind"] != "Job":
                 self._kube.create({**obj, "metadata": {**obj["metadata"], "ownerReferences": [owner]}})
         if not lease.acquire(owner):
@@ -102,7 +102,7 @@ class Blackboard:
 
         What cannot be deleted once is not tried again and again: the rest goes with its root.
         """
-        rest = [(obj["kind"], obj["metadata"]["name"], "") for obj in self._objects if obj["kind"] != "Job"]
+        rest = [(obj["kind"], obj["metadata"]["name"], "") for obj in self._objects() if obj["kind"] != "Job"]
         for kind, name, uid in [*self.roots, *(rest if self.roots else []), ("Lease", self.name, "")]:
             try:
                 self._kube.delete(kind, name, uid)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,13 @@ import yaml
 
 from wasp_ray.cluster.config import ClusterConfig
 from wasp_ray.cluster.credentials import Credentials
+from wasp_ray.cluster.execution import ClusterExecution
 from wasp_ray.cluster.images import build_image
 from wasp_ray.cluster.kube import Kube
 from wasp_ray.cluster.manifests import redacted, setup_objects, to_yaml
 from wasp_ray.cluster.place import place_of
 from wasp_ray.cluster.profile import Deployment
 from wasp_ray.errors import BadInput
-from wasp_ray.execution import Outcome
 from wasp_ray.report.terminal import TerminalView, pairs, shown_path
 
 RUN_EXAMPLES = """\b
@@ -123,7 +122,7 @@ def run(dry_run: bool, value_files: tuple[Path, ...], value_pairs: tuple[str, ..
     )  # fmt: skip
     deployment = Deployment(config)
     if dry_run:
-        deployment.prepare(click.echo)
+        warn(deployment.prepare(click.echo))
         click.echo(to_yaml(redacted(deployment.objects)), nl=False)
         return 0
     click.echo(
@@ -131,21 +130,27 @@ def run(dry_run: bool, value_files: tuple[Path, ...], value_pairs: tuple[str, ..
         f" run {deployment.names.run}"
     )
     if config.detach:
-        deployment.prepare(click.echo)
+        warn(deployment.prepare(click.echo))
         deployment.detach()
         click.echo(f"it goes on in the cluster; its verdict: wasp cluster attach {deployment.names.run}")
         return 0
     view = TerminalView(bool(config.quiet), False)
-    return conclude(lambda: deployment.run(view, click.echo, wants_bundle=True), config.out)
+    return conclude(deployment.execution(view, click.echo, wants_bundle=True), config.out)
 
 
-def conclude(run_it: Callable[[], Outcome], out: Path | None) -> int:
+def warn(warnings: list[str]) -> None:
+    """On stderr: the objects of a dry run are read by others."""
+    for text in warnings:
+        click.echo(f" ! {text}", err=True)
+
+
+def conclude(execution: ClusterExecution, out: Path | None) -> int:
     """Runs to the verdict and prints it."""
     from wasp_ray.report.table import print_table
 
     if sys.stdout.isatty():
         os.environ["WASP_TTY"] = "1"
-    outcome = run_it()
+    outcome = execution.run()
     code: int = outcome.judged.exit_code
     print_table(outcome.summary, outcome.plan, sys.stdout, exit_code=code, path=shown_path(outcome.path, out))
     return code

@@ -141,7 +141,7 @@ def attach(run: str, keep: bool, out: Path | None, json_path: Path | None, quiet
     execution = attaching.taken_over(
         kube, state, TerminalView(quiet, False), click.echo, keep=keep, out=out, json_path=json_path
     )
-    return conclude(execution.run, out)
+    return conclude(execution, out)
 
 
 def _show_result(found: dict[str, Any], out: Path | None, json_path: Path | None) -> int:

@@ -72,7 +72,7 @@ class Controller:
         self._asked: queue.SimpleQueue[StopAsked | str] = queue.SimpleQueue()
         self._plan: dict[str, Any] = {}
         self._stopped: set[str] = set()
-        self.state = Lifecycle(terms, _now_s())
+        self.state = Lifecycle(terms)
         self.results: dict[int, NodeResult] = {}
         self.last_states: dict[int, dict[str, Any]] = {}
         self.last_words: dict[int, Mapping[str, Any]] = {}
@@ -89,6 +89,7 @@ class Controller:
 
     def run(self) -> None:
         """Until nothing of the run is left; what came of it is in `state` and `results`. Raises what deploy raises."""
+        self.state.begin(_now_s())
         self._backend.deploy()
         try:
             if self._adopt is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,17 @@ SHOW_SHARE = 20
 
 
 class ClusterExecution:
-    """One run of `settings.nodes` nodes. `make_backend` is given the settings and the reporter, whose bundle is made."""
+    """One run of `settings.nodes` nodes. `make_backend` is given the settings and the reporter, whose bundle is made.
+
+    `prepare` comes first and may be interrupted; it returns warnings, and raises as the run does.
+    """
 
     def __init__(
         self, settings: Settings, view: View, make_backend: Callable[[Settings, Reporter], Backend], terms: Terms | None = None,
         *, keep_logs: bool = False, adopt: tuple[bool, bool] | None = None,
+        prepare: Callable[[], Sequence[str]] | None = None,
     ) -> None:  # fmt: skip
-        self.settings, self._keep_logs = settings, keep_logs
+        self.settings, self._keep_logs, self._prepare = settings, keep_logs, prepare
         raise_descriptor_limit()  # a connection and a file a node
         if settings.seed is None:  # every node must draw the same
             settings.seed = random.SystemRandom().getrandbits(32)
@@ -44,22 +49,30 @@ class ClusterExecution:
         self.controller = Controller(make_backend(settings, self._reporter), terms, settings.run_id, self, adopt)
 
     def run(self) -> Outcome:
-        """To the verdict. Raises BadInput when nothing was started (the bundle folder is taken back then)."""
+        """To the verdict, which is "error" when the cluster could not be asked or the controller could not go on. Raises
+        BadInput when nothing was started (the bundle folder is taken back then).
+        """
         began = wall_s()
-        with signals_to(self._stop):
-            try:
-                self._control()
-                return self._conclude(began)
-            except BadInput:
-                self._reporter.drop_bundle()
-                raise
-            finally:
-                self._reporter.close()
-
-    def _control(self) -> None:
-        """A controller that cannot or may not go on leaves what it knows, as a run that is an error."""
         try:
-            self.controller.run()
+            with self._told():
+                if self._prepare is not None:
+                    self.settings.warnings += self._prepare()
+            with signals_to(self._stop):
+                if self.failure is None:
+                    with self._told():
+                        self.controller.run()
+                return self._conclude(began)
+        except (BadInput, KeyboardInterrupt):
+            self._reporter.drop_bundle()
+            raise
+        finally:
+            self._reporter.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """What cannot or may not go on leaves what is known, as a run that is an error."""
+        try:
+            yield
         except BadInput:
             raise
         except WaspError as exc:

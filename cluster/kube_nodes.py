@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import queue
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from wasp_ray.clock import now_ns, wall_s
@@ -35,7 +35,7 @@ Obj = dict[str, Any]
 
 
 class KubeNodes:
-    """`objects`: Job first, then what belongs to it, as manifests or a chart gave them; `sync`: the label of its pods.
+    """`objects` gives the Job first, then what belongs to it, from manifests or a chart; `sync`: the label of its pods.
 
     `adopted`: they are there already, made by a controller that is no more. `keep`: nothing is removed at the end.
     """
@@ -43,8 +43,8 @@ class KubeNodes:
     lead_s = LEAD_S
 
     def __init__(
-        self, credentials: Credentials, namespace: str, objects: Sequence[Obj], run: str, sync: str, *, keep: bool = False,
-        adopted: bool = False,
+        self, credentials: Credentials, namespace: str, objects: Callable[[], Sequence[Obj]], run: str, sync: str, *,
+        keep: bool = False, adopted: bool = False,
     ) -> None:  # fmt: skip
         self._credentials, self._namespace, self._keep = credentials, namespace, keep
         self._selector = f"sync={sync}"

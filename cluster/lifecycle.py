@@ -65,10 +65,9 @@ class Terms:
 
 @dataclass(slots=True)
 class Lifecycle:
-    """`step` with each event, or None to let time pass. `started_s`: the controller's clock at the beginning."""
+    """`begin`, then `step` with each event, or None to let time pass."""
 
     terms: Terms
-    started_s: float
     phase: Phase = Phase.DEPLOYING
     barrier: Barrier = field(init=False)
     problems: list[str] = field(default_factory=list)  # bad input: nothing was started
@@ -80,13 +79,16 @@ class Lifecycle:
     released: bool = False
     finished: dict[int, str] = field(default_factory=dict)  # node -> uid whose result has come
     lost: dict[int, str] = field(default_factory=dict)  # node -> why no result will come
-    _deadline_s: float = field(init=False)
+    _deadline_s: float = float("inf")
     _aborted_s: float = 0.0
     _stops: int = 0
 
     def __post_init__(self) -> None:
         self.barrier = Barrier(self.terms.nodes)
-        self._deadline_s = self.started_s + self.terms.deploy_timeout_s
+
+    def begin(self, now_s: float) -> None:
+        """Nodes are deployed from now on."""
+        self._deadline_s = now_s + self.terms.deploy_timeout_s
 
     def adopt(self, released: bool, aborted: bool, now_s: float) -> None:
         """Goes on with a run that another controller began: what it had decided stays decided."""

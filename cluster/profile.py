@@ -18,8 +18,8 @@ from wasp_ray.cluster.manifests import completed, controller_objects, run_object
 from wasp_ray.cluster.naming import RunNames
 from wasp_ray.cluster.preflight import check
 from wasp_ray.cluster.values import Values
-from wasp_ray.errors import BadInput, WaspError
-from wasp_ray.execution import Findings, NoView, Outcome, Reporter, Settings, View
+from wasp_ray.errors import BadInput
+from wasp_ray.execution import NoView, Settings, View
 from wasp_ray.profile import RunResult
 
 
@@ -38,7 +38,7 @@ class ClusterProfile:
             raise BadInput(
                 "detach: ClusterProfile.run() waits for the verdict: leave it out, or use `wasp cluster run --detach`"
             )
-        return RunResult.of(Deployment(self.config).run(NoView(), lambda text: None, wants_bundle=False))
+        return RunResult.of(Deployment(self.config).execution(NoView(), lambda text: None, wants_bundle=False).run())
 
 
 class Deployment:
@@ -51,7 +51,6 @@ class Deployment:
         self.seed = config.seed if config.seed is not None else random.SystemRandom().getrandbits(32)
         self.values: Values = config.run_values(self.names, seed=self.seed)
         self.credentials = Credentials(config.context, str(config.kubeconfig) if config.kubeconfig else None)
-        self.warnings: list[str] = []
         self._objects: list[dict[str, Any]] | None = None
 
     @property
@@ -69,15 +68,18 @@ class Deployment:
         major, minor = Kube(self.credentials, self.config.namespace).version()
         return f"v{major}.{minor}.0"
 
-    def prepare(self, progress: Callable[[str], None]) -> None:
-        """Builds the image when asked for, then looks for all that would keep the run from coming up. Raises BadInput."""
+    def prepare(self, progress: Callable[[str], None]) -> list[str]:
+        """Builds the image when asked for, then looks for all that would keep the run from coming up; warnings.
+
+        Raises BadInput, or NodeFailed when there is no cluster to ask.
+        """
         config = self.config
         if config.update_image and config.build_root is not None:
             build_image(config.build_root, config.image, push=True, progress=progress)
         found = check(Kube(self.credentials, config.namespace), self.objects)
         if found.errors:
             raise BadInput(found.errors)
-        self.warnings = found.warnings
+        return found.warnings
 
     def detach(self) -> None:
         """Makes the run with a controller of its own in the cluster, which begins it. Raises BadInput or KubeError."""
@@ -93,39 +95,27 @@ class Deployment:
         for obj in [*rest, *controller_objects(self.values)]:
             kube.create({**obj, "metadata": {**obj["metadata"], "ownerReferences": [owner]}})
 
-    def run(self, view: View, progress: Callable[[str], None], *, wants_bundle: bool) -> Outcome:
-        """Prepares, then runs to the verdict, which is "error" for a cluster that cannot be asked. Raises BadInput."""
-        try:
-            self.prepare(progress)
-        except BadInput:
-            raise
-        except WaspError as exc:
-            return _never_begun(self._settings(wants_bundle), view, str(exc))
-        return self.execution(view, wants_bundle=wants_bundle).run()
-
-    def execution(self, view: View, *, wants_bundle: bool) -> ClusterExecution:
-        """The run, ready to go once it is prepared."""
+    def execution(self, view: View, progress: Callable[[str], None], *, wants_bundle: bool) -> ClusterExecution:
+        """The run, which begins with `prepare`. Raises BadInput for a bundle that cannot be."""
         config = self.config
-        backend = KubeNodes(
-            self.credentials, config.namespace, self.objects, self.names.run, self.names.sync, keep=config.keep_jobs
-        )
-        return ClusterExecution(
-            self._settings(wants_bundle), view, lambda *_: backend, self.values.terms(), keep_logs=True
-        )
-
-    def _settings(self, wants_bundle: bool) -> Settings:
-        config = self.config
-        return Settings(
+        settings = Settings(
             source={"file": config.test}, seed=self.seed, nodes=config.jobs, load=config.load, out=config.out,
             wants_bundle=wants_bundle, json_path=config.json_path, run_id=self.names.run, image=config.image,
-            warnings=list(self.warnings), user_dir=str(Path.cwd()),
+            user_dir=str(Path.cwd()),
         )  # fmt: skip
-
-
-def _never_begun(settings: Settings, view: View, why: str) -> Outcome:
-    """Nothing could be asked of the cluster: that is all there is to keep."""
-    reporter = Reporter(settings, view)
-    try:
-        return reporter.conclude([], Findings(errors=[why]))
-    finally:
-        reporter.close()
+        backend = KubeNodes(
+            self.credentials,
+            config.namespace,
+            lambda: self.objects,
+            self.names.run,
+            self.names.sync,
+            keep=config.keep_jobs,
+        )
+        return ClusterExecution(
+            settings,
+            view,
+            lambda *_: backend,
+            self.values.terms(),
+            keep_logs=True,
+            prepare=lambda: self.prepare(progress),
+        )

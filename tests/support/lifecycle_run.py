@@ -44,9 +44,7 @@ def on_kube(order: dict[str, Any]) -> ClusterExecution:
     from wasp_ray.cluster import ClusterConfig
     from wasp_ray.cluster.profile import Deployment
 
-    deployment = Deployment(ClusterConfig(jobs=order.pop("nodes"), **order))
-    deployment.prepare(print)
-    return deployment.execution(NoView(), wants_bundle=True)
+    return Deployment(ClusterConfig(jobs=order.pop("nodes"), **order)).execution(NoView(), print, wants_bundle=True)
 
 
 def watch(state: Lifecycle, file: Path) -> None:

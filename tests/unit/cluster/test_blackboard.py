@@ -53,7 +53,7 @@ class Server:
 def board(server: Server) -> Blackboard:
     """Of a run with a Job, a ConfigMap and a Secret."""
     objects = [{"kind": kind, "metadata": {"name": "wasp-r"}} for kind in ("Job", "ConfigMap", "Secret")]
-    made = Blackboard(server, objects, "r", adopted=False)  # type: ignore[arg-type]  # the methods that are used
+    made = Blackboard(server, lambda: objects, "r", adopted=False)  # type: ignore[arg-type]  # the methods that are used
     made.roots = [("Job", "wasp-r", "u")]
     return made
 

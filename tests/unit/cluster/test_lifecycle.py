@@ -34,7 +34,9 @@ from wasp_ray.cluster.lifecycle import (
 
 def made(nodes: int = 2, **terms: Any) -> Lifecycle:
     """A run that begins at 0 s."""
-    return Lifecycle(Terms(nodes, **terms), 0.0)
+    made = Lifecycle(Terms(nodes, **terms))
+    made.begin(0.0)
+    return made
 
 
 def up(run: Lifecycle, nodes: int = 2, now_s: float = 1.0) -> list[Instruction]:
