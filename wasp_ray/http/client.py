@@ -58,11 +58,11 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
             pool.drop(connection)
             self._judge.cancelled(talk or Talk(request, start, call, due))
             raise
-        status, head = connection.status, connection.head
+        status, head, expect = connection.status, connection.head, request.expect
         if (
             status >= 300
             or not self._is_usual
-            or request.expect is not None
+            or (expect is not None and expect != status)
             or not connection.reusable
             or (head != self._usual_head and is_telling(head))
         ):

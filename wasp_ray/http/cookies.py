@@ -50,6 +50,11 @@ class Jar:
         """Whether none of them ends by itself: what is sent changes with `version` only."""
         return all(cookie.expires is None for cookie in self._jar)
 
+    @property
+    def is_for_all_paths(self) -> bool:
+        """Whether each of them is sent with every path, or with none."""
+        return all(cookie.path == "/" for cookie in self._jar)
+
 
 class _Answer:
     """What the library reads headers from."""

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypedDict, TypeVar, Unpack
 from wasp_ray.http.cookies import Jar
 from wasp_ray.http.options import Expect, read_options
 from wasp_ray.http.parts import Auth
+from wasp_ray.http.recipes import Recipes
 from wasp_ray.http.recorder import NoRecorder, Recorder
 from wasp_ray.http.request import Pairs, Request, RequestMaker
 from wasp_ray.http.talk import Judge
@@ -46,6 +47,7 @@ class Client(ABC, Generic[T]):
         self._recorder: Recorder = recorder if recorder is not None else NoRecorder()
         self._jar = Jar(made.cookies, made.origin.host)
         self._maker = RequestMaker(made, self._jar)
+        self._recipes = Recipes(made, self._jar, self._maker)
         self._judge = Judge(made, self._maker, self._jar, self._recorder)
 
     @abstractmethod
@@ -54,11 +56,11 @@ class Client(ABC, Generic[T]):
 
     def get(self, template: str, /, **request: Unpack[PathRequestOptions]) -> T:
         """The method is GET."""
-        return self._run(self._maker.make("GET", template, request))
+        return self._run(self._recipes.make("GET", template, request))
 
     def post(self, template: str, /, **request: Unpack[PathRequestOptions]) -> T:
         """The method is POST."""
-        return self._run(self._maker.make("POST", template, request))
+        return self._run(self._recipes.make("POST", template, request))
 
     def put(self, template: str, /, **request: Unpack[PathRequestOptions]) -> T:
         """The method is PUT."""
@@ -82,4 +84,4 @@ class Client(ABC, Generic[T]):
 
     def request(self, method: str, template: str, /, **request: Unpack[PathRequestOptions]) -> T:
         """Any method. Raises BadInput for what cannot be sent; never for what the server or the network does."""
-        return self._run(self._maker.make(method.upper(), template, request))
+        return self._run(self._recipes.make(method.upper(), template, request))

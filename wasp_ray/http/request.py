@@ -22,13 +22,12 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 ARGUMENTS = frozenset(
     {"path", "query", "headers", "json", "form", "body", "auth", "cookies", "timeout", "expect", "redirects", "group"}
 )
-MAX_KEPT = 1024
 SENT_AT_ONCE = 64 * 1024
 """A socket takes so many bytes without a word of the server; with more, its answer may come first."""
 WRONG_TYPES = (TypeError, ValueError, AttributeError, RecursionError)
 _encode_json = JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _METHOD = re.compile(r"[A-Z][A-Z-]*\Z")
-_FIELD = re.compile(r"\{(\w+)\}")
+FIELD = re.compile(r"\{(\w+)\}")
 Pairs = Mapping[str, Any] | Sequence[tuple[str, Any]]
 Body = bytes | Iterable[bytes] | AsyncIterable[bytes] | None
 
@@ -49,7 +48,6 @@ class Request:
     redirects: int
     is_chunked: bool = False
     head_only: bool = False  # its answer ends with its headers
-    prefix: bytes = b""  # the head up to the body's length, where it is told
     data: bytes = b""  # head, and body when it is bytes
     cookies: Mapping[str, str] = field(default_factory=dict)  # beside those of the client, or in their stead
 
@@ -59,13 +57,6 @@ class Request:
     def may_repeat(self, was_sent: bool) -> bool:
         """Sending it twice does what sending it once does, and its body is still there."""
         return (self.method in IDEMPOTENT or not was_sent) and not self.is_chunked
-
-    def with_body(self, body: bytes) -> Request:
-        """The same with another body, for which `prefix` is there."""
-        return Request(
-            self.method, self.origin, self.target, self.group, self.route, self.headers, body, self.expect, self.timeout_ns,
-            self.redirects, False, False, self.prefix, b"%b%d\r\n\r\n%b" % (self.prefix, len(body), body),
-        )  # fmt: skip
 
     @property
     def url(self) -> str:
@@ -78,30 +69,10 @@ class RequestMaker:
 
     def __init__(self, options: Options, jar: Jar) -> None:
         self._options, self._jar = options, jar
-        self._kept: dict[tuple[str, str, bool], Request] = {}
-        self._kept_of = jar.version  # of the cookies they were made with
         self._accept = accepted() if options.decompress else "identity"
 
     def make(self, method: str, path: str, asked: Mapping[str, Any]) -> Request:
-        """From what user code asked for. Those that are asked for by method and path, or these and JSON, are made once."""
-        json = None
-        if asked:
-            json = asked.get("json")
-            if json is None or len(asked) > 1:
-                return self._checked(method, path, asked)
-        if self._kept_of != self._jar.version:
-            self._kept.clear()
-            self._kept_of = self._jar.version
-        key = (method, path, json is None)
-        kept = self._kept.get(key)
-        if kept is None:
-            kept = self._checked(method, path, asked)
-            if self._jar.is_lasting and len(self._kept) < MAX_KEPT:
-                self._kept[key] = kept
-            return kept
-        return kept if json is None else kept.with_body(_json(json))
-
-    def _checked(self, method: str, path: str, asked: Mapping[str, Any]) -> Request:
+        """From what user code asked for."""
         if unknown := asked.keys() - ARGUMENTS:
             raise BadInput(
                 f"{', '.join(sorted(unknown))}: no such argument of a request; there are {', '.join(sorted(ARGUMENTS))}"
@@ -121,7 +92,7 @@ class RequestMaker:
             raise BadInput(f"path {type(path).__name__}: expected a text")
         origin, target, route = self._target(str(path), get("path"))
         if query := get("query"):
-            target += ("&" if "?" in target else "?") + _encoded(query)
+            target += ("&" if "?" in target else "?") + encoded(query)
         own = origin == options.origin
         given: dict[str, tuple[str, str]] = {}
         for name, value in {**(options.headers if own else {}), **(get("headers") or {})}.items():
@@ -149,11 +120,11 @@ class RequestMaker:
         clean(path, "path")
         options, template = self._options, path
         if values is not None:
-            path = _FIELD.sub(lambda found: quote(str(_value(values, found[1])), safe=""), path)
+            path = FIELD.sub(lambda found: quote(str(value_of(values, found[1])), safe=""), path)
         if path.startswith(("http://", "https://")):
             origin, target = split_url(path)
             target = quote(target, safe=TARGET_SAFE)
-            route = _FIELD.sub(r"{\1}", split_url(template)[1]) if values is not None else route_of(target)
+            route = FIELD.sub(r"{\1}", split_url(template)[1]) if values is not None else route_of(target)
             return origin, target, route.split("?", 1)[0]
         whole = path if path.startswith("/") or not path else f"/{path}"
         target = quote(options.prefix + whole, safe=TARGET_SAFE) or "/"
@@ -187,8 +158,7 @@ class RequestMaker:
         head = "\r\n".join([f"{request.method} {target} HTTP/1.1", *lines, ""]).encode("latin-1")
         if isinstance(body, bytes) or (request.method in ("POST", "PUT", "PATCH") and body is None):
             content = body or b""
-            request.prefix = head + b"Content-Length: "
-            request.data = b"%b%d\r\n\r\n%b" % (request.prefix, len(content), content)
+            request.data = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(content), content)
         else:
             request.data = head + b"\r\n"
         return request
@@ -216,7 +186,8 @@ class RequestMaker:
         )
 
 
-def _json(value: Any) -> bytes:
+def json_bytes(value: Any) -> bytes:
+    """Raises BadInput."""
     try:
         return _encode_json(value).encode()
     except WRONG_TYPES as exc:
@@ -238,13 +209,15 @@ def _merged(kept: str, own: Mapping[str, str]) -> str:
     return "; ".join([*others, *(f"{name}={value}" for name, value in own.items())])
 
 
-def _value(values: Mapping[str, Any], name: str) -> Any:
+def value_of(values: Mapping[str, Any], name: str) -> Any:
+    """Raises BadInput when there is none."""
     if name not in values:
         raise BadInput(f"path={{...}}: the template has {{{name}}}, for which there is no value")
     return values[name]
 
 
-def _encoded(pairs: Pairs) -> str:
+def encoded(pairs: Pairs) -> str:
+    """As a query or form; None is left out, several values of a name are a pair each."""
     items = pairs.items() if isinstance(pairs, Mapping) else pairs
     flat: list[tuple[str, str]] = []
     for name, value in items:
@@ -259,9 +232,9 @@ def _body(json: Any, form: Pairs | None, body: Any) -> tuple[Body, str]:
     if sum(part is not None for part in (json, form, body)) > 1:
         raise BadInput("json=, form= and body= together: a request has one body")
     if json is not None:
-        return _json(json), "application/json"
+        return json_bytes(json), "application/json"
     if form is not None:
-        return _encoded(form).encode(), "application/x-www-form-urlencoded"
+        return encoded(form).encode(), "application/x-www-form-urlencoded"
     if isinstance(body, str):
         return body.encode(), "text/plain; charset=utf-8"
     if isinstance(body, (bytearray, memoryview)):

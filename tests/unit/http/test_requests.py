@@ -209,16 +209,6 @@ def test_cookies_of_a_request_are_sent_beside_those_of_the_client() -> None:
     assert sent(made.make("GET", "/", {"headers": {"Cookie": "x=y"}})).all("cookie") == ["x=y"]
 
 
-def test_requests_made_once_are_made_again_when_cookies_change() -> None:
-    """The bytes of a usual request are kept, but not over a Set-Cookie."""
-    made = maker()
-    first = made.make("GET", "/", {})
-    assert made.make("GET", "/", {}) is first
-    made._jar.take("http://shop.test/", ["session=7"])
-    assert sent(made.make("GET", "/", {})).one("cookie") == "session=7"
-    assert sent(made.make("POST", "/", {"json": 1})).one("cookie") == "session=7"
-
-
 def test_only_what_can_be_undone_is_asked_for() -> None:
     """decompress=False asks for nothing encoded."""
     assert make("GET", "/").one("accept-encoding") == "gzip, deflate, br, zstd"
