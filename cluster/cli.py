@@ -153,6 +153,8 @@ def conclude(execution: ClusterExecution, out: Path | None) -> int:
     outcome = execution.run()
     code: int = outcome.judged.exit_code
     print_table(outcome.summary, outcome.plan, sys.stdout, exit_code=code, path=shown_path(outcome.path, out))
+    if execution.failure is not None:  # whole: what is to be done now stands at its end, where the table may cut it
+        click.echo(f"wasp: {execution.failure}", err=True)
     return code
 
 
