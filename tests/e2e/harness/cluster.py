@@ -28,6 +28,8 @@ from .progress import step
 
 LOCK_WAIT_S = 900.0
 NODE_WAIT_S = 90.0
+ADOPT_WAIT_S = 60.0
+"""A kept cluster whose daemons live may be busy for a moment: to begin another one would end what others do on it."""
 DAEMONS = ("containerd", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet")
 
 
@@ -125,7 +127,9 @@ class Kubernetes:
             return False
         plane = ControlPlane(self.state, Authority(self.state.path("certs")), facts["port"], facts["tokens"])
         self._plane, self._borrowed = plane, True
-        if not self._node_ready():
+        try:
+            wait_until(self._node_ready, ADOPT_WAIT_S, "the kept node is Ready", self.state.log("kubelet"))
+        except HarnessError:
             self._plane, self._borrowed = None, False
         return self._borrowed
 
