@@ -12,6 +12,7 @@ from wasp_ray.clock import now_ns, sleep_s
 from wasp_ray.cluster.cluster_events import event_line, is_about, refusal
 from wasp_ray.cluster.kube import LOGIN_RETRY_S, Kube, KubeError
 from wasp_ray.cluster.lease import RunLease
+from wasp_ray.cluster.naming import object_name
 from wasp_ray.errors import NodeFailed
 
 LEAD_S = 5.0
@@ -29,7 +30,7 @@ class Blackboard:
 
     def __init__(self, kube: Kube, objects: Callable[[], Sequence[Obj]], run: str, *, adopted: bool) -> None:
         self._kube, self._objects, self.run, self._adopted = kube, objects, run, adopted
-        self.name = f"wasp-{run}"
+        self.name = object_name(run)
         self.roots: list[tuple[str, str, str]] = []
 
     def make(self, lease: RunLease) -> None:

@@ -88,7 +88,7 @@ class Controller:
         self._asked.put(name)
 
     def run(self) -> None:
-        """Until nothing of the run is left; what came of it is in `state` and `results`. Raises what deploy raises."""
+        """Until nothing of the run is left; what came of it is in `state` and `results`. Raises what deploy and events raise."""
         self.state.begin(_now_s())
         self._backend.deploy()
         try:

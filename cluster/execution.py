@@ -54,22 +54,32 @@ class ClusterExecution:
         """
         began = wall_s()
         try:
-            with self._told():
-                if self._prepare is not None:
-                    self.settings.warnings += self._prepare()
+            is_prepared = self._is_prepared()
             with signals_to(self._stop):
-                if self.failure is None:
-                    with self._told():
+                if is_prepared:
+                    with self._failure_kept():
                         self.controller.run()
                 return self._conclude(began)
-        except (BadInput, KeyboardInterrupt):
+        except BadInput:
             self._reporter.drop_bundle()
             raise
         finally:
             self._reporter.close()
 
+    def _is_prepared(self) -> bool:
+        """A signal ends what the controller cannot: a build, a wait for an API server."""
+        if self._prepare is None:
+            return True
+        try:
+            with signals_to(_interrupt), self._failure_kept():
+                self.settings.warnings += self._prepare()
+        except KeyboardInterrupt as exc:
+            self.controller.state.interrupted = str(exc)
+            return False
+        return self.failure is None
+
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _failure_kept(self) -> Iterator[None]:
         """What cannot or may not go on leaves what is known, as a run that is an error."""
         try:
             yield
@@ -154,6 +164,10 @@ class ClusterExecution:
         self._reporter.note(
             f"waiting for {len(missing)} of {self.settings.nodes} nodes: {'; '.join(missing[:5])}{rest}"
         )
+
+
+def _interrupt(signal_name: str) -> None:
+    raise KeyboardInterrupt(signal_name)
 
 
 def local_execution(settings: Settings, view: View) -> ClusterExecution:

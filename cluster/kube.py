@@ -21,7 +21,7 @@ from wasp_ray.clock import now_ns, sleep_s
 from wasp_ray.cluster.credentials import Credentials
 from wasp_ray.cluster.kube_errors import Gone, KubeError, error_of
 from wasp_ray.cluster.pods import kept
-from wasp_ray.errors import BadInput
+from wasp_ray.errors import BadInput, causes
 
 __all__ = ["LOGIN_RETRY_S", "Gone", "Kube", "KubeError"]
 
@@ -293,11 +293,5 @@ def _translated(exc: Exception, what: str) -> KubeError:
 
 def _cause(exc: BaseException) -> str:
     """What the system said, without the names of all the layers that passed it on."""
-    told = str(exc)[:200]
-    inner: BaseException | None = exc
-    while inner is not None:
-        if isinstance(inner, OSError) and inner.strerror:
-            return inner.strerror
-        passed_on = next((arg for arg in inner.args if isinstance(arg, BaseException)), None)
-        inner = getattr(inner, "reason", None) or passed_on or inner.__cause__ or inner.__context__
-    return f"{type(exc).__name__}: {told}"
+    said = next((one.strerror for one in causes(exc) if isinstance(one, OSError) and one.strerror), None)
+    return said or f"{type(exc).__name__}: {str(exc)[:200]}"

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from wasp_ray.cli_dashboard import dashboard
-from wasp_ray.cli_ends import Cli, ClusterGroup
+from wasp_ray.cli_groups import Cli, ClusterGroup
 from wasp_ray.cli_push import push
 from wasp_ray.report.terminal import TerminalView, pairs, shown_path
 

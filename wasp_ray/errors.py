@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 
 class WaspError(Exception):
@@ -39,3 +39,15 @@ class StopUser(WaspError):
 
 class RestartUser(WaspError):
     """Raised by user code: books a failure, runs teardown and setup again with a backoff of 0.1 to 10 s."""
+
+
+def causes(exc: BaseException | None) -> Iterator[BaseException]:
+    """An exception and all that it wraps, outermost first."""
+    seen: set[int] = set()
+    todo: list[object] = [exc]
+    while todo:
+        one = todo.pop(0)
+        if isinstance(one, BaseException) and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            todo += [getattr(one, "reason", None), one.__cause__, None if one.__cause__ else one.__context__, *one.args]

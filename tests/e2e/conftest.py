@@ -54,9 +54,8 @@ def image(kubernetes: Kubernetes, tmp_path_factory: pytest.TempPathFactory) -> s
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         shared = shared.parent
-    known = (
-        shared / f"image-is-known-at-{kubernetes.server.rpartition(':')[2]}"
-    )  # by this cluster: another has another port
+    port = kubernetes.server.rpartition(":")[2]  # another cluster has another one, and does not know the image
+    known = shared / f"image-is-known-at-{port}"
     with locked(shared / "image.lock", COLD_TIMEOUT_S, doing="build the image"):
         if not known.exists():
             _build_image(kubernetes)

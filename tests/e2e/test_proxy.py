@@ -78,11 +78,13 @@ def filled(kubernetes: Kubernetes, namespace: str) -> tuple[list[str], str]:
 
 
 def test_without_faults_requests_watches_and_users_pass(kubernetes: Kubernetes, proxy: Proxy, namespace: str) -> None:
-    """Events come, the caller stays who he is, kubectl works through it, everything is counted."""
+    """Events come at once, the caller stays who he is, kubectl works through it, everything is counted."""
     with closing(Watch(proxy.access, f"{maps(namespace)}?watch=1")) as watch:
         assert watch.names(1) == ["kube-root-ca.crt"]
+        began = time.monotonic()
         create(proxy.access, namespace, "new")
         assert watch.names(1) == ["new"]
+        assert time.monotonic() - began < 0.5
         with pytest.raises(ApiError) as caught:
             proxy.access.as_user("bob", kubernetes.user("bob").token).request("GET", maps(namespace))
         assert caught.value.status == 403 and json.loads(caught.value.text)["message"].count('User "bob"') == 1

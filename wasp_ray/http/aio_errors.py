@@ -8,9 +8,9 @@ import ssl
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError, LineTooLong, TransferEncodingError
 
+from wasp_ray.errors import causes
 from wasp_ray.http import failures
 from wasp_ray.http.failures import name_of
-from wasp_ray.http.foreign import causes
 
 
 def error_of(exc: BaseException) -> str:

@@ -5,7 +5,7 @@ It knows no library: each has its own module, which says when a request begins a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from wasp_ray.clock import now_ns
@@ -150,18 +150,6 @@ def read_naming(client: str, naming: Any) -> Naming:
     if naming is None or isinstance(naming, str) or callable(naming):
         return naming  # type: ignore[no-any-return]
     raise BadInput(f"{client}(group={naming!r}): expected a name or a function of method and URL")
-
-
-def causes(exc: BaseException | None) -> Iterator[BaseException]:
-    """An exception and all that it wraps, outermost first."""
-    seen: set[int] = set()
-    todo: list[object] = [exc]
-    while todo:
-        one = todo.pop(0)
-        if isinstance(one, BaseException) and id(one) not in seen:
-            seen.add(id(one))
-            yield one
-            todo += [getattr(one, "reason", None), one.__cause__, None if one.__cause__ else one.__context__, *one.args]
 
 
 def _checked(asked: Mapping[str, Any]) -> Mapping[str, Any]:

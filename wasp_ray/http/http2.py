@@ -15,10 +15,11 @@ import httpcore2
 import httpx2
 
 from wasp_ray.clock import now_ns
+from wasp_ray.errors import causes
 from wasp_ray.http import failures
 from wasp_ray.http.cookies import cookie_domain
 from wasp_ray.http.failures import UNTRUSTED, name_of
-from wasp_ray.http.foreign import Desk, Exchange, SessionRecorder, causes, read_naming
+from wasp_ray.http.foreign import Desk, Exchange, SessionRecorder, read_naming
 from wasp_ray.http.options import read_options
 
 OPTIONS = frozenset({

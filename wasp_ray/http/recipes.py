@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import FunctionType
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote
 
 from wasp_ray.http.cookies import Jar
 from wasp_ray.http.options import Options
 from wasp_ray.http.parts import clean
-from wasp_ray.http.request import FIELD, TARGET_SAFE, WRONG_TYPES, Request, RequestMaker, encoded, json_bytes, value_of
-from wasp_ray.http.routes import route_of
+from wasp_ray.http.places import Place, place_of
+from wasp_ray.http.request import WRONG_TYPES, Request, RequestMaker, encoded, json_bytes, with_length
 
 MAX_KEPT = 1024
 """Of each kind; then it is begun anew."""
@@ -24,15 +23,6 @@ _VERSION = b" HTTP/1.1\r\n"
 Shape = tuple[object, ...]
 K = TypeVar("K")
 V = TypeVar("V")
-
-
-class Place(NamedTuple):
-    """Target of a path below the base URL: `pieces`, with the values of `names` between them."""
-
-    pieces: tuple[str, ...]
-    names: tuple[str, ...]
-    route: str
-    group: str
 
 
 class Recipe(NamedTuple):
@@ -50,9 +40,9 @@ class Recipes:
         self._prefix, self._jar, self._maker = options.prefix, jar, maker
         self._plain: dict[tuple[str, str], Request] = {}
         self._recipes: dict[Shape, Recipe] = {}
-        self._places: dict[tuple[str, str, bool], Place] = {}
+        self._places: dict[tuple[str, bool], Place] = {}
         self._known_of = -1
-        self._lasts = self._is_same = False
+        self._lasts = self._holds_everywhere = False
 
     def make(self, method: str, path: str, asked: Mapping[str, Any]) -> Request:
         """As RequestMaker makes it. Raises BadInput."""
@@ -71,13 +61,13 @@ class Recipes:
         jar = self._jar
         self._known_of = jar.version
         self._lasts = jar.is_lasting
-        self._is_same = self._lasts and jar.is_for_all_paths
+        self._holds_everywhere = self._lasts and jar.is_for_all_paths
         self._plain.clear()
         self._recipes.clear()
 
     def _made(self, method: str, path: str, asked: Mapping[str, Any]) -> Request:
         try:
-            shape = shape_of(method, path, asked) if self._is_same else None
+            shape = shape_of(method, path, asked) if self._holds_everywhere else None
             recipe = self._recipes.get(shape) if shape is not None else None
             if recipe is not None:
                 return self._like(recipe, method, path, asked)
@@ -94,41 +84,28 @@ class Recipes:
             return
         after = request.data[len(before) + len(target) :]
         if isinstance(body, bytes):
-            after = after[: len(after) - len(_told(b"", body))]
+            after = after[: len(after) - len(with_length(b"", body))]
         _keep(self._recipes, shape, Recipe(before, after, request))
 
     def _like(self, recipe: Recipe, method: str, path: str, asked: Mapping[str, Any]) -> Request:
         get, like = asked.get, recipe.like
         values = get("path")
-        key = (method, path, values is not None)
+        key = (path, values is not None)
         place = self._places.get(key)
         if place is None:
-            place = self._place(*key)
+            place = place_of(self._prefix, clean(path, "path"), key[1])
             _keep(self._places, key, place)
-        target = place.pieces[0] if values is None else _filled(place, values)
+        target = place.target(values)
         if query := get("query"):
             target += ("&" if "?" in target else "?") + encoded(query)
         json, form, expect = get("json"), get("form"), get("expect")
         body = json_bytes(json) if json is not None else encoded(form).encode() if form is not None else None
         data = b"%b%b%b" % (recipe.before, target.encode(), recipe.after)
         return Request(
-            method, like.origin, target, get("group") or place.group, place.route, like.headers, body,
+            method, like.origin, target, get("group") or f"{method} {place.route}", place.route, like.headers, body,
             expect if type(expect) is FunctionType else like.expect, like.timeout_ns, like.redirects, False, like.head_only,
-            data if body is None else _told(data, body),
+            data if body is None else with_length(data, body),
         )  # fmt: skip
-
-    def _place(self, method: str, path: str, is_template: bool) -> Place:
-        """As RequestMaker finds target and route. Raises BadInput."""
-        clean(path, "path")
-        if not is_template:
-            target = quote(self._prefix + path, safe=TARGET_SAFE)
-            route = route_of(target)
-            return Place((target,), (), route, f"{method} {route}")
-        first, *rest = FIELD.split(path)
-        literals = (self._prefix + first, *rest[1::2])
-        route = (self._prefix + path).split("?", 1)[0]
-        pieces = tuple(quote(piece, safe=TARGET_SAFE) for piece in literals)
-        return Place(pieces, tuple(rest[::2]), route, f"{method} {route}")
 
 
 def shape_of(method: str, path: str, asked: Mapping[str, Any]) -> Shape | None:
@@ -145,36 +122,23 @@ def shape_of(method: str, path: str, asked: Mapping[str, Any]) -> Shape | None:
         if name in VARYING:
             shape.append(name)
         elif name in FIXED:
-            shape.append((name, value))
-        elif name == "headers" and all(
-            type(text) is str for text in value.values()
-        ):  # 1 and True are equal, but not in bytes
+            shape.append((name, type(value), value))  # 1, 1.0 and True are equal, but not all of them are good
+        elif name == "headers":
+            if not all(type(text) is str for text in value.values()):
+                return None
             shape.append((name, *value.items()))
         elif name == "expect":
-            kind = type(value)
-            if kind is int:
-                shape.append(value)
-            elif kind is FunctionType:
+            if type(value) is FunctionType:
                 shape.append(value.__code__)  # a lambda of the call's own is a new one each time
-            elif kind in (set, frozenset, list, tuple):
+            elif type(value) is int:
+                shape.append(value)
+            elif type(value) in (set, frozenset, list, tuple) and all(type(status) is int for status in value):
                 shape.append(frozenset(value))
             else:
                 return None
         else:
             return None
     return tuple(shape)
-
-
-def _told(head: bytes, body: bytes) -> bytes:
-    return b"%b%d\r\n\r\n%b" % (head, len(body), body)
-
-
-def _filled(place: Place, values: Mapping[str, Any]) -> str:
-    target = place.pieces[0]
-    for name, piece in zip(place.names, place.pieces[1:], strict=True):
-        text = str(value_of(values, name))
-        target += (text if text.isalnum() and text.isascii() else quote(text, safe="")) + piece
-    return target
 
 
 def _keep(known: dict[K, V], key: K, value: V) -> None:

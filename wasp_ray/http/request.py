@@ -14,10 +14,9 @@ from wasp_ray.http.cookies import Jar
 from wasp_ray.http.decode import accepted
 from wasp_ray.http.options import Expect, Options, checked_count, checked_expect, duration_ns
 from wasp_ray.http.parts import Origin, authorization, clean, cookie_pairs, header, split_url
+from wasp_ray.http.places import FIELD, TARGET_SAFE, place_of, quoted_value
 from wasp_ray.http.routes import route_of
 
-PATH_SAFE = "/%:@!$&'()*+,;=~-._"
-TARGET_SAFE = PATH_SAFE + "?[]"
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 ARGUMENTS = frozenset(
     {"path", "query", "headers", "json", "form", "body", "auth", "cookies", "timeout", "expect", "redirects", "group"}
@@ -27,7 +26,6 @@ SENT_AT_ONCE = 64 * 1024
 WRONG_TYPES = (TypeError, ValueError, AttributeError, RecursionError)
 _encode_json = JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 _METHOD = re.compile(r"[A-Z][A-Z-]*\Z")
-FIELD = re.compile(r"\{(\w+)\}")
 Pairs = Mapping[str, Any] | Sequence[tuple[str, Any]]
 Body = bytes | Iterable[bytes] | AsyncIterable[bytes] | None
 
@@ -118,19 +116,16 @@ class RequestMaker:
     def _target(self, path: str, values: Mapping[str, Any] | None) -> tuple[Origin, str, str]:
         """Origin, target and route of a path below the base URL, or of a whole URL."""
         clean(path, "path")
-        options, template = self._options, path
-        if values is not None:
-            path = FIELD.sub(lambda found: quote(str(value_of(values, found[1])), safe=""), path)
-        if path.startswith(("http://", "https://")):
-            origin, target = split_url(path)
-            target = quote(target, safe=TARGET_SAFE)
-            route = FIELD.sub(r"{\1}", split_url(template)[1]) if values is not None else route_of(target)
-            return origin, target, route.split("?", 1)[0]
-        whole = path if path.startswith("/") or not path else f"/{path}"
-        target = quote(options.prefix + whole, safe=TARGET_SAFE) or "/"
-        named = template if template.startswith("/") or not template else f"/{template}"
-        route = (options.prefix + named).split("?", 1)[0] or "/" if values is not None else route_of(target)
-        return options.origin, target if target.startswith("/") else f"/{target}", route
+        if not path.startswith("/"):
+            filled = path if values is None else FIELD.sub(lambda found: quoted_value(values, found[1]), path)
+            if filled.startswith(("http://", "https://")):
+                origin, target = split_url(filled)
+                target = quote(target, safe=TARGET_SAFE)
+                route = FIELD.sub(r"{\1}", split_url(path)[1]) if values is not None else route_of(target)
+                return origin, target, route.split("?", 1)[0]
+            path = f"/{path}" if path else ""
+        place = place_of(self._options.prefix, path, values is not None)
+        return self._options.origin, place.target(values), place.route
 
     def framed(self, request: Request) -> Request:
         """With the bytes to send; again when cookies have changed."""
@@ -158,7 +153,7 @@ class RequestMaker:
         head = "\r\n".join([f"{request.method} {target} HTTP/1.1", *lines, ""]).encode("latin-1")
         if isinstance(body, bytes) or (request.method in ("POST", "PUT", "PATCH") and body is None):
             content = body or b""
-            request.data = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(content), content)
+            request.data = with_length(head + b"Content-Length: ", content)
         else:
             request.data = head + b"\r\n"
         return request
@@ -186,6 +181,11 @@ class RequestMaker:
         )
 
 
+def with_length(head: bytes, body: bytes) -> bytes:
+    """A head that ends with `Content-Length: `, and the body."""
+    return b"%b%d\r\n\r\n%b" % (head, len(body), body)
+
+
 def json_bytes(value: Any) -> bytes:
     """Raises BadInput."""
     try:
@@ -207,13 +207,6 @@ def _merged(kept: str, own: Mapping[str, str]) -> str:
     """The Cookie header of what the client keeps and of what this request was given, which outdoes the other."""
     others = [pair for pair in kept.split("; ") if pair and pair.partition("=")[0] not in own]
     return "; ".join([*others, *(f"{name}={value}" for name, value in own.items())])
-
-
-def value_of(values: Mapping[str, Any], name: str) -> Any:
-    """Raises BadInput when there is none."""
-    if name not in values:
-        raise BadInput(f"path={{...}}: the template has {{{name}}}, for which there is no value")
-    return values[name]
 
 
 def encoded(pairs: Pairs) -> str:

@@ -1,4 +1,4 @@
-"""How a command ends: exit codes and messages of what went wrong, also where a part of wasp_ray is not installed."""
+"""Groups of commands: how a command ends, with which exit code and messages, and the group whose part may not be installed."""
 
 from __future__ import annotations
 
