@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import loads
-from support.books import check_books, is_alive, workers_of
+from support import loads, witness
+from support.books import check_books, is_alive, wait_until, workers_of
 
 from wasp_ray import Generator, Profile, RunResult, plain, ramp
 
@@ -104,6 +104,41 @@ def test_async_calls_that_cannot_be_cancelled_are_killed(gun: type) -> None:
     assert result.ledger.timeout >= 1
     assert result.ledger.scheduled == 4
     assert result.summary["duration_s"] < 10
+
+
+def test_one_hung_call_makes_no_timeouts_of_the_calls_beside_it(tmp_path: Path) -> None:
+    """The process of a call that swallows its cancellation is killed: its neighbours are killed, not timeouts."""
+    file = tmp_path / "calls"
+    result = run(
+        Generator(
+            "g", gun=witness.OneSwallows, schedule=plain(40, "7s"), params={"file": str(file), "s": 0.5},
+            call_timeout="3s", graceful_stop="5s",
+        )
+    )  # fmt: skip
+    ledger, noted = result.ledger, witness.noted(file)
+    assert 0 <= ledger.started - noted["b"] <= 1 and 0 <= noted["e"] - ledger.ok <= 1  # killed between note and record
+    assert ledger.timeout == 1 and ledger.killed == ledger.started - ledger.ok - 1 > 3, ledger
+    assert result.generators["g"].service.p99 < 2
+
+
+def test_a_call_that_begins_while_its_process_is_being_killed_is_no_timeout(tmp_path: Path) -> None:
+    """The hung call ended before the SIGKILL came: its record counts, and the next call was killed long before its deadline."""
+    file = tmp_path / "calls"
+    going = started(
+        Generator(
+            "u", user=witness.FirstIsLong, schedule=plain(1, "60s"), call_timeout="2s", max_calls=6,
+            params={"file": str(file), "long": 3.0, "s": 1.0},
+        )
+    )  # fmt: skip
+    wait_until(lambda: witness.noted(file)["b"] == 1)
+    zygote = going._execution.node.links.zygote.pid
+    os.kill(zygote, signal.SIGSTOP)  # who kills the worker is late
+    try:
+        wait_until(lambda: witness.noted(file)["b"] >= 2)
+    finally:
+        os.kill(zygote, signal.SIGCONT)
+    ledger = going.wait(60).ledger
+    assert (ledger.timeout, ledger.killed) == (0, 1) and ledger.ok == witness.noted(file)["e"], ledger
 
 
 def test_a_setup_that_hangs_is_a_setup_failure() -> None:

@@ -223,13 +223,14 @@ class GeneratorBook:
     def end_unfinished(
         self, ring: int, in_flight: list[tuple[int, int, int, int]], unfinished: int, as_: str, at_ns: int
     ) -> None:
-        """Books the calls a dead worker left: `timeout` past their deadline (with the time until it), else `as_`.
+        """Counts the calls that a worker left when it died at `at_ns`: `timeout` those whose call_timeout had passed by
+        then (with the time until it), `as_` ("killed" or "interrupted") the others, whatever it was killed for.
 
-        The headers' count is the truth; entries beyond it are calls that were booked already, the oldest ones.
+        The headers' count is the truth; entries beyond it are calls that were recorded already, the oldest ones.
         """
         entries = sorted(in_flight, key=lambda entry: entry[2])[max(0, len(in_flight) - unfinished) :]
         timeout = self._timeout_ns
-        late = [e for e in entries if as_ == "timeout" or (timeout is not None and e[2] + timeout <= at_ns)]
+        late = [e for e in entries if timeout is not None and e[2] + timeout <= at_ns]
         if late and timeout is not None:
             rows = np.zeros(len(late), SLOT)
             rows["outcome"], rows["flags"] = Outcome.TIMEOUT, Flag.ENDS_CALL | Flag.IN_GROUP
@@ -242,7 +243,7 @@ class GeneratorBook:
             self.add(Batch(rows, np.full(len(late), ring, np.intp), group, zeros, zeros, zeros))
         rest = unfinished - len(late)
         if rest > 0:
-            column = COLUMNS.index("killed" if as_ == "timeout" else as_)
+            column = COLUMNS.index(as_)
             self.outcomes[column] += rest
             self.windows.add_unfinished(column, rest)
 

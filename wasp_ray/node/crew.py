@@ -67,10 +67,9 @@ class Crew:
     def told(self, message: Message) -> None:
         """By the zygote: workers that have ended, or could not be started."""
         if "exits" in message:
-            now = now_ns()
-            for gen, worker, _pid, status, cpu_s, wait_s, rss in message["exits"]:
+            for gen, worker, _pid, status, cpu_s, wait_s, rss, at_ns in message["exits"]:
                 generator = self.generators[gen]
-                self._perform(generator, generator.exited(worker, status, cpu_s, wait_s, rss, now))
+                self._perform(generator, generator.exited(worker, status, cpu_s, wait_s, rss, at_ns))
         elif "refused" in message:
             gen, worker = message["refused"]
             generator = self.generators[gen]

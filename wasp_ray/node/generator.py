@@ -265,8 +265,8 @@ class GeneratorRun:
                 self.arena.write(self.gen, order.ring, Header.NEXT_TICK, self.next_ticks[order.worker])
         return out
 
-    def exited(self, worker: int, status: int, cpu_s: float, wait_s: float, rss: int, now: int) -> list[Instruction]:
-        """Books what a dead worker's header says, then asks the fleet."""
+    def exited(self, worker: int, status: int, cpu_s: float, wait_s: float, rss: int, at_ns: int) -> list[Instruction]:
+        """Adds up the header of a worker that was dead at `at_ns`, then asks the fleet."""
         member = self.fleet.live.get(worker)
         if member is None:
             return []
@@ -282,7 +282,7 @@ class GeneratorRun:
             self.dead_hands += reached - before - sums.begun - sums.dropped
             self.next_ticks[worker] = reached
         in_flight = len(self.arena.entries(self.gen, member.ring))
-        gone = Gone(self._state(member.ring), status, sums.begun - in_flight > 0, now)
+        gone = Gone(self._state(member.ring), status, sums.begun - in_flight > 0, at_ns)
         return self.fleet.exited(worker, gone)
 
     def live_sums(self) -> Sums:

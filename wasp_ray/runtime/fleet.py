@@ -28,7 +28,9 @@ class Spawn:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Take the last records of a ring; calls it left are booked as `as_` at `at_ns`."""
+    """Take the last records of a ring. Calls it left at `at_ns` before their deadline count as `as_`, "killed" or
+    "interrupted".
+    """
 
     ring: int
     as_: str
@@ -131,7 +133,7 @@ class Fleet:
         """A worker ended, whatever the reason."""
         member = self.live.pop(worker)
         self.closing[member.ring] = worker
-        as_ = member.kill_as if member.kill_as in ("timeout", "interrupted") else "killed"
+        as_ = "interrupted" if member.kill_as == "interrupted" else "killed"
         out: list[Instruction] = [Close(member.ring, as_, gone.at_ns)]
         if gone.state == State.DONE or member.kill_as == "teardown" or member.kill_as == "interrupted":
             return out

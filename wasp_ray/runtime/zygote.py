@@ -15,6 +15,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from wasp_ray.clock import now_ns
 from wasp_ray.errors import BadInput
 from wasp_ray.load.limits import raise_descriptor_limit
 from wasp_ray.load.locate import import_warnings, live_threads, trim_traceback
@@ -242,8 +243,9 @@ class Zygote:
     def _reap(self) -> None:
         exits = [exit_ for nursery in self._nurseries() for exit_ in nursery.reap()]
         if exits:
+            now = now_ns()  # the generator process may read this much later; deadlines are judged by the death
             self._channel.send({
-                "exits": [[e.key[0], e.key[1], e.pid, e.status, e.cpu_s, e.cpu_wait_s, e.rss] for e in exits]
+                "exits": [[e.key[0], e.key[1], e.pid, e.status, e.cpu_s, e.cpu_wait_s, e.rss, now] for e in exits]
             })  # fmt: skip
 
     def _tear_down(self) -> Message:
