@@ -116,6 +116,21 @@ def test_a_generator_that_its_own_code_ends_on_one_node_ends_on_all(user: type, 
     assert all(node["ledger"]["ok"] > 100 for node in result.summary["nodes"])
 
 
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_a_threshold_on_rate_divides_by_the_schedule_of_its_generator(nodes: int) -> None:
+    """20/s are 20/s, behind a warm-up and in a short Generator beside a long one, as delivered_rate says."""
+    profile = Profile(
+        Generator("warm", gun=loads.Quick, schedule=plain(20, "1s", warmup=True) + plain(20, "1s")),
+        Generator("short", gun=loads.Quick, schedule=plain(20, "500ms")),
+        thresholds=["rate of warm >= 19/s", "rate of short >= 19/s", "rate of warm/warm >= 19/s", "rate >= 14/s"],
+    )
+    result = profile.run(nodes=nodes)
+    check_books(result)
+    values = [threshold["value"] for threshold in result.summary["thresholds"]]
+    assert values == pytest.approx([20, 20, 20, (20 + 10) / 1.5])
+    assert values[1] == result.summary["generators"]["short"]["delivered_rate"]
+
+
 def test_bad_numbers_of_nodes_are_bad_input() -> None:
     """Told before anything starts."""
     profile = Profile(Generator("g", gun=loads.Quick, schedule=plain(1, "1s")))

@@ -187,7 +187,7 @@ def test_thresholds_are_values() -> None:
         ("dropped < 1%", 2 / 114, False),
         ("delivered of shop >= 97%", 101 / 104, True),
         ("delivered >= 111", 111, True),
-        ("rate > 10/s", 11.0, True),
+        ("rate > 10/s", 11.1, True),
         ("rate of shop/pay == 5/s", 5.0, True),
         ("count(hits) == 8", 8, True),
         ("count(hits) of vu != 1", 1, False),
@@ -214,15 +214,59 @@ def test_without_a_sample_a_threshold_is_broken(totals: NodeTotals, text: str) -
     assert found["passed"] is False
 
 
+def planned(name: str, *segments: tuple[float, bool]) -> dict[str, Any]:
+    """A Generator of a plan, of segments of so many seconds that are warm-up or not."""
+    at, out = 0, []
+    for index, (length_s, warmup) in enumerate(segments):
+        to_ns = at + int(length_s * 1e9)
+        out.append({"index": index, "from_ns": at, "to_ns": to_ns, "warmup": warmup})
+        at = to_ns
+    return {"name": name, "duration_ns": at, "segments": out}
+
+
+PLAN = {"generators": [planned("shop", (2, True), (8, False)), planned("vu", (20, False))]}
+
+
 @pytest.mark.parametrize(
-    ("text", "value"), [("failed of shop == 0", 0), ("timeouts of shop < 1%", 0.0), ("rate of shop > 7/s", 8.0)]
+    ("text", "value"), [("failed of shop == 0", 0), ("timeouts of shop < 1%", 0.0), ("rate of shop > 10/s", 81 / 8)]
 )
 def test_warmup_does_not_count(totals: NodeTotals, text: str, value: float) -> None:
-    """Calls of a warm-up segment of the plan are left out of failed, timeouts and rate."""
-    segments = [{"index": 0, "warmup": True}, {"index": 1, "warmup": False}]
-    found = evaluate(text, totals, 10.0, {"generators": [{"name": "shop", "segments": segments}]})
+    """Calls of a warm-up segment of the plan are left out of failed, timeouts and rate, its seconds of rate."""
+    found = evaluate(text, totals, 20.0, PLAN)
     assert found["value"] == pytest.approx(value)
     assert found["passed"]
+
+
+@pytest.mark.parametrize(
+    ("text", "load_s", "seconds", "calls"),
+    [
+        ("rate of shop > 1", 20.0, 8, 101 - 20),
+        ("rate of shop/pay > 1", 20.0, 8, 50),
+        ("rate of vu > 0", 20.0, 20, 10),
+        ("rate > 1", 20.0, 20, 101 - 20 + 10),
+        ("rate of shop > 1", 5.0, 3, 101 - 20),
+        ("rate of vu > 1", 5.0, 5, 10),
+    ],
+)
+def test_a_rate_is_per_second_of_its_own_generators_schedule(
+    totals: NodeTotals, text: str, load_s: float, seconds: float, calls: int
+) -> None:
+    """Without warm-up, as far as the load came; without `of` the seconds in which any Generator was measured."""
+    assert evaluate(text, totals, load_s, PLAN)["value"] == pytest.approx(calls / seconds)
+
+
+def test_a_rate_over_generators_that_take_turns_counts_each_second_once(totals: NodeTotals) -> None:
+    """One measured in seconds 0 to 4 and 8 to 10, the other in 2 to 6, are 8 seconds of measured load together."""
+    plan = {"generators": [planned("shop", (4, False), (4, True), (2, False)), planned("vu", (2, True), (4, False))]}
+    totals.generators["vu"].segment(0)
+    totals.generators["shop"].segments[1].calls = 0
+    assert evaluate("rate > 1", totals, 10.0, plan)["value"] == pytest.approx((101 + 10) / 8)
+
+
+def test_a_rate_of_nothing_but_warmup_is_broken(totals: NodeTotals) -> None:
+    """No second of it was measured."""
+    plan = {"generators": [planned("shop", (10, True))]}
+    assert evaluate("rate of shop > 0", totals, 10.0, plan)["value"] is None
 
 
 def test_thresholds_and_verdict_do_not_load_numpy() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from wasp_ray.stats.grammar import Parsed
 from wasp_ray.stats.histogram import Histogram
-from wasp_ray.stats.totals import GeneratorTotals, GroupTotals, NodeTotals
+from wasp_ray.stats.totals import GeneratorTotals, GroupTotals, NodeTotals, SegmentTotals
 
 
 @dataclass(slots=True)
@@ -37,11 +37,11 @@ def measure(parsed: Parsed, totals: NodeTotals, duration_s: float, plan: Mapping
         return sum(counts) if counts else None
     if parsed.metric in ("dropped", "delivered"):
         return _of_schedule(parsed, list(chosen.values()))
+    if parsed.metric == "rate":
+        return _rate(chosen, groups, duration_s, plan)
     found = _outcomes(chosen, groups, plan)
     if not found.count:
         return None
-    if parsed.metric == "rate":
-        return found.count / duration_s if duration_s > 0 else None
     part = found.failed if parsed.metric == "failed" else found.timeout
     return part / found.count if parsed.share else part
 
@@ -73,6 +73,42 @@ def _of_schedule(parsed: Parsed, chosen: Sequence[GeneratorTotals]) -> float | N
     return part / scheduled if parsed.share else part
 
 
+def _rate(
+    chosen: Mapping[str, GeneratorTotals], groups: list[GroupTotals] | None, duration_s: float, plan: Mapping[str, Any]
+) -> float | None:
+    """Calls started (of a group: requests) outside of warm-up, per second of the Generators' schedules without warm-up.
+
+    Without a warm-up it equals `delivered_rate` of the summary: the same calls over the same seconds.
+    """
+    if groups is not None:
+        count = sum(group.count for group in groups)
+    else:
+        count = 0
+        for name, item in chosen.items():
+            started = item.delivered if item.kind == "rate" else item.ledger.started
+            count += started - sum(segment.calls for segment in _warmup_of(name, item, plan))
+    seconds = _measured_s(chosen, duration_s, plan)
+    return count / seconds if count > 0 and seconds > 0 else None
+
+
+def _measured_s(names: Iterable[str], duration_s: float, plan: Mapping[str, Any]) -> float:
+    """Seconds up to `duration_s` in which the schedule of at least one of the Generators had no warm-up.
+
+    Summed in whole ns: ten segments of 100 ms are a second, so 20 calls in them are not less than 20/s.
+    """
+    last = round(duration_s * 1e9)
+    specs = {spec["name"]: spec for spec in plan.get("generators", ())}
+    spans: list[tuple[int, int]] = []
+    for name in names:
+        segments = specs.get(name, {}).get("segments") or ({"from_ns": 0, "to_ns": last},)
+        spans += [(s["from_ns"], min(s["to_ns"], last)) for s in segments if not s.get("warmup")]
+    total = reached = 0
+    for start, end in sorted(spans):
+        total += max(0, end - max(start, reached))
+        reached = max(reached, end)
+    return total / 1e9
+
+
 def _outcomes(
     chosen: Mapping[str, GeneratorTotals], groups: list[GroupTotals] | None, plan: Mapping[str, Any]
 ) -> _Outcomes:
@@ -83,18 +119,16 @@ def _outcomes(
         found.timeout += group.timeout
     if groups is not None:
         return found
-    warm = warmup_segments(plan)
     for name, item in chosen.items():
-        left_out = [item.segments[index] for index in warm.get(name, ()) if index < len(item.segments)]
+        left_out = _warmup_of(name, item, plan)
         found.count += item.ledger.answered - sum(segment.calls for segment in left_out)
         found.failed += item.ledger.failed - sum(segment.failed for segment in left_out)
         found.timeout += item.ledger.timeout - sum(segment.timeout for segment in left_out)
     return found
 
 
-def warmup_segments(plan: Mapping[str, Any]) -> dict[str, list[int]]:
-    """Indices of the warm-up segments of each generator of the plan."""
-    return {
-        spec["name"]: [segment["index"] for segment in spec.get("segments", ()) if segment.get("warmup")]
-        for spec in plan.get("generators", ())
-    }
+def _warmup_of(name: str, item: GeneratorTotals, plan: Mapping[str, Any]) -> list[SegmentTotals]:
+    """Totals of a Generator's warm-up segments, as far as it came."""
+    spec: Mapping[str, Any] = next((s for s in plan.get("generators", ()) if s["name"] == name), {})
+    indices = [segment["index"] for segment in spec.get("segments", ()) if segment.get("warmup")]
+    return [item.segments[index] for index in indices if index < len(item.segments)]
