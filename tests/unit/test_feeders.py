@@ -33,6 +33,12 @@ def test_cyclic_and_random_rows_never_end(count: int, nodes: int, order: str) ->
         assert first == [RowOrder(order, count, 5, node, nodes).index(draw) for draw in range(25)]
 
 
+def test_nodes_draw_their_random_rows_independently() -> None:
+    """With equal draws on all nodes their rows would be neighbours: r, r + 1 and r + 2."""
+    nodes = [[RowOrder("random", 3000, 5, node, 3).index(draw) for draw in range(50)] for node in range(3)]
+    assert len({tuple(index // 3 for index in drawn if index is not None) for drawn in nodes}) == 3
+
+
 def test_files_are_read_from_the_load_files_folder(tmp_path: Path) -> None:
     """CSV with a header and a byte order mark, JSON lines with empty ones between."""
     (tmp_path / "people.csv").write_text("\ufeffname,age\nada,36\ngrace,85\n", encoding="utf-8")

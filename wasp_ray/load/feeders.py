@@ -143,7 +143,7 @@ class RowOrder:
         if self._own == 0:  # more nodes than rows
             return self._node % self._count if self._count and self._order != "once" else None
         if self._order == "random":
-            draw = random.Random(f"{self._seed}/{draw}").randrange(self._own)
+            draw = random.Random(f"{self._seed}/{self._node}/{draw}").randrange(self._own)
         elif self._order == "cycle":
             draw %= self._own
         elif draw >= self._own:

@@ -87,7 +87,7 @@ class Booker:
         self._begun_word = host.header(Header.BEGUN)
         self._lost_word = host.header(Header.LOST)
         self._lost_requests_word = host.header(Header.LOST_REQUESTS)
-        self._sampler = random.Random(host.seed ^ host.ring)
+        self._sampler = random.Random(host.stream_seed("sample"))
         self.begun = 0
         self.sync_call: CallState | None = None
         self.default_group = part.name

@@ -88,11 +88,11 @@ def open_streams(host: Host, out: int = 1, err: int = 2) -> None:
 
 
 def reseed(host: Host) -> None:
-    """The shared random streams; forked children would all have the zygote's."""
-    random.seed(f"{host.seed}/{host.part.name}/{host.first_user}/{host.incarnation}")
+    """Seeds the process-wide random streams, which forked children would share, for this worker of the whole run."""
+    random.seed(host.stream_seed())
     numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:  # forked children would share its stream
-        numpy_random.seed(random.getrandbits(32))
+    if numpy_random is not None:
+        numpy_random.seed([random.getrandbits(32) for _ in range(4)])  # of 20,000 users, two may well share 32 bits
 
 
 class LineWriter(io.TextIOBase, TextIO):

@@ -99,6 +99,11 @@ class Host:
         """The id of a local user over all nodes: node j of N owns j, j + N, ..."""
         return self.node + self.nodes * local
 
+    def stream_seed(self, *more: object) -> str:
+        """The seed of a random stream that no other worker of the run has, on whatever node; equal for equal run seeds."""
+        parts = (self.seed, self.part.name, self.global_user(self.first_user), self.incarnation, *more)
+        return "/".join(map(str, parts))
+
     def ask_stop(self, why: int) -> None:
         """Asks the generator process to end this Generator; the stronger reason stays. No user begins another call."""
         at = Control.at(self.part.index, Word.ASK_STOP)
