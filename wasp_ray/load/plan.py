@@ -80,7 +80,9 @@ def _file_name(message: dict[str, Any]) -> str:
 
 def _part(generator: Generator, run_seed: int) -> dict[str, Any]:
     kind, schedule = generator.kind, generator.schedule
-    seed = generator.seed if generator.seed is not None else run_seed
+    seed = generator.seed
+    if seed is None:  # Generators with one seed would have calls due at the same instants
+        seed = random.Random(f"{run_seed}/{generator.name}").getrandbits(32)
     curve = make_curve(schedule, generator.rate_unit_ns, generator.arrivals, seed) if kind == "rate" else None
     users = UserCurve(schedule) if kind == "users" else None
     peak = curve.peak_per_s if curve is not None else float(users.peak if users is not None else 0)
