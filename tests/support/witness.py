@@ -29,6 +29,15 @@ class Witnessed:
             self._file = os.open(self.context.params["file"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC)
         return self._file
 
+    def end_call(self) -> None:
+        """Notes the end; after params["calls"] of them, its worker ends the Generator by params["how"], "stop" or "fail"."""
+        self.note("e")
+        self._calls = getattr(self, "_calls", 0) + 1
+        if self._calls == self.context.params.get("calls"):
+            if self.context.params["how"] == "fail":
+                raise ValueError("enough")
+            self.context.stop()
+
     def is_first(self) -> bool:
         """Whether nobody asked before, over all processes of the test."""
         try:
@@ -44,7 +53,7 @@ class AsyncGun(Witnessed, Gun):
     async def call(self) -> None:
         self.note("b")
         await asyncio.sleep(self.context.params.get("s", 0.0))
-        self.note("e")
+        self.end_call()
 
 
 class SyncGun(Witnessed, Gun):
@@ -56,7 +65,7 @@ class SyncGun(Witnessed, Gun):
     def call(self) -> None:
         self.note("b")
         time.sleep(self.context.params.get("s", 0.0))
-        self.note("e")
+        self.end_call()
 
 
 class SyncUser(Witnessed, VirtualUser):
@@ -65,7 +74,7 @@ class SyncUser(Witnessed, VirtualUser):
     def call(self) -> None:
         self.note("b")
         time.sleep(self.context.params.get("s", 0.01))
-        self.note("e")
+        self.end_call()
 
 
 class FirstIsLong(SyncUser):
@@ -83,7 +92,7 @@ class AsyncUser(Witnessed, VirtualUser):
     async def call(self) -> None:
         self.note("b")
         await asyncio.sleep(self.context.params.get("s", 0.01))
-        self.note("e")
+        self.end_call()
 
 
 class OneSwallows(AsyncGun):

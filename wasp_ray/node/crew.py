@@ -58,7 +58,7 @@ class Crew:
             elif isinstance(order, GiveUp):
                 reason = f"Generator {generator.name!r}: {order.reason}"
                 (self._errors if order.verdict == "error" else self._invalid).append(reason)
-                generator.stop(now_ns())
+                generator.stop()
         if spawns:
             self._links.tell_zygote({"op": "spawn", "workers": spawns})
 

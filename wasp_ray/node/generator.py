@@ -14,15 +14,13 @@ from wasp_ray.node.user_limits import UserLimits
 from wasp_ray.runtime.fleet import Fleet, Gone, Instruction, Spawn
 from wasp_ray.schedule import Schedule, UserCurve, make_curve
 from wasp_ray.wire.arena import Arena, Header, State
-from wasp_ray.wire.control import NEVER, Ask, Control, Word
+from wasp_ray.wire.control import NEVER, Ask, Control, Word, publish_ahead
 
 SECOND = 1_000_000_000
 SETUPS, PLACED_SETUPS = 100, 16
 """Setups at once, unless setup_concurrency says how many."""
 LATE_START_NS = SECOND
 """Overdue ticks may start so long after the end or a stop."""
-STOP_MARGIN_NS = 5_000_000
-"""A stop lies a little in the future, so that every worker cuts at the same tick."""
 GROW_AFTER_NS = 3_000_000
 """Sync gun: ticks that waited so long ask for more workers."""
 NOT_SET_UP = (State.EMPTY, State.SETUP, State.SETUP_FAILED, State.BROKEN)
@@ -52,6 +50,7 @@ class GeneratorRun:
         self.kills: list[int] = []
         self.wakes: set[int] = set()
         self.stop_ns: int | None = None  # an explicit stop, monotonic
+        self.stop_cut_ns = NEVER  # ticks due from this schedule instant on were cut off by the stop
         self.end_ns = NEVER  # nothing becomes due after it, monotonic
         self.asked = 0  # the Ask of its own code that ended it
         self.cut_ns = NEVER  # where it ended
@@ -116,14 +115,14 @@ class GeneratorRun:
         asked = self.control.get(self.gen, Word.ASK_STOP)
         if asked and self.stop_ns is None:
             self.asked = asked
-            self.stop(now)
+            self.stop()
         if now >= min(self.end_ns, self.stop_ns if self.stop_ns is not None else NEVER):
             self._end(now)
             return now
         self._follow(now)
         wake_at = min(self.end_ns, self.stop_ns if self.stop_ns is not None else NEVER)
         if self.ticks is not None:
-            wake_at = min(wake_at, self.ticks.feed(self.control, now, NEVER if self.stop_ns is None else self.stop_ns))
+            wake_at = min(wake_at, self.ticks.feed(self.control, now, self.stop_cut_ns))
             self._grow(now)
         if (
             self.ticks is not None
@@ -163,14 +162,25 @@ class GeneratorRun:
 
     # -- ends
 
-    def stop(self, now: int) -> None:
-        """Nothing becomes due after this instant; written once."""
+    def stop(self) -> None:
+        """Fixes the instant from which on nothing is due, once and for all workers; the first call counts.
+
+        It is an instant of the schedule, so that no later pause or resume moves it, and what is scheduled follows from it
+        alone. Workers hold back from the instant that is being tried; only when none can have passed it, it becomes the
+        stop: a worker that ended by an instant that was tried in vain would leave ticks behind.
+        """
         if self.stop_ns is not None or self.ended:
             return
-        self.stop_ns = now + STOP_MARGIN_NS
-        self.control.set(self.gen, Word.STOP_NS, self.stop_ns)
-        self.control.set(self.gen, Word.FIRE_UNTIL_NS, self.stop_ns + LATE_START_NS)
+        control, gen = self.control, self.gen
+        self.stop_ns = publish_ahead(lambda at_ns: control.set(gen, Word.HOLD_NS, self._cut_at(at_ns)))
+        self.stop_cut_ns = control.get(gen, Word.HOLD_NS)
+        control.set(gen, Word.STOP_NS, self.stop_cut_ns)
+        control.set(gen, Word.FIRE_UNTIL_NS, self.stop_ns + LATE_START_NS)
         self.wakes.update(self.fleet.live)
+
+    def _cut_at(self, at_ns: int) -> int:
+        """The first schedule instant that is not due by a monotonic one."""
+        return 0 if self.control.start_ns == NEVER else max(0, self.control.schedule_ns(at_ns) + 1)
 
     def _end(self, now: int) -> None:
         """The schedule's end or the stop: users leave, calls in flight have their grace."""
@@ -185,23 +195,23 @@ class GeneratorRun:
     def hurry(self, now: int) -> None:
         """At once: no grace, no teardown."""
         if not self.ended:
-            self.stop(now - STOP_MARGIN_NS)
+            self.stop()
             self._end(now)
         self.grace_ns = now
         self.control.set(self.gen, Word.GRACE_NS, now)
         self.fleet.wanted = 0
         if self.ticks is not None:
-            self.ticks.close(self.control, self.cut_ns)
+            self.ticks.close(self.stop_cut_ns)
         for worker in self.fleet.live:
             self._kill(worker, "interrupted")
 
     def _drain(self, now: int) -> int:
         """After the end: overdue ticks for a second, calls in flight for the grace, then force."""
         if self.ticks is not None and not self.ticks.closed:
-            self.ticks.feed(self.control, now, self.cut_ns)
+            self.ticks.feed(self.control, now, self.stop_cut_ns)
             late = now > self.cut_ns + LATE_START_NS
-            if late or (not self.ticks.unread() and (self.ticks.exhausted or self.stop_ns is not None)):
-                self.ticks.close(self.control, self.cut_ns)
+            if late or (self.ticks.all_written(self.stop_cut_ns) and not self.ticks.unread()):
+                self.ticks.close(self.stop_cut_ns)
         if self.kind == "rate" and (self.ticks is None or self.ticks.closed) and now > self.cut_ns + LATE_START_NS:
             self.fleet.wanted = 0
         if now > self.grace_ns:

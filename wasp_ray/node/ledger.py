@@ -11,8 +11,7 @@ def scheduled(run: GeneratorRun) -> int:
     assert run.curve is not None
     count = run.tick_count
     if run.stop_ns is not None:
-        at = min(run.duration_ns, run.control.schedule_ns(run.stop_ns))
-        count = min(count, run.curve.count_until(at))
+        count = min(count, run.curve.count_until(run.stop_cut_ns - 1))
     return share_count(count, run.share, run.shares)
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wasp_ray.wire.control import Ask
+from wasp_ray.clock import now_ns
+from wasp_ray.wire.control import Ask, publish_ahead
 
 if TYPE_CHECKING:
     from wasp_ray.node.run import Node
@@ -47,7 +48,7 @@ class Orders:
             self._command(self.commands.pop(0), now)
         for generator in node.generators:
             if self.stop.asked or node.errors:
-                generator.stop(now)
+                generator.stop()
             if generator.asked == Ask.FAIL and not any(generator.name in reason for reason in node.failed):
                 node.failed.append(f"Generator {generator.name!r}: fail_on_error stopped it at its first failed call")
         if (self.stop.again or node.lost_engine()) and not self._hurried:
@@ -59,14 +60,14 @@ class Orders:
         node, control = self._node, self._node.control
         for generator in node.generators:
             if command == f"{STOP_GENERATOR}{generator.name}":
-                generator.stop(now)
+                generator.stop()
         if command == "pause" and not control.paused:
-            self._paused_at = now
-            control.pause(control.schedule_ns(now))
+            origin_ns = now - control.schedule_ns(now)
+            self._paused_at = publish_ahead(lambda at_ns: control.pause(at_ns - origin_ns))
             for generator in node.generators:
                 generator.paused()
         elif command == "resume" and control.paused:
-            control.resume(now - self._paused_at)
+            control.resume(max(0, now_ns() - self._paused_at))
             ends = [[control.absolute_ns(s["to_ns"]) for s in part["segments"]] for part in node.plan["generators"]]
             node.links.tell_aggregator({"op": "bounds", "ends_ns": ends})
             for generator in node.generators:

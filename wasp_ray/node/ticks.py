@@ -27,12 +27,14 @@ class TickPipe:
         self.dropped = 0  # written or due, but no worker took them in time
         self.closed = False
 
-    def feed(self, control: Control, now: int, stop: int) -> int:
-        """Writes all that is due; returns the monotonic instant of the next tick (NEVER: none that is known)."""
-        while self._due != NEVER:
+    def feed(self, control: Control, now: int, cut: int) -> int:
+        """Writes all that is due by `now` and before the schedule instant `cut`; returns the monotonic instant of the next
+        tick (NEVER: none that is known).
+        """
+        while not self.all_written(cut):
             due = control.absolute_ns(self._due)
-            if due > now or due > stop:
-                return NEVER if due > stop else due
+            if due > now:
+                return due
             try:
                 os.write(self._write_fd, TICK.pack(self._tick, due))
             except BlockingIOError:
@@ -45,6 +47,10 @@ class TickPipe:
         self._tick += self._step
         self._due = next(self._dues) if self._tick < self._count else NEVER
 
+    def all_written(self, cut: int) -> bool:
+        """Whether no tick is left that is due before the schedule instant `cut`."""
+        return self._due >= cut or self.exhausted
+
     @property
     def exhausted(self) -> bool:
         """No tick is left in the schedule."""
@@ -55,9 +61,9 @@ class TickPipe:
         size = struct.pack("i", 0)
         return int(struct.unpack("i", fcntl.ioctl(self.read_fd, termios.FIONREAD, size))[0]) // TICK.size
 
-    def close(self, control: Control, last: int) -> None:
-        """Takes back what nobody read, counts it and what fell due up to `last` as dropped; workers see the end of the
-        pipe.
+    def close(self, cut: int) -> None:
+        """Takes back the ticks that nobody read, counts them and those not written yet that are due before the schedule
+        instant `cut` as dropped; workers see the end of the pipe.
         """
         if self.closed:
             return
@@ -66,7 +72,7 @@ class TickPipe:
         self.dropped += taken
         self.written -= taken
         os.close(self._write_fd)
-        while self._due != NEVER and control.absolute_ns(self._due) <= last:
+        while not self.all_written(cut):
             self.dropped += 1
             self._advance()
 

@@ -5,6 +5,9 @@ The exception: a worker that asks for the end raises ASK_STOP and closes RUN_LIM
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from wasp_ray.clock import now_ns
 from wasp_ray.wire.arena import Arena
 
 NEVER = 2**63 - 1
@@ -12,6 +15,8 @@ NEVER = 2**63 - 1
 
 _START, _PAUSE_MARK, _PAUSE_BASE_OLD, _PAUSE_BASE_NEW, _PAUSED = 0, 1, 2, 3, 4
 _FIRST, _SIZE = 16, 16
+AHEAD_NS, VISIBLE_NS = 5_000_000, 1_000_000
+"""An instant is stored so long before it comes; a store is visible to all processes so long after it at the latest."""
 
 
 class Word:
@@ -19,11 +24,12 @@ class Word:
 
     RUN_LIMIT = 0  # users below this id may begin a call now: all that the hot loop reads
     KEEP_LIMIT = 1  # users from this id on leave
-    STOP_NS = 2  # nothing due after this instant is fired; written once
+    STOP_NS = 2  # the stop: ticks due from this schedule instant on never start; written once
     FIRE_UNTIL_NS = 3  # overdue ticks may start until then
     GRACE_NS = 4  # calls still in flight then are ended
     ASK_STOP = 5  # raised by workers: an Ask, 0 = none
     WORKERS = 6  # rate: workers that share the ticks
+    HOLD_NS = 7  # ticks due from this schedule instant on wait; it only grows, until it is STOP_NS as well
 
 
 class Ask:
@@ -49,7 +55,7 @@ class Control:
         """Before the first worker: nothing runs, nothing stops."""
         self.words[_START] = NEVER
         for gen in range(generators):
-            for word in (Word.STOP_NS, Word.FIRE_UNTIL_NS, Word.GRACE_NS):
+            for word in (Word.STOP_NS, Word.HOLD_NS, Word.FIRE_UNTIL_NS, Word.GRACE_NS):
                 self.words[self.at(gen, word)] = NEVER
 
     def get(self, gen: int, word: int) -> int:
@@ -77,7 +83,7 @@ class Control:
         return self.words[_PAUSED] != 0
 
     def pause(self, at_schedule_ns: int) -> None:
-        """Stops the schedule's clock: what is due after `at_schedule_ns` waits."""
+        """Stops the schedule's clock: what is due after `at_schedule_ns` waits. A later instant may replace it."""
         self.words[_PAUSE_BASE_OLD] = self.words[_PAUSE_BASE_NEW]
         self.words[_PAUSE_MARK] = at_schedule_ns
         self.words[_PAUSED] = 1
@@ -98,3 +104,20 @@ class Control:
         if self.words[_PAUSED]:
             return self.words[_PAUSE_MARK]
         return now_ns - self.words[_PAUSE_BASE_NEW]
+
+
+def publish_ahead(put: Callable[[int], None]) -> int:
+    """Has `put` store an instant from which workers hold back, such that none has passed it by then; returns the instant.
+
+    A worker reads its clock and then what `put` stores. If it does not find the instant there, it read its clock before the
+    store was visible. So as long as the store is visible before the instant itself, nothing that a worker does by an older
+    reading, however much later, is due at or after the instant. The clock that is read after the store shows whether this
+    holds: a store leaves its core within microseconds, and a core that is taken from a process or a virtual machine completes
+    it first. If this process was held up before the store, a later instant is tried. Instants only grow, so whatever workers
+    did by an earlier one is still right.
+    """
+    while True:
+        at_ns = now_ns() + AHEAD_NS
+        put(at_ns)
+        if now_ns() + VISIBLE_NS <= at_ns:
+            return at_ns

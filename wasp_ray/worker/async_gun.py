@@ -53,7 +53,8 @@ class AsyncGun:
         self._host, self._booker, self._notes = host, booker, notes
         self._words = host.arena.words
         gen = host.part.index
-        self._stop_word, self._until_word = Control.at(gen, Word.STOP_NS), Control.at(gen, Word.FIRE_UNTIL_NS)
+        self._hold_word, self._stop_word = Control.at(gen, Word.HOLD_NS), Control.at(gen, Word.STOP_NS)
+        self._until_word = Control.at(gen, Word.FIRE_UNTIL_NS)
         self._next_word, self._begun_word = host.header(Header.NEXT_TICK), host.header(Header.BEGUN)
         self._limit = host.arena.slabs[gen].entries
         self._tick_step = host.shares * host.workers
@@ -121,29 +122,29 @@ class AsyncGun:
         """Fires what is due, arms the timer for the rest; ends when nothing can become due any more."""
         if self._finished.done() or self._host.control.start_ns == NEVER:
             return
-        now, stop, until = self._instants()
+        now, hold, until = self._instants()
         for _ in range(AT_ONCE):
-            due = self._next_due(now, stop, until)
+            due = self._next_due(now, hold, until)
             if due == NEVER:
-                self._arm(now, stop, until)
+                self._arm(now, hold, until)
                 return
             self._fire(due)
         self._loop.call_soon(self._fire_due)
 
     def _instants(self) -> tuple[int, int, int]:
-        """Now, that of the stop, and until when overdue ticks may start."""
-        now = now_ns()  # before the stop word is read: what is due by now was due before a stop not seen yet
-        return now, self._words[self._stop_word], self._words[self._until_word]
+        """Now, the schedule instant from which ticks wait, and until when overdue ticks may start."""
+        now = now_ns()  # read first: what is due by now is due before a stop that is not seen yet (see publish_ahead)
+        return now, self._words[self._hold_word], self._words[self._until_word]
 
-    def _next_due(self, now: int, stop: int, until: int) -> int:
+    def _next_due(self, now: int, hold: int, until: int) -> int:
         """When the tick in hand was due, if it is to be fired now; NEVER if not. Drops those that are too late."""
         drops, absolute = self._host.part.on_late_drop, self._host.control.absolute_ns
         while self._due != NEVER:
             due = absolute(self._due)
-            if due > now or due > stop:
+            if due > now or self._due >= hold:
                 break
             if now > until:
-                self._drop_rest(min(stop, now))
+                self._drop_rest(now, hold)
                 break
             if self._in_flight >= self._limit:
                 break
@@ -152,17 +153,16 @@ class AsyncGun:
             self._drop(due, Header.DROPPED_GENERATOR)
         return NEVER
 
-    def _arm(self, now: int, stop: int, until: int) -> None:
-        if self._due == NEVER:
+    def _arm(self, now: int, hold: int, until: int) -> None:
+        if self._due == NEVER or self._due >= self._words[self._stop_word]:
             self._finish()
             return
         due = self._host.control.absolute_ns(self._due)
-        if due > stop and now >= stop:
-            self._finish()
-        elif self._in_flight >= self._limit and due <= now:
-            self._ticker.arm(until + 1)  # a slot that frees fires; at the latest the rest is dropped then
+        if self._due >= hold or (self._in_flight >= self._limit and due <= now):
+            # the generator wakes it when the stop is fixed, and a slot that frees fires; at the latest the rest is dropped
+            self._ticker.arm(max(until, now + BATCH_NS) + 1)
         elif due != NEVER:
-            self._ticker.arm(min(max(due, now + BATCH_NS), stop + 1, until + 1))
+            self._ticker.arm(min(max(due, now + BATCH_NS), until + 1))
 
     def _drop(self, due: int, cause: int) -> None:
         """One tick less: by the limit when all slots were taken as it fell due."""
@@ -173,9 +173,10 @@ class AsyncGun:
         self._take_tick()
         self._words[self._host.header(cause)] += 1
 
-    def _drop_rest(self, last: int) -> None:
+    def _drop_rest(self, now: int, hold: int) -> None:
         """After the second of grace for overdue ticks."""
-        while self._due != NEVER and (due := self._host.control.absolute_ns(self._due)) <= last:
+        absolute = self._host.control.absolute_ns
+        while self._due != NEVER and self._due < hold and (due := absolute(self._due)) <= now:
             self._drop(due, Header.DROPPED_GENERATOR)
 
     def _finish(self) -> None:
@@ -250,14 +251,14 @@ class AsyncGun:
             if not self._in_flight:
                 self._quiet.set()
         elif was_full:
-            now, stop, until = self._instants()
+            now, hold, until = self._instants()
             self._free_since = now
             if slot is None:
                 self._loop.call_soon(self._fire_due)
-            elif (due := self._next_due(now, stop, until)) != NEVER:
+            elif (due := self._next_due(now, hold, until)) != NEVER:
                 self._give(slot, due)
             else:
-                self._arm(now, stop, until)
+                self._arm(now, hold, until)
 
     async def _drain(self) -> None:
         """Calls in flight go on until graceful_stop has run out, then they are cancelled and waited for."""
