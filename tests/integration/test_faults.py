@@ -181,6 +181,42 @@ def test_a_dead_zygote_takes_its_workers_along_and_is_an_error() -> None:
     assert not [pid for pid in pids if is_alive(pid)]
 
 
+@pytest.mark.parametrize("order", [("zygote", "aggregator"), ("aggregator", "zygote")])
+def test_a_run_ends_as_an_error_when_both_engine_processes_die(order: tuple[str, str]) -> None:
+    """The aggregator stood still, so it never answered for the workers of whoever died first."""
+    going = started(
+        Generator("u", user=loads.Looper, schedule=plain(2, "120s")),
+        Generator("g", gun=loads.Sleepy, schedule=plain(50, "120s")),
+    )
+    wait_for_workers(going, 3)
+    time.sleep(0.5)
+    node = going._execution.node
+    pids = {"zygote": node.links.zygote.pid, "aggregator": node.links.aggregator.pid}
+    os.kill(pids["aggregator"], signal.SIGSTOP)
+    os.kill(pids[order[0]], signal.SIGKILL)
+    wait_until(lambda: any(reason for reason in node.errors))
+    if order[0] == "zygote":
+        wait_until(lambda: any(generator.fleet.closing for generator in node.generators))
+    os.kill(pids[order[1]], signal.SIGKILL)
+    result = going.wait(60)
+    check_books(result)
+    assert result.verdict == "error" and result.exit_code == 4
+    for name in order:
+        assert any(name in reason for reason in result.reasons), result.reasons
+
+
+def test_an_aggregator_that_stands_still_for_good_ends_the_run_as_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not waited for longer than a minute, here 2 s."""
+    monkeypatch.setattr("wasp_ray.node.run.ANSWER_TIMEOUT_S", 2.0)
+    going = started(Generator("u", user=loads.Looper, schedule=plain(2, "120s")))
+    pids = wait_for_workers(going, 2)
+    os.kill(going._execution.node.links.aggregator.pid, signal.SIGSTOP)
+    os.kill(pids[0], signal.SIGKILL)
+    result = going.wait(60)
+    check_books(result)
+    assert result.verdict == "error" and any("did not answer for 2 s" in reason for reason in result.reasons)
+
+
 def test_a_stopped_aggregator_loses_nothing() -> None:
     """3 s of SIGSTOP: invalid, since nobody watched, but every call is there."""
     going = started(Generator("g", gun=loads.Quick, schedule=plain(2000, "6s")))

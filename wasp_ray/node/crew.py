@@ -22,6 +22,7 @@ class Crew:
         self._links, self._errors, self._invalid = links, errors, invalid
         self.generators: list[GeneratorRun] = []
         self._next_scan = 0
+        self._answered_ns = 0  # the aggregator's last answer, or its first order without one
 
     @property
     def workers(self) -> int:
@@ -51,6 +52,8 @@ class Crew:
                     "workers": generator.workers, "users": generator.users_peak,
                 })  # fmt: skip
             elif isinstance(order, Close):
+                if sum(len(g.fleet.closing) for g in self.generators) == 1:  # the one that is to be closed here
+                    self._answered_ns = now_ns()
                 rings = [[generator.gen, order.ring, order.as_, order.at_ns]]
                 abandon = not generator.fleet.reuse_rings
                 if not self._links.tell_aggregator({"op": "close", "rings": rings, "abandon": abandon}):
@@ -78,8 +81,13 @@ class Crew:
 
     def closed(self, message: Message) -> None:
         """By the aggregator: rings whose last records are booked."""
+        self._answered_ns = now_ns()
         for gen, ring, _unfinished in message["closed"]:
             self.generators[gen].fleet.closed(ring)
+
+    def unanswered_ns(self, now: int) -> int:
+        """For how long the aggregator has not answered, although it was told to close rings; 0 when it has nothing to answer."""
+        return now - self._answered_ns if any(g.fleet.closing for g in self.generators) else 0
 
     def bury(self) -> None:
         """The zygote is gone and its workers died with it: book what their headers say."""

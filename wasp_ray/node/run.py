@@ -30,7 +30,8 @@ from wasp_ray.wire.control import NEVER, Control
 
 LOOP_MS = 10.0
 PROGRESS_NS = 200_000_000
-FINISH_TIMEOUT_S = 60.0
+FINISH_TIMEOUT_S = ANSWER_TIMEOUT_S = 60.0
+"""The aggregator answers within this time, or it is given up."""
 TOO_LATE_NS = 1_000_000_000
 """A start that is told so late makes a run invalid."""
 
@@ -58,6 +59,7 @@ class Node:
         self.traces: dict[tuple[int, str], str] = {}
         self.final = False
         self._aggregator_ready = False
+        self._lost: set[str] = set()  # engine processes that are lost
         self.start_ns = NEVER
         self.told_late_ns = 0
         self.started_wall_s = wall_s()
@@ -176,17 +178,21 @@ class Node:
             self._poll(LOOP_MS, wake_at)
 
     def lost_engine(self) -> bool:
-        """Whether one has died, which is an error from then on."""
+        """Whether an engine process has died or does not answer any more, which is an error from then on. Both may have."""
+        if self.crew.unanswered_ns(now_ns()) > ANSWER_TIMEOUT_S * 1e9 and AGGREGATOR not in self._lost:
+            self._lost.add(AGGREGATOR)
+            self.errors.append(f"the aggregator process did not answer for {ANSWER_TIMEOUT_S:g} s: the load was ended")
+            assert self.links.aggregator is not None
+            self.links.aggregator.end()
         for name in self.links.lost():
-            reason = f"the {name} process died: the load was ended"
-            if reason not in self.errors:
-                self.errors.append(reason)
-            if name == ZYGOTE:
-                self.crew.bury()
-            else:
-                self.crew.forget_closing()
-            return True
-        return False
+            if name not in self._lost:
+                self._lost.add(name)
+                self.errors.append(f"the {name} process died: the load was ended")
+                if name == ZYGOTE:
+                    self.crew.bury()
+        if AGGREGATOR in self._lost:
+            self.crew.forget_closing()
+        return bool(self._lost)
 
     # -- one turn
 
