@@ -22,7 +22,7 @@ SETUPS, PLACED_SETUPS = 100, 16
 LATE_START_NS = SECOND
 """Overdue ticks may start so long after the end or a stop."""
 GROW_AFTER_NS = 3_000_000
-"""Sync gun: ticks that waited so long ask for more workers."""
+"""Sync gun: a tick that waited so long for a busy worker asks for another one."""
 NOT_SET_UP = (State.EMPTY, State.SETUP, State.SETUP_FAILED, State.BROKEN)
 """A worker whose setup has failed is still there until it is reaped."""
 FIRST_GUN_WORKERS_S = 0.05
@@ -58,7 +58,6 @@ class GeneratorRun:
         self.ended = False  # past end or stop: calls in flight have their grace
         self.cpu_s = self.cpu_wait_s = 0.0
         self.rss: dict[int, int] = {}  # worker -> the most its incarnations used, bytes
-        self.late_since = NEVER
         schedule = Schedule.from_data(part["schedule"])
         self.duration_ns: int = part["duration_ns"]
         self.users = UserCurve(schedule) if self.kind == "users" else None
@@ -123,7 +122,7 @@ class GeneratorRun:
         wake_at = min(self.end_ns, self.stop_ns if self.stop_ns is not None else NEVER)
         if self.ticks is not None:
             wake_at = min(wake_at, self.ticks.feed(self.control, now, self.stop_cut_ns))
-            self._grow(now)
+            self._grow()
         if (
             self.ticks is not None
             and self.part["max_calls"] is not None
@@ -148,17 +147,22 @@ class GeneratorRun:
         if self.limits is not None:
             self.limits.follow(now, stopped=self.stop_ns is not None)
 
-    def _grow(self, now: int) -> None:
-        """Sync gun: ticks that wait unread while every worker is busy ask for more workers."""
+    def _grow(self) -> None:
+        """Sync gun: a worker for each tick that waits, unless one is idle or on its way; at most half as many more at once.
+
+        A tick alone is no reason: on a busy machine it waits for the CPU, and another process would not help it.
+        """
         assert self.ticks is not None
-        if not self.ticks.unread():
-            self.late_since = NEVER
-            return
-        if self.late_since == NEVER:
-            self.late_since = now
-        elif now - self.late_since > GROW_AFTER_NS and self.fleet.settled:
-            self.fleet.wanted = min(self.workers, self.fleet.wanted + max(1, self.fleet.wanted // 2))
-            self.late_since = now
+        wanted = self.fleet.wanted
+        waiting = self.ticks.waiting(GROW_AFTER_NS) if wanted < self.workers else 0
+        if waiting:
+            missing = waiting - (wanted - self._busy_workers())
+            self.fleet.wanted = min(self.workers, wanted + max(0, min(missing, max(1, wanted // 2))))
+
+    def _busy_workers(self) -> int:
+        """Workers of a sync gun that are in a call."""
+        slab, words = self.arena.slabs[self.gen], self.arena.words
+        return sum(words[slab.entry_word(member.ring, 0)] != 0 for member in self.fleet.live.values())
 
     # -- ends
 

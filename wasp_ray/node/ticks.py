@@ -6,11 +6,16 @@ import fcntl
 import os
 import struct
 import termios
+from collections import deque
 from contextlib import suppress
 from typing import Any
 
+from wasp_ray.clock import now_ns
 from wasp_ray.wire.control import NEVER, Control
 from wasp_ray.worker.sync_gun import TICK
+
+PIPE_TICKS = 65_536 // TICK.size
+"""What a pipe holds."""
 
 
 class TickPipe:
@@ -24,6 +29,7 @@ class TickPipe:
         self._dues = curve.dues(share, shares)
         self._due: int = next(self._dues) if share < count else NEVER
         self.written = 0
+        self._written_at: deque[int] = deque(maxlen=PIPE_TICKS)  # of the ticks that may be unread, monotonic
         self.dropped = 0  # written or due, but no worker took them in time
         self.closed = False
 
@@ -40,6 +46,7 @@ class TickPipe:
             except BlockingIOError:
                 return now + 1_000_000
             self.written += 1
+            self._written_at.append(now_ns())
             self._advance()
         return NEVER
 
@@ -60,6 +67,16 @@ class TickPipe:
         """Ticks that no worker has taken yet."""
         size = struct.pack("i", 0)
         return int(struct.unpack("i", fcntl.ioctl(self.read_fd, termios.FIONREAD, size))[0]) // TICK.size
+
+    def waiting(self, for_ns: int) -> int:
+        """How many ticks have been in the pipe for so long, each by itself, and no worker has taken them."""
+        unread, written_at = self.unread(), self._written_at
+        while len(written_at) > unread:
+            written_at.popleft()
+        if not written_at:
+            return 0
+        before = now_ns() - for_ns
+        return next((n for n, at_ns in enumerate(written_at) if at_ns > before), len(written_at))
 
     def close(self, cut: int) -> None:
         """Takes back the ticks that nobody read, counts them and those not written yet that are due before the schedule
