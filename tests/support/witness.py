@@ -9,6 +9,7 @@ import asyncio
 import os
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,18 @@ class SyncGun(Witnessed, Gun):
         self.note("b")
         time.sleep(self.context.params.get("s", 0.0))
         self.end_call()
+
+
+class TenConnections(SyncGun):
+    """Its eleventh setup and all later ones fail."""
+
+    def setup(self) -> None:
+        for number in range(10):
+            with suppress(FileExistsError):
+                os.close(os.open(f"{self.context.params['file']}.{number}", os.O_CREAT | os.O_EXCL))
+                self.note("connected")
+                return
+        raise RuntimeError("too many connections")
 
 
 class SyncUser(Witnessed, VirtualUser):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wasp_ray.runtime.fleet import Close, Fleet, GiveUp, Gone, Spawn, describe_status
+from wasp_ray.runtime.fleet import Close, Fleet, GiveUp, Gone, Spawn, Warn, describe_status
 from wasp_ray.wire.arena import State
 
 SECOND = 10**9
@@ -81,6 +81,32 @@ def test_a_failed_setup_is_retried_after_1_2_and_4_s_and_then_an_error() -> None
     (give_up,) = [o for o in die(fleet, 0, State.SETUP_FAILED, at=now) if isinstance(o, GiveUp)]
     assert give_up.verdict == "error" and "no login" in give_up.reason
     assert fleet.setup_failed == 4
+
+
+def test_a_failed_setup_beside_workers_that_do_the_same_is_a_warning() -> None:
+    """One for all, and none of them is tried again; without others it is the end, said once as well."""
+    fleet = running(4)
+    fleet.last_error = "no login\nTraceback"
+    for _ in range(3):
+        for worker in (1, 2):
+            assert len(fail(fleet, worker, has_others=True)) == 1
+        fleet.step(100 * SECOND, 0)
+    _, warning = fail(fleet, 1, has_others=True)
+    assert isinstance(warning, Warn) and "4 times" in warning.reason and warning.reason.endswith(": no login")
+    assert len(fail(fleet, 2, has_others=True)) == 1
+    assert fleet.step(200 * SECOND, 0) == [] and fleet.settled
+    for worker in (0, 3):
+        fleet._tries[worker] = 3
+    assert isinstance(fail(fleet, 0, has_others=False)[1], GiveUp)
+    assert len(fail(fleet, 3, has_others=False)) == 1
+
+
+def fail(fleet: Fleet, worker: int, *, has_others: bool) -> list[Any]:
+    """Its setup fails and its ring is closed."""
+    ring = fleet.live[worker].ring
+    out: list[Any] = list(fleet.exited(worker, Gone(State.SETUP_FAILED, 0, False, 0, has_others)))
+    fleet.closed(ring)
+    return out
 
 
 def test_workers_that_leave_by_themselves_are_not_replaced() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from wasp_ray.clock import now_ns, sleep_s
 from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.links import Links
-from wasp_ray.runtime.fleet import Close, GiveUp, Instruction, Spawn
+from wasp_ray.runtime.fleet import Close, GiveUp, Instruction, Spawn, Warn
 from wasp_ray.wire.channel import Message
 
 SCAN_NS = 20_000_000
@@ -16,10 +16,10 @@ PLACED_END_S = 0.5
 
 
 class Crew:
-    """Used from the node's loop. `errors` and `invalid` are the node's lists of reasons, which it adds to."""
+    """Used from the node's loop. `errors`, `invalid` and `warnings` are the node's lists, which it adds to."""
 
-    def __init__(self, links: Links, errors: list[str], invalid: list[str]) -> None:
-        self._links, self._errors, self._invalid = links, errors, invalid
+    def __init__(self, links: Links, errors: list[str], invalid: list[str], warnings: list[str]) -> None:
+        self._links, self._errors, self._invalid, self._warnings = links, errors, invalid, warnings
         self.generators: list[GeneratorRun] = []
         self._next_scan = 0
         self._answered_ns = 0  # the aggregator's last answer, or its first order without one
@@ -62,6 +62,8 @@ class Crew:
                 reason = f"Generator {generator.name!r}: {order.reason}"
                 (self._errors if order.verdict == "error" else self._invalid).append(reason)
                 generator.stop()
+            elif isinstance(order, Warn):
+                self._warnings.append(f"Generator {generator.name!r}: {order.reason}")
         if spawns:
             self._links.tell_zygote({"op": "spawn", "workers": spawns})
 

@@ -11,7 +11,7 @@ from wasp_ray.node.patience import ASYNC_MERCY_NS, Patience
 from wasp_ray.node.sums import Sums, read_sums
 from wasp_ray.node.ticks import TickPipe
 from wasp_ray.node.user_limits import UserLimits
-from wasp_ray.runtime.fleet import Fleet, Gone, Instruction, Spawn
+from wasp_ray.runtime.fleet import Fleet, Gone, Instruction, Spawn, Warn
 from wasp_ray.schedule import Schedule, UserCurve, make_curve
 from wasp_ray.wire.arena import Arena, Header, State
 from wasp_ray.wire.control import NEVER, Ask, Control, Word, publish_ahead
@@ -40,6 +40,7 @@ class GeneratorRun:
         self.is_async: bool = part["is_async"]
         self.share, self.shares = share, shares
         self.workers: int = shape.workers
+        self._most_workers = self.workers  # sync gun: so many it may grow to
         placed = part["placement"] is not None
         at_once = part["setup_concurrency"] or (PLACED_SETUPS if placed else SETUPS)
         self.fleet = Fleet(shape.rings, at_once, reuse_rings=not inline)
@@ -154,10 +155,10 @@ class GeneratorRun:
         """
         assert self.ticks is not None
         wanted = self.fleet.wanted
-        waiting = self.ticks.waiting(GROW_AFTER_NS) if wanted < self.workers else 0
+        waiting = self.ticks.waiting(GROW_AFTER_NS) if wanted < self._most_workers else 0
         if waiting:
             missing = waiting - (wanted - self._busy_workers())
-            self.fleet.wanted = min(self.workers, wanted + max(0, min(missing, max(1, wanted // 2))))
+            self.fleet.wanted = min(self._most_workers, wanted + max(0, min(missing, max(1, wanted // 2))))
 
     def _busy_workers(self) -> int:
         """Workers of a sync gun that are in a call."""
@@ -296,8 +297,17 @@ class GeneratorRun:
             self.dead_hands += reached - before - sums.begun - sums.dropped
             self.next_ticks[worker] = reached
         in_flight = len(self.arena.entries(self.gen, member.ring))
-        gone = Gone(self._state(member.ring), status, sums.begun - in_flight > 0, at_ns)
-        return self.fleet.exited(worker, gone)
+        gone = Gone(self._state(member.ring), status, sums.begun - in_flight > 0, at_ns, self._has_others(worker))
+        out = self.fleet.exited(worker, gone)
+        if any(isinstance(order, Warn) for order in out):
+            self._most_workers = self.fleet.wanted
+        return out
+
+    def _has_others(self, worker: int) -> bool:
+        """Whether others are at work that do the same: workers of a sync gun all take ticks from one pipe."""
+        if self.ticks is None or self.control.start_ns == NEVER:
+            return False
+        return any(w != worker and self._state(m.ring) == State.READY for w, m in self.fleet.live.items())
 
     def live_sums(self) -> Sums:
         """Sums over living and dead workers."""

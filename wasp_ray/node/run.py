@@ -64,7 +64,7 @@ class Node:
         self.told_late_ns = 0
         self.started_wall_s = wall_s()
         self._next_progress = 0
-        self.crew = Crew(self.links, self.errors, self.invalid)
+        self.crew = Crew(self.links, self.errors, self.invalid, self.warnings)
 
     # -- from outside
 

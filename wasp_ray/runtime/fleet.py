@@ -45,7 +45,14 @@ class GiveUp:
     reason: str
 
 
-Instruction = Spawn | Close | GiveUp
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """The Generator continues with fewer workers than it wanted."""
+
+    reason: str
+
+
+Instruction = Spawn | Close | GiveUp | Warn
 
 
 @dataclass(slots=True)
@@ -56,6 +63,7 @@ class Gone:
     status: int  # of wait4, or UNKNOWN_END
     completed: bool  # at least one of its calls was completed
     at_ns: int
+    has_others: bool = False  # other workers are ready that can do all that this one did
 
 
 @dataclass(slots=True)
@@ -91,6 +99,7 @@ class Fleet:
     _tries: dict[int, int] = field(default_factory=dict)
     _deaths_in_row: dict[int, int] = field(default_factory=dict)
     _given_up: bool = False
+    _warned: bool = False
 
     def __post_init__(self) -> None:
         self._free = list(range(self.rings))[::-1]
@@ -118,8 +127,7 @@ class Fleet:
                 continue
             if not self._free:
                 if not busy:
-                    self._given_up = True
-                    out.append(GiveUp("invalid", "more calls hang than this runtime can replace"))
+                    out += self._give_up("invalid", "more calls hang than this runtime can replace")
                 break
             setting_up += 1
             incarnation = self._incarnations.get(worker, -1) + 1
@@ -141,7 +149,7 @@ class Fleet:
             self.gone.add(worker)
             return out
         if gone.state == State.SETUP_FAILED or member.kill_as == "setup":
-            out.extend(self._setup_failed(worker, gone.at_ns))
+            out.extend(self._setup_failed(worker, gone))
             return out
         if gone.state == State.TEARDOWN:
             self.deaths += 1
@@ -155,14 +163,32 @@ class Fleet:
         if self.reuse_rings:
             self._free.append(ring)
 
-    def _setup_failed(self, worker: int, now_ns: int) -> list[Instruction]:
+    def _setup_failed(self, worker: int, gone: Gone) -> list[Instruction]:
         self.setup_failed += 1
         tries = self._tries[worker] = self._tries.get(worker, 0) + 1
         if tries <= SETUP_RETRIES:
-            self._retry_at[worker] = now_ns + (SECOND << (tries - 1))
+            self._retry_at[worker] = gone.at_ns + (SECOND << (tries - 1))
+            return []
+        if not gone.has_others:
+            told = f": {self.last_error}" if self.last_error else ""
+            return self._give_up("error", f"setup failed {tries} times{told}")
+        self.gone.add(worker)
+        if self._warned:
+            return []
+        self._warned = True
+        told = f": {self.last_error.splitlines()[0]}" if self.last_error else ""
+        return [
+            Warn(
+                f"setup of one more worker failed {tries} times; no more are added, calls wait for those there are{told}"
+            )
+        ]
+
+    def _give_up(self, verdict: str, reason: str) -> list[Instruction]:
+        """Said once, however many workers come to the same end."""
+        if self._given_up:
             return []
         self._given_up = True
-        return [GiveUp("error", f"setup failed {tries} times" + (f": {self.last_error}" if self.last_error else ""))]
+        return [GiveUp(verdict, reason)]
 
     def _died(self, worker: int, member: Member, gone: Gone) -> list[Instruction]:
         self.deaths += 1
@@ -174,12 +200,11 @@ class Fleet:
         self._deaths_in_row[worker] = in_row
         if in_row < CRASH_LOOP:
             return []
-        self._given_up = True
         how = describe_status(gone.status)
         told = f"; last error: {self.last_error}" if self.last_error else ""
-        return [
-            GiveUp("invalid", f"a worker died {in_row} times in a row without completing a call, last by {how}{told}")
-        ]
+        return self._give_up(
+            "invalid", f"a worker died {in_row} times in a row without completing a call, last by {how}{told}"
+        )
 
 
 def describe_status(status: int) -> str:
