@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wasp_ray.schedule import (
-    PoissonCurve,
     RateCurve,
     Schedule,
     UserCurve,
@@ -91,19 +90,6 @@ def test_the_counts_that_the_documentation_names() -> None:
     assert RateCurve(ramp(0, 100, "2s"), SECOND).count == 100
     assert RateCurve(plain(30, "2m"), parse_duration("1m")).count == 60
     assert RateCurve(plain(1, "1s") + pause("5s") + plain(1, "1s"), SECOND).due_ns(1) == 6 * SECOND
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 10**6), st.integers(1, 4))
-def test_poisson_arrivals_are_equal_for_equal_seeds_on_any_number_of_parts(seed: int, parts: int) -> None:
-    """The count is random, the draws are not."""
-    schedule = ramp(10, 100, "1s") + plain(50, "1s")
-    whole = list(PoissonCurve(schedule, SECOND, seed).dues(0, 1))
-    curve = PoissonCurve(schedule, SECOND, seed)
-    assert curve.count == len(whole) and whole == sorted(whole)
-    split = [list(curve.dues(part, parts)) for part in range(parts)]
-    assert sorted(due for part in split for due in part) == whole
-    assert curve.count_until(SECOND) == sum(1 for due in whole if due <= SECOND)
 
 
 @settings(max_examples=100, deadline=None)

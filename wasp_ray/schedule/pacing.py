@@ -1,14 +1,13 @@
 """When calls are due and how many users there are: pure functions of the schedule, exact for constant arrivals.
 
-N(t), the expected number of calls, is the integral of the rate. Call i is due at the first whole ns at which N exceeds i
-(constant arrivals), or reaches the sum of i + 1 exponential(1) draws (Poisson). Everything is kept in integers: within a
-segment of d ns from rate a to b (calls per unit of u ns), N(t) - N0 = (2 a d t + (b - a) t^2) / (2 d u).
+N(t), the expected number of calls, is the integral of the rate. With constant arrivals call i is due at the first whole ns at
+which N exceeds i. Everything is kept in integers: within a segment of d ns from rate a to b (calls per unit of u ns),
+N(t) - N0 = (2 a d t + (b - a) t^2) / (2 d u). Poisson arrivals are in poisson.py.
 """
 
 from __future__ import annotations
 
 import math
-import random
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -143,16 +142,6 @@ class RateCurve:
         """Calls due in [from, to)."""
         return self.count_until(to_ns - 1) - self.count_until(from_ns - 1)
 
-    def expected(self, t_ns: int) -> float:
-        """N(t) as a float."""
-        return float(self._reached(t_ns))
-
-    def instant(self, n: float) -> int:
-        """The ns at which N reaches n (a float), for Poisson arrivals; n < N(T)."""
-        at = bisect_right([float(end) for end in self._ends], n)
-        piece = self._pieces[min(at, len(self._pieces) - 1)]
-        return piece.from_ns + _first_reach(piece, int(n * piece.scale))
-
 
 def _first_reach(piece: _Piece, target: int) -> int:
     """The smallest whole t >= 0 with N(t) * scale >= target, and > target while N is flat there."""
@@ -172,66 +161,6 @@ def _first_reach(piece: _Piece, target: int) -> int:
     while (piece.linear + piece.square * t) * t < wanted:
         t += 1
     return t
-
-
-class PoissonCurve:
-    """Seeded exponential gaps in N; the same for equal seeds however the calls are split. Lazy, in bounded memory."""
-
-    def __init__(self, schedule: Schedule, unit_ns: int, seed: int) -> None:
-        self._curve = RateCurve(schedule, unit_ns)
-        self._seed = seed
-        self.peak_per_s = self._curve.peak_per_s
-        self._total = float(self._curve._total)
-        self._count: int | None = None
-
-    @property
-    def count(self) -> int:
-        """How many draws fall before the end; counted once."""
-        if self._count is None:
-            self._count = sum(1 for _ in self._sums())
-        return self._count
-
-    def _sums(self) -> Iterator[float]:
-        draw = random.Random(f"poisson/{self._seed}").expovariate
-        reached = draw(1.0)
-        while reached < self._total:
-            yield reached
-            reached += draw(1.0)
-
-    def dues(self, first: int, stride: int) -> Iterator[int]:
-        """See Curve."""
-        for i, reached in enumerate(self._sums()):
-            if i >= first and (i - first) % stride == 0:
-                yield self._curve.instant(reached)
-
-    def due_ns(self, i: int) -> int:
-        """See Curve; draws from the beginning."""
-        for at, reached in enumerate(self._sums()):
-            if at == i:
-                return self._curve.instant(reached)
-        raise IndexError(f"call {i} of {self.count}")
-
-    def count_until(self, t_ns: int) -> int:
-        """See Curve; draws from the beginning."""
-        found = 0
-        for due in self.dues(0, 1):
-            if due > t_ns:
-                break
-            found += 1
-        return found
-
-    def rate_at(self, t_ns: int) -> float:
-        """The expected rate."""
-        return self._curve.rate_at(t_ns)
-
-    def calls_between(self, from_ns: int, to_ns: int) -> int:
-        """Calls due in [from, to)."""
-        return self.count_until(to_ns - 1) - self.count_until(from_ns - 1)
-
-
-def make_curve(schedule: Schedule, unit_ns: int, arrivals: str, seed: int) -> RateCurve | PoissonCurve:
-    """The curve for arrivals "constant" or "poisson"."""
-    return PoissonCurve(schedule, unit_ns, seed) if arrivals == "poisson" else RateCurve(schedule, unit_ns)
 
 
 class UserCurve:
