@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import inspect
 import os
-import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -101,16 +100,18 @@ class Run:
 
     def __init__(self, execution: Any, convert: Callable[[Any], RunResult]) -> None:
         self._execution, self._convert = execution, convert
-        self._answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._result: RunResult | None = None
+        self._outcome: RunResult | BaseException | None = None
+        self._finished = threading.Event()
         self._thread = threading.Thread(target=self._live, name="wasp-run", daemon=True)
         self._thread.start()
 
     def _live(self) -> None:
         try:
-            self._answer.put(self._convert(self._execution.run()))
+            self._outcome = self._convert(self._execution.run())
         except BaseException as exc:
-            self._answer.put(exc)
+            self._outcome = exc
+        finally:
+            self._finished.set()
 
     def pause(self) -> None:
         """Stops the schedule's clock; calls in flight go on."""
@@ -125,18 +126,16 @@ class Run:
         self._execution.stop()
 
     def wait(self, timeout_s: float | None = None) -> RunResult:
-        """The result. Raises TimeoutError when it is not there in time, BadInput when nothing was started."""
-        if self._result is not None:
-            return self._result
-        try:
-            answer = self._answer.get(timeout=timeout_s)
-        except queue.Empty:
-            raise TimeoutError(f"the run was not over within {timeout_s} s") from None
-        if isinstance(answer, BaseException):
-            self._answer.put(answer)
-            raise answer
-        self._result = answer
-        return self._result
+        """Return the result, in any thread and any number of times.
+
+        Raises TimeoutError when the run has not finished within `timeout_s`, BadInput when nothing was started.
+        """
+        if not self._finished.wait(timeout_s):
+            raise TimeoutError(f"the run has not finished within {timeout_s} s")
+        if isinstance(self._outcome, BaseException):
+            raise self._outcome
+        assert self._outcome is not None
+        return self._outcome
 
 
 class Profile:
