@@ -109,6 +109,17 @@ def fail(fleet: Fleet, worker: int, *, has_others: bool) -> list[Any]:
     return out
 
 
+def test_failed_setups_count_from_the_last_successful_one() -> None:
+    """A worker that is killed every hour and then fails one setup never ends its Generator."""
+    fleet, now = running(), 0
+    for _ in range(10):
+        die(fleet, 0, State.RUNNING, completed=True, at=now)
+        fleet.step(now, 0)
+        assert not [o for o in die(fleet, 0, State.SETUP_FAILED, at=now) if isinstance(o, GiveUp)]
+        now += 3600 * SECOND
+        assert len(fleet.step(now, 0)) == 1
+
+
 def test_workers_that_leave_by_themselves_are_not_replaced() -> None:
     """StopUser, used-up rows."""
     fleet = running(2)

@@ -12,6 +12,8 @@ from wasp_ray.wire.arena import State
 
 SETUP_RETRIES = 3
 CRASH_LOOP = 5
+SET_UP = (State.READY, State.RUNNING, State.TEARDOWN, State.DONE, State.STOPPED_ITSELF)
+"""States that a worker reaches only through a successful setup."""
 UNKNOWN_END = -1
 """Instead of a status, of a process whose parent is another."""
 SECOND = 1_000_000_000
@@ -141,6 +143,8 @@ class Fleet:
         """A worker ended, whatever the reason."""
         member = self.live.pop(worker)
         self.closing[member.ring] = worker
+        if gone.state in SET_UP:
+            self._tries.pop(worker, None)
         as_ = "interrupted" if member.kill_as == "interrupted" else "killed"
         out: list[Instruction] = [Close(member.ring, as_, gone.at_ns)]
         if gone.state == State.DONE or member.kill_as == "teardown" or member.kill_as == "interrupted":
