@@ -105,6 +105,17 @@ def test_the_number_of_users_changes_where_it_is_said_to(schedule: Schedule) -> 
     assert all(users <= curve.peak for _, users in changes)
 
 
+@settings(max_examples=100, deadline=None)
+@given(schedules, st.data())
+def test_the_most_users_of_an_interval_include_short_peaks(schedule: Schedule, data: st.DataObject) -> None:
+    """As many as the largest of all changes inside it, however short the peak."""
+    curve, end = UserCurve(schedule), schedule.duration_ns - 1
+    from_ns = data.draw(st.integers(0, end))
+    to_ns = data.draw(st.integers(from_ns, end))
+    inside = [users for at, users in curve.changes() if from_ns < at <= to_ns]
+    assert curve.most_between(from_ns, to_ns) == max([curve.users_at(from_ns), *inside])
+
+
 def test_users_stay_as_they_were_in_a_pause() -> None:
     """Idle, not gone."""
     curve = UserCurve(plain(4, "1s") + pause("1s") + plain(2, "1s"))

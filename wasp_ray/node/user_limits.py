@@ -10,7 +10,7 @@ from wasp_ray.wire.control import Control, Word
 
 SECOND = 1_000_000_000
 LEAD_NS, PLACED_LEAD_NS = SECOND, 10 * SECOND
-"""Users are started so long before the schedule wants them; those whose process another engine has to make."""
+"""How long before the schedule wants them users are started; the second is for placed users."""
 
 
 class UserLimits:
@@ -47,10 +47,9 @@ class UserLimits:
         self._fleet.wanted = 0
 
     def _keep_at(self, t: int) -> int:
-        """Users that are to be there at schedule time t: those of now and of the time it takes to start them."""
-        points = range(t, t + self._lead_ns + 1, LEAD_NS // 2)
-        highest = max(self._curve.users_at(min(at, self._duration_ns - 1)) for at in points)
-        return share_count(highest, self._share, self._shares)
+        """Users that must exist at schedule time t: the most that the schedule wants until a user started now is set up."""
+        most = self._curve.most_between(t, min(t + self._lead_ns, self._duration_ns - 1))
+        return share_count(most, self._share, self._shares)
 
     def _set(self, run: int, keep: int) -> None:
         control, gen, per = self._control, self._gen, self._per_process

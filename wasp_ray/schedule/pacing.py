@@ -191,6 +191,12 @@ class UserCurve:
         a, b = to_fraction(segment.start), to_fraction(segment.end)
         return _half_up(a + (b - a) * Fraction(t_ns - from_ns, to_ns - from_ns))
 
+    def most_between(self, from_ns: int, to_ns: int) -> int:
+        """The largest number of users in [from, to], both within the schedule."""
+        first, last = bisect_right(self._starts, from_ns), bisect_right(self._starts, to_ns)
+        edges = [edge for start in self._starts[first:last] for edge in (start - 1, start)]
+        return max(self.users_at(at) for at in (from_ns, *edges, to_ns))  # straight between two edges
+
     def changes(self) -> Iterator[tuple[int, int]]:
         """(ns, users) at 0 and at every instant at which the number changes."""
         last = None
