@@ -79,9 +79,9 @@ def test_what_has_no_place_ends_its_generator_as_invalid(home: Runtime) -> None:
 
 def test_a_process_that_never_comes_is_a_setup_failure(home: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four times, then the run is an error that says so; who comes too late is not let in."""
-    monkeypatch.setattr("wasp_ray.node.patience.PLACE_NS", 1_000_000)
+    monkeypatch.setattr("wasp_ray.node.hang_detector.PLACED_START_NS", 1_000_000)
     result = home.run(Profile(Generator("u", user=loads.Looper, schedule=plain(1, "30s"), setup_timeout="1ms")))
-    assert result.verdict == "error" and "did not come" in result.reasons[0], result.reasons
+    assert result.verdict == "error" and "did not start" in result.reasons[0], result.reasons
     assert result.ledger.started == 0
 
 

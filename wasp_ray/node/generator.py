@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from wasp_ray.node.patience import ASYNC_MERCY_NS, Patience
-from wasp_ray.node.sums import Sums, read_sums
+from wasp_ray.node.hang_detector import CANCEL_GRACE_NS, HangDetector
+from wasp_ray.node.headers import headers_of
+from wasp_ray.node.sums import Sums, read_sums, sum_of
 from wasp_ray.node.ticks import TickPipe
 from wasp_ray.node.user_limits import UserLimits
 from wasp_ray.runtime.fleet import Fleet, Gone, Instruction, Spawn, Warn
@@ -44,7 +45,7 @@ class GeneratorRun:
         placed = part["placement"] is not None
         at_once = part["setup_concurrency"] or (PLACED_SETUPS if placed else SETUPS)
         self.fleet = Fleet(shape.rings, at_once, reuse_rings=not inline)
-        self._patience = Patience(gen, part, arena)
+        self._hangs = HangDetector(gen, part, arena)
         self.sums = Sums()  # of workers that are gone
         self.next_ticks: dict[int, int] = {}  # async gun: where a worker's successor goes on
         self.dead_hands = 0
@@ -220,7 +221,7 @@ class GeneratorRun:
         if self.kind == "rate" and (self.ticks is None or self.ticks.closed) and now > self.cut_ns + LATE_START_NS:
             self.fleet.wanted = 0
         if now > self.grace_ns:
-            last = self.grace_ns + self.part["teardown_timeout_ns"] + 2 * ASYNC_MERCY_NS
+            last = self.grace_ns + self.part["teardown_timeout_ns"] + 2 * CANCEL_GRACE_NS
             for worker, member in self.fleet.live.items():
                 in_call = not self.is_async and bool(self.arena.entries(self.gen, member.ring))
                 if in_call or now > last:
@@ -266,7 +267,7 @@ class GeneratorRun:
 
     def scan(self, now: int) -> int:
         """Looks at every worker: hung calls, setups and teardowns are killed. Returns how many are setting up."""
-        setting_up, overdue = self._patience.look(self.fleet.live, now)
+        setting_up, overdue = self._hangs.look(self.fleet.live, now)
         for late in overdue:
             self.fleet.last_error = late.why or self.fleet.last_error
             self._kill(late.worker, late.kill_as)
@@ -311,10 +312,8 @@ class GeneratorRun:
 
     def live_sums(self) -> Sums:
         """Sums over living and dead workers."""
-        total = Sums()
+        total = sum_of(headers_of(self.arena, self.gen), [member.ring for member in self.fleet.live.values()])
         total.add(self.sums)
-        for member in self.fleet.live.values():
-            total.add(read_sums(self.arena, self.gen, member.ring))
         return total
 
     def planned_at(self, t_ns: int) -> float:

@@ -6,6 +6,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+import numpy as np
+from numpy.typing import NDArray
+
 from wasp_ray.wire.arena import Arena, Header
 
 
@@ -50,3 +53,9 @@ _WORDS = {
 def read_sums(arena: Arena, gen: int, ring: int) -> Sums:
     """The counters of one ring as they are now."""
     return Sums(**{name: arena.read(gen, ring, word) for name, word in _WORDS.items()})
+
+
+def sum_of(headers: NDArray[np.uint64], rings: list[int]) -> Sums:
+    """Return the counters of these rings added up; `headers` as headers_of gives them."""
+    totals = headers[rings][:, list(_WORDS.values())].sum(axis=0).tolist() if rings else [0] * len(_WORDS)
+    return Sums(**dict(zip(_WORDS, totals, strict=True)))

@@ -1,0 +1,87 @@
+"""Which workers of a Generator have exceeded a time limit, according to their headers. It kills nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wasp_ray.node.headers import entries_of, headers_of
+from wasp_ray.runtime.fleet import Member
+from wasp_ray.wire.arena import Arena, Header, State
+
+SECOND = 1_000_000_000
+CANCEL_GRACE_NS = SECOND
+"""Time a cancelled async call has to end before its process is killed."""
+PLACED_START_NS = 60 * SECOND
+"""Time another backend has to start a process; setup_timeout counts from then on."""
+ASYNC_LOOK_NS = SECOND // 10
+"""Interval between looks at the calls of async workers, which have a second of grace: their tables are large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """A worker to be killed, with the outcome of its calls; `why` is for a person."""
+
+    worker: int
+    kill_as: str
+    why: str = ""
+
+
+class HangDetector:
+    """Compares the states and calls of one Generator's workers with the limits of its plan."""
+
+    def __init__(self, gen: int, part: Mapping[str, Any], arena: Arena) -> None:
+        self._gen, self._arena = gen, arena
+        self._is_async: bool = part["is_async"]
+        self._grace_ns = CANCEL_GRACE_NS if self._is_async else 0
+        self._placed_ns = 0 if part["placement"] is None else PLACED_START_NS
+        self._setup_ns: int = part["setup_timeout_ns"]
+        self._teardown_ns: int = part["teardown_timeout_ns"]
+        self._call_ns: int | None = part["call_timeout_ns"]
+        self._look_at_calls_ns = 0
+
+    def look(self, live: Mapping[int, Member], now: int) -> tuple[int, list[Overdue]]:
+        """Return the number of workers that are setting up, and those that are overdue at `now` (monotonic ns)."""
+        if not live:
+            return 0, []
+        workers, members = list(live), list(live.values())
+        rings = np.fromiter((member.ring for member in members), np.intp, len(members))
+        headers = headers_of(self._arena, self._gen)
+        state, since = headers[rings, Header.STATE], headers[rings, Header.STATE_SINCE]
+        is_setting_up = state <= State.SETUP
+        out = [
+            Overdue(workers[at], "setup", self._late_setup(int(state[at]) == State.EMPTY))
+            for at in np.flatnonzero(is_setting_up).tolist()
+            if now - (int(since[at]) or members[at].spawned_ns) > self._setup_limit_ns(int(state[at]) == State.EMPTY)
+        ]
+        is_leaving = state == State.TEARDOWN
+        late = is_leaving & (since < max(0, now - self._teardown_ns - self._grace_ns))
+        out += [Overdue(workers[at], "teardown") for at in np.flatnonzero(late).tolist()]
+        hung = self._hung(rings, now) & ~is_setting_up & ~is_leaving
+        out += [Overdue(workers[at], "timeout") for at in np.flatnonzero(hung).tolist()]
+        return int(is_setting_up.sum()), out
+
+    def _setup_limit_ns(self, not_started: bool) -> int:
+        return self._setup_ns + self._grace_ns + (self._placed_ns if not_started else 0)
+
+    def _late_setup(self, not_started: bool) -> str:
+        what = "setup took longer than setup_timeout"
+        if not_started and self._placed_ns:
+            what = f"its process did not start within {self._placed_ns / 1e9:g} s and setup_timeout"
+        return f"{what}, {self._setup_ns / 1e9:g} s"
+
+    def _hung(self, rings: NDArray[np.intp], now: int) -> NDArray[np.bool_]:
+        """Which of the rings have a call in flight that is past call_timeout and the grace."""
+        if self._call_ns is None or (self._is_async and now < self._look_at_calls_ns):
+            return np.zeros(len(rings), bool)
+        self._look_at_calls_ns = now + ASYNC_LOOK_NS
+        entries = entries_of(self._arena, self._gen)
+        before = max(0, now - self._call_ns - self._grace_ns)
+        numbers = entries[:, :, 0].copy()
+        suspects = (numbers != 0) & (entries[:, :, 2] < before)
+        suspects &= entries[:, :, 0] == numbers  # the start belongs to another call if the number has changed
+        return suspects.any(axis=1)[rings]
