@@ -38,6 +38,33 @@ class Blocking(Gun):
         time.sleep(self.context.params.get("s", 0.01))
 
 
+class RecordsPid(Gun):
+    """Appends the pid of each of its workers to the file params["file"]."""
+
+    def setup(self) -> None:
+        with open(self.context.params["file"], "a") as file:
+            file.write(f"{os.getpid()}\n")
+
+    async def call(self) -> None:
+        await asyncio.sleep(0.001)
+
+
+class WaitsForFile(Gun):
+    """Ends when params["file"] exists, async: a target that the test lets stand still."""
+
+    async def call(self) -> None:
+        while not os.path.exists(self.context.params["file"]):
+            await asyncio.sleep(0.01)
+
+
+class BlocksForFile(Gun):
+    """The same, blocking."""
+
+    def call(self) -> None:
+        while not os.path.exists(self.context.params["file"]):
+            time.sleep(0.01)
+
+
 class Looper(VirtualUser):
     """Sleeps for params["s"], blocking."""
 

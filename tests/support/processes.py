@@ -21,11 +21,11 @@ def _parents() -> dict[int, int]:
     return parents
 
 
-def descendants() -> set[int]:
-    """Pids of this process' children and theirs."""
+def descendants(root: int | None = None) -> set[int]:
+    """Pids of the children of a process and theirs; of this process by default."""
     parents = _parents()
     found: set[int] = set()
-    new = {os.getpid()}
+    new = {os.getpid() if root is None else root}
     while new:
         new = {pid for pid, parent in parents.items() if parent in new} - found
         found |= new

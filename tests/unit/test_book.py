@@ -1,70 +1,184 @@
-"""How the calls of a worker that died are counted: by what had run out when it died, never in the future."""
+"""What the aggregator counts of a batch of records: windows by end, late starts by due time, warm-up apart."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from wasp_ray.aggregator.book import GeneratorBook
-from wasp_ray.aggregator.drain import Strings
+from wasp_ray.aggregator.drain import SLOT, Strings
+from wasp_ray.stats.batch import Batch
+from wasp_ray.wire.record import Flag, Outcome
 
-SECOND = 10**9
-START = 100 * SECOND
-"""t = 0 of the run, monotonic."""
-
-
-def book(timeout_s: float | None = 2.0) -> GeneratorBook:
-    """The book of a gun whose load began at START."""
-    plan: dict[str, Any] = {
-        "name": "g", "kind": "rate", "call_timeout_ns": None if timeout_s is None else int(timeout_s * SECOND),
-        "segments": [{"warmup": False, "to_ns": 60 * SECOND}],
-    }  # fmt: skip
-    made = GeneratorBook(plan, 1, Strings())
-    made.begin(START, [START + 60 * SECOND])
-    return made
+SECOND, MS = 10**9, 10**6
+START = 1000 * SECOND
+CALL = Flag.ENDS_CALL | Flag.IN_GROUP
 
 
-def calls(*began_s: float) -> list[tuple[int, int, int, int]]:
-    """In-flight entries of calls that began so many seconds after t = 0."""
-    return [
-        (number, START + int(at * SECOND), START + int(at * SECOND), 0) for number, at in enumerate(began_s, start=1)
-    ]
+def make_book(kind: str = "rate", warmup_s: int = 0, seconds: int = 20) -> GeneratorBook:
+    """The book of one Generator `g`, begun; its first segment is a warm-up of that length."""
+    bounds = [(0, warmup_s, True), (warmup_s, seconds, False)] if warmup_s else [(0, seconds, False)]
+    segments = [{"from_ns": a * SECOND, "to_ns": b * SECOND, "warmup": warm} for a, b, warm in bounds]
+    plan = {"name": "g", "kind": kind, "call_timeout_ns": SECOND, "segments": segments}
+    book = GeneratorBook(plan, 1, Strings())
+    book.begin(START, [START + segment["to_ns"] for segment in segments])
+    return book
+
+
+def add(
+    book: GeneratorBook, *calls: tuple[float, float, float], flags: int = CALL, outcome: Outcome = Outcome.OK
+) -> None:
+    """Adds records of (due, start, end), in s of the load, as one batch."""
+    rows = np.zeros(len(calls), SLOT)
+    for at, times in enumerate(calls):
+        for name, seconds in zip(("due", "start", "end"), times, strict=True):
+            rows[name][at] = START + round(seconds * SECOND)
+    rows["flags"], rows["outcome"] = flags, outcome
+    zeros = np.zeros(len(calls), np.int32)
+    group = np.full(len(calls), book._strings.number("g"), np.int32)
+    book.add(Batch(rows, np.zeros(len(calls), np.intp), group, zeros, zeros, zeros))
+
+
+def windows(book: GeneratorBook) -> dict[int, int]:
+    """Calls by window, of all that are closed at the end."""
+    return {window["at_s"]: window["calls"] for window in book.windows.close(None)}
+
+
+def late(*seconds: int) -> list[tuple[float, float, float]]:
+    """A call due in each second that starts and ends when the workers run again."""
+    return [(second + 0.5, 9.5, 9.6) for second in seconds]
+
+
+# -- late starts
+
+
+def test_calls_of_a_frozen_load_make_the_seconds_slow_in_which_they_were_due() -> None:
+    """They all end in one window, which would be one slow second."""
+    book = make_book()
+    add(book, (0.1, 0.1, 0.2), *late(1, 2, 3, 4, 5, 6, 7), (10.1, 10.1, 10.2))
+    assert book.slow_seconds.longest_row() == (1, 7)
+    assert windows(book)[9] == 7
+
+
+def test_calls_that_end_much_later_than_they_are_due_are_counted() -> None:
+    """Windows have closed long since; on time or late, they count in their due second."""
+    book = make_book()
+    book.windows.close(START + 90 * SECOND)
+    add(book, *[(second, second, 60 + second) for second in range(3)], *[(3 + n, 4.5 + n, 80 + n) for n in range(5)])
+    assert book.slow_seconds.longest_row() == (3, 5)
 
 
 @pytest.mark.parametrize(
-    ("timeout_s", "as_", "died_s", "ended"),
+    ("kind", "flags", "row"),
     [
-        (2.0, "killed", 5.0, {"timeout": 1, "killed": 2}),
-        (2.0, "interrupted", 5.0, {"timeout": 1, "interrupted": 2}),
-        (60.0, "killed", 5.0, {"killed": 3}),
-        (None, "interrupted", 5.0, {"interrupted": 3}),
-        (2.0, "killed", 60.0, {"timeout": 3}),
+        pytest.param("rate", CALL, (1, 5), id="a rate call with a free slot counts"),
+        pytest.param("rate", CALL | Flag.WAITED, (0, 0), id="one that waited for the target does not"),
+        pytest.param("rate", Flag.DROPPED, (1, 5), id="a dropped tick with a free slot counts"),
+        pytest.param("rate", Flag.IN_GROUP, (0, 0), id="a request that ends no call does not"),
+        pytest.param("users", CALL, (0, 0), id="a user's call does not"),
     ],
 )
-def test_a_call_that_died_with_its_process_is_a_timeout_only_past_its_deadline(
-    timeout_s: float | None, as_: str, died_s: float, ended: dict[str, int]
-) -> None:
-    """Calls that began at 1, 4 and 4.5 s: the others of the process are killed, or interrupted after graceful_stop."""
-    made = book(timeout_s)
-    made.end_unfinished(0, calls(1.0, 4.0, 4.5), 3, as_, START + int(died_s * SECOND))
-    ledger = made.to_data()["ledger"]
-    assert {column: number for column, number in ledger.items() if number} == ended
+def test_only_rate_ticks_with_a_free_slot_are_judged(kind: str, flags: int, row: tuple[int, int]) -> None:
+    """Late by seconds all of them."""
+    book = make_book(kind)
+    add(book, *late(1, 2, 3, 4, 5), flags=flags)
+    assert book.slow_seconds.longest_row() == row
 
 
-def test_a_dead_process_closes_no_window_of_the_future() -> None:
-    """With a call_timeout of 60 s, a death at 8 s leaves the windows from 8 s on open, and no call ends after it."""
-    made = book(60.0)
-    died = START + 8 * SECOND
-    made.end_unfinished(0, calls(7.0, 7.5), 2, "killed", died)
-    assert made.last_end_ns <= died
-    closed = made.windows.close(died)
-    assert [window["at_s"] for window in closed] == [0, 1, 2, 3, 4, 5]
-    assert sum(window["killed"] for window in closed + made.windows.close(None)) == 2
+def test_late_calls_of_a_warm_up_count() -> None:
+    """It is a part of the load that was specified."""
+    book = make_book(warmup_s=8)
+    add(book, *late(1, 2, 3, 4, 5))
+    assert book.slow_seconds.longest_row() == (1, 5)
 
 
-def test_calls_that_were_recorded_before_the_death_are_not_counted_again() -> None:
-    """Three entries but two calls without a record: the oldest one was recorded at its deadline and hangs on."""
-    made = book(2.0)
-    made.end_unfinished(0, calls(1.0, 4.0, 4.5), 2, "killed", START + 5 * SECOND)
-    assert made.to_data()["ledger"]["timeout"] == 0 and made.to_data()["ledger"]["killed"] == 2
+def test_a_dropped_tick_is_no_call() -> None:
+    """Neither in the ledger nor in a window, a group or a histogram."""
+    book = make_book()
+    add(book, *late(1, 2), flags=Flag.DROPPED)
+    data = book.to_data()
+    assert sum(data["ledger"].values()) == data["late"] == data["start_delay"]["count"] == 0
+    assert not data["groups"] and windows(book) == {}
+
+
+def test_calls_that_a_killed_worker_left_are_not_judged() -> None:
+    """Whether a slot was free when they were due is not known of them."""
+    book = make_book()
+    entries = [(number, START + number * SECOND, START + 8 * SECOND, 0) for number in range(1, 6)]
+    book.end_unfinished(0, entries, 5, "timeout", START + 10 * SECOND)
+    assert book.to_data()["ledger"]["timeout"] == 5
+    assert book.slow_seconds.longest_row() == (0, 0)
+
+
+# -- windows
+
+
+def test_a_call_belongs_to_the_window_of_its_end() -> None:
+    """Whenever it was due; the last window closes with the run."""
+    book = make_book()
+    add(book, (0.1, 0.1, 0.2), (0.2, 0.2, 2.5), (0.3, 0.3, 2.999), (2.9, 2.9, 3.0))
+    assert windows(book) == {0: 1, 1: 0, 2: 2, 3: 1}
+
+
+def test_windows_close_in_order_two_seconds_after_their_end() -> None:
+    """A call that comes later is counted in the next one that is open; none is lost."""
+    book = make_book()
+    add(book, (0.1, 0.1, 0.2), (1.1, 1.1, 1.2))
+    assert book.windows.close(START + 3 * SECOND - 1) == []
+    assert [window["at_s"] for window in book.windows.close(START + 4 * SECOND)] == [0, 1]
+    add(book, (0.5, 0.5, 0.6))
+    assert windows(book) == {2: 1}
+
+
+def test_a_batch_wider_than_the_open_windows_loses_no_call() -> None:
+    """An aggregator that stood still for a minute finds it all at once; what is older than its open windows goes to the first."""
+    book = make_book()
+    add(book, *[(second, second, second + 0.5) for second in range(60)])
+    found = windows(book)
+    assert list(found) == list(range(60))
+    assert sum(found.values()) == 60 and [found[second] for second in range(45, 60)] == [1] * 15
+
+
+def test_a_window_has_its_outcomes_and_times() -> None:
+    """Killed and interrupted calls have no part in the times; start delays are of calls with a free slot."""
+    book = make_book()
+    add(book, (0.0, 0.02, 0.12))
+    add(book, (0.1, 0.1, 0.5), outcome=Outcome.FAILED)
+    add(book, (0.2, 0.2, 0.9), outcome=Outcome.INTERRUPTED)
+    add(book, (0.1, 0.9, 0.95), flags=CALL | Flag.WAITED)
+    book.windows.add_unfinished(Outcome.KILLED, 3)
+    (window,) = book.windows.close(None)
+    counts = {name: window[name] for name in ("calls", "ok", "failed", "timeout", "killed", "interrupted")}
+    assert counts == {"calls": 7, "ok": 2, "failed": 1, "timeout": 0, "killed": 3, "interrupted": 1}
+    assert window["service_s"]["max"] == pytest.approx(0.4) and window["response_s"]["max"] == pytest.approx(0.85)
+    assert window["start_delay_p99_s"] == pytest.approx(0.02)
+
+
+# -- warm-up
+
+
+def test_warm_up_is_in_the_ledger_and_the_segments_but_not_in_groups_and_percentiles() -> None:
+    """By when a call was due, not by when it ended."""
+    book = make_book(warmup_s=2)
+    add(book, (0.5, 0.5, 1.5), (1.9, 1.9, 2.9))
+    add(book, (2.0, 2.0, 2.1), (2.5, 2.5, 2.6), (3.5, 3.5, 3.6), outcome=Outcome.FAILED)
+    data: dict[str, Any] = book.to_data()
+    assert (data["ledger"]["ok"], data["ledger"]["failed"]) == (2, 3)
+    assert [(segment["calls"], segment["failed"]) for segment in data["segments"]] == [(2, 0), (3, 3)]
+    assert (data["groups"]["g"]["count"], data["groups"]["g"]["failed"]) == (3, 3)
+    for series in ("service", "response"):
+        assert data["call"][series]["count"] == data["groups"]["g"][series]["count"] == 3
+        assert data["call"][series]["max_ns"] == 100 * MS
+        assert data["segments"][0][series]["max_ns"] == SECOND
+
+
+def test_killed_and_interrupted_calls_are_in_the_ledger_alone() -> None:
+    """Neither in a group nor in a segment."""
+    book = make_book()
+    add(book, (0.5, 0.5, 1.5), outcome=Outcome.INTERRUPTED)
+    book.end_unfinished(0, [(1, START, START, 0)], 1, "killed", START)
+    data = book.to_data()
+    assert (data["ledger"]["interrupted"], data["ledger"]["killed"]) == (1, 1)
+    assert not data["groups"] and data["segments"][0]["calls"] == 0 and data["call"]["service"]["count"] == 0

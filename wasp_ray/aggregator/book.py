@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wasp_ray.aggregator.drain import SLOT, Strings
+from wasp_ray.aggregator.slow_seconds import SlowSeconds
 from wasp_ray.aggregator.windows import Windows
 from wasp_ray.stats.bank import HistogramBank
 from wasp_ray.stats.batch import Batch
@@ -69,12 +70,14 @@ class GeneratorBook:
         self._segment_timeout = np.zeros(len(self._warmup), np.int64)
         self._ends = np.array([s["to_ns"] for s in segments] or [0], np.int64)  # set to absolute times at the start
         self._start_ns = 0
-        self.windows = Windows(self.is_rate)
+        self.windows = Windows()
+        self.slow_seconds = SlowSeconds()
 
     def begin(self, start_ns: int, ends_ns: Sequence[int]) -> None:
         """t = 0 and the monotonic ends of the segments; again after each pause, with later ends."""
         self._start_ns = start_ns
         self.windows.begin(start_ns)
+        self.slow_seconds.begin(start_ns)
         self._ends = np.array(list(ends_ns) or [0], np.int64)
 
     # -- batches
@@ -97,7 +100,8 @@ class GeneratorBook:
         counted = outcome <= Outcome.TIMEOUT  # killed and interrupted calls are in the ledger only
         segment = np.minimum(np.searchsorted(self._ends, due, side="right"), len(self._warmup) - 1)
         measured = counted if not self._warmup.any() else counted & ~self._warmup[segment]
-        self._add_calls(batch, ends, counted, measured, segment, service, response, service_at, response_at)
+        free = self._add_delays(rows, flags, ends)
+        self._add_calls(batch, ends, counted, measured, segment, service, response, service_at, response_at, free)
         grouped = measured & ((flags & Flag.IN_GROUP) != 0)
         if grouped.all():
             self._add_groups(batch, slice(None), service, response, service_at, response_at)
@@ -106,10 +110,27 @@ class GeneratorBook:
         if batch.error.any():
             self._add_errors(batch, np.flatnonzero(batch.error))
 
+    def _add_delays(self, rows: NDArray[np.void], flags: NDArray[np.uint16], ends: Mask) -> NDArray[np.intp]:
+        """Counts late starts by due second, dropped ticks included; returns the indices of the calls that had a free slot.
+
+        Warm-up counts as well: it is a part of the load that was specified.
+        """
+        if not self.is_rate:
+            return np.empty(0, np.intp)
+        is_free = (flags & Flag.WAITED) == 0
+        free = np.flatnonzero(ends & is_free)
+        dropped = (flags & Flag.DROPPED) != 0
+        judged = np.flatnonzero((ends & is_free) | dropped) if dropped.any() else free
+        due, start = rows["due"], rows["start"]
+        if len(judged) < len(rows):
+            due, start = due[judged], start[judged]
+        self.slow_seconds.add(due, start - due)
+        return free
+
     def _add_calls(
         self, batch: Batch, ends: Mask, counted: Mask, measured: Mask, segment: NDArray[np.intp],
         service: NDArray[np.int64], response: NDArray[np.int64], service_at: NDArray[np.intp], response_at:
-        NDArray[np.intp],
+        NDArray[np.intp], free: NDArray[np.intp],
     ) -> None:  # fmt: skip
         if not ends.any():
             return
@@ -124,7 +145,7 @@ class GeneratorBook:
             first = int(rows["start"].argmin())
             self.first_start_ns = int(rows["start"][first])
             self.first_delay_ns = self.first_start_ns - int(rows["due"][first])
-        self.windows.add(rows, ends, counted, service, response, service_at, response_at, delay)
+        self.windows.add(rows, ends, counted, service, response, service_at, response_at, delay, free)
         self.call_time_ns += int(service[ends].sum())
         if self.is_rate:
             self.late += int((delay[ends] > LATE_NS).sum())
@@ -233,7 +254,8 @@ class GeneratorBook:
         late = [e for e in entries if timeout is not None and e[2] + timeout <= at_ns]
         if late and timeout is not None:
             rows = np.zeros(len(late), SLOT)
-            rows["outcome"], rows["flags"] = Outcome.TIMEOUT, Flag.ENDS_CALL | Flag.IN_GROUP
+            rows["outcome"] = Outcome.TIMEOUT
+            rows["flags"] = Flag.ENDS_CALL | Flag.IN_GROUP | Flag.WAITED  # entries do not say it: never held against us
             rows["due"] = [e[1] for e in late]
             rows["start"] = [e[2] for e in late]
             rows["end"] = rows["start"] + timeout

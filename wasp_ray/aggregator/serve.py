@@ -1,8 +1,8 @@
 """The aggregator's loop: polls the slabs, answers the generator. A process of its own by exec, or a thread of the
 inline runtime.
 
-Messages in: plan, begin, bounds, close, finish. Out: ready, closed, snapshot, windows, final. It ends when the generator is
-gone.
+Messages in: plan, begin, bounds, close, missed, unwatch, finish. Out: ready, closed, snapshot, windows, final. It ends when
+the generator is gone.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class Aggregator:
             warnings.append("more distinct strings than 65,536: the later ones are counted as __other__")
         return {
             "generators": {book.name: book.to_data() for book in self.books},
-            "most_slow_windows": {book.name: book.windows.most_slow_in_a_row for book in self.books},
+            "slow_seconds": {book.name: list(book.slow_seconds.longest_row()) for book in self.books},
             "first_delay_ns": self._first_delay_ns(),
             "last_end_ns": max((book.last_end_ns for book in self.books), default=0),
             "max_gap_s": self.max_gap_ns / 1e9,
@@ -164,6 +164,9 @@ class Aggregator:
                     book.begin(self._start_ns, ends)
             case "close":
                 self._close_rings(message)
+            case "missed":
+                for second, calls in message["seconds"]:
+                    self.books[message["gen"]].slow_seconds.add_missed(second, calls)
             case "unwatch":
                 self._watching = False
             case "finish":

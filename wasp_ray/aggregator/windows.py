@@ -11,29 +11,24 @@ from numpy.typing import NDArray
 
 from wasp_ray.stats.bank import HistogramBank
 from wasp_ray.stats.histogram import Histogram, bucket_of
-from wasp_ray.wire.record import Flag
 
 WINDOW_NS = 1_000_000_000
 OPEN = 16
 """Windows that can be open at once."""
 SETTLE_NS = 2_000_000_000
 """A window closes so long after its end."""
-FREE_DELAY_LIMIT_NS = 50_000_000
 _COLUMNS = 5
 
 
 class Windows:
-    """Open windows as rows of small banks; `close` hands them out in order."""
+    """Open windows as rows of small banks; `close` hands them out in order. They judge nothing: see SlowSeconds."""
 
-    def __init__(self, is_rate: bool) -> None:
-        self._is_rate = is_rate
+    def __init__(self) -> None:
         self._start_ns = 0
         self._next = 0  # the first window not closed
         self._outcomes = np.zeros((OPEN, _COLUMNS), np.int64)
         self._service, self._response, self._free_delay = HistogramBank(OPEN), HistogramBank(OPEN), HistogramBank(OPEN)
         self._closed: list[dict[str, Any]] = []
-        self.slow_in_a_row = 0
-        self.most_slow_in_a_row = 0
 
     def begin(self, start_ns: int) -> None:
         """t = 0, monotonic."""
@@ -42,9 +37,9 @@ class Windows:
     def add(
         self, rows: NDArray[np.void], ends: NDArray[np.bool_], counted: NDArray[np.bool_],
         service: NDArray[np.int64], response: NDArray[np.int64],
-        service_at: NDArray[np.intp], response_at: NDArray[np.intp], delay: NDArray[np.int64],
+        service_at: NDArray[np.intp], response_at: NDArray[np.intp], delay: NDArray[np.int64], free: NDArray[np.intp],
     ) -> None:  # fmt: skip
-        """Books the calls (records with `ends`) of a batch."""
+        """Counts the calls (records with `ends`) of a batch; `free` are the indices of rate calls that had a free slot."""
         window = np.maximum((rows["end"] - self._start_ns) // WINDOW_NS, self._next)
         while int(window.max()) >= self._next + OPEN:
             self._close_one()
@@ -54,8 +49,7 @@ class Windows:
         pick = np.flatnonzero(ends & counted)
         self._service.add(slot[pick], service_at[pick], service[pick])
         self._response.add(slot[pick], response_at[pick], response[pick])
-        if self._is_rate:
-            free = np.flatnonzero(ends & ((rows["flags"] & Flag.WAITED) == 0))
+        if len(free):
             self._free_delay.add(slot[free], bucket_of(delay[free]), delay[free])
 
     def add_unfinished(self, column: int, number: int) -> None:
@@ -81,9 +75,6 @@ class Windows:
         slot = self._next % OPEN
         ok, failed, timeout, killed, interrupted = (int(n) for n in self._outcomes[slot])
         delay = Histogram.from_data(self._free_delay.to_data(slot)).percentile(99)
-        slow = delay is not None and delay > FREE_DELAY_LIMIT_NS
-        self.slow_in_a_row = self.slow_in_a_row + 1 if slow else 0
-        self.most_slow_in_a_row = max(self.most_slow_in_a_row, self.slow_in_a_row)
         self._closed.append({
             "at_s": self._next, "calls": ok + failed + timeout + killed + interrupted, "ok": ok, "failed": failed,
             "timeout": timeout, "killed": killed, "interrupted": interrupted,

@@ -60,6 +60,8 @@ class GeneratorRun:
         self.ended = False  # past end or stop: calls in flight have their grace
         self.cpu_s = self.cpu_wait_s = 0.0
         self.rss: dict[int, int] = {}  # worker -> the most its incarnations used, bytes
+        self._ticks_taken: dict[int, int] = {}  # sync gun: by worker, how many it had taken at the end of the schedule
+        self.workers_stood_still = False  # sync gun: an idle worker took no tick in the second after the end
         schedule = Schedule.from_data(part["schedule"])
         self.duration_ns: int = part["duration_ns"]
         self.users = UserCurve(schedule) if self.kind == "users" else None
@@ -194,6 +196,7 @@ class GeneratorRun:
         self.cut_ns = min(self.end_ns, self.stop_ns if self.stop_ns is not None else NEVER, now)
         self.grace_ns = self.cut_ns + self.part["graceful_stop_ns"]
         self.control.set(self.gen, Word.GRACE_NS, self.grace_ns)
+        self._ticks_taken = self._idle_workers()
         if self.limits is not None:
             self.limits.end()
         self.wakes.update(self.fleet.live)
@@ -207,7 +210,7 @@ class GeneratorRun:
         self.control.set(self.gen, Word.GRACE_NS, now)
         self.fleet.wanted = 0
         if self.ticks is not None:
-            self.ticks.close(self.stop_cut_ns)
+            self.ticks.close(self.control, self.stop_cut_ns)
         for worker in self.fleet.live:
             self._kill(worker, "interrupted")
 
@@ -217,7 +220,9 @@ class GeneratorRun:
             self.ticks.feed(self.control, now, self.stop_cut_ns)
             late = now > self.cut_ns + LATE_START_NS
             if late or (self.ticks.all_written(self.stop_cut_ns) and not self.ticks.unread()):
-                self.ticks.close(self.stop_cut_ns)
+                idle = self._idle_workers()
+                self.workers_stood_still = any(idle.get(w) == taken for w, taken in self._ticks_taken.items())
+                self.ticks.close(self.control, self.stop_cut_ns)
         if self.kind == "rate" and (self.ticks is None or self.ticks.closed) and now > self.cut_ns + LATE_START_NS:
             self.fleet.wanted = 0
         if now > self.grace_ns:
@@ -227,6 +232,16 @@ class GeneratorRun:
                 if in_call or now > last:
                     self._kill(worker, "interrupted")
         return NEVER
+
+    def _idle_workers(self) -> dict[int, int]:
+        """Sync gun: the ticks that each worker without a call in flight has taken."""
+        if self.ticks is None:
+            return {}
+        return {
+            worker: self.arena.read(self.gen, member.ring, Header.NEXT_TICK)
+            for worker, member in self.fleet.live.items()
+            if self._state(member.ring) == State.READY and not self.arena.entries(self.gen, member.ring)
+        }
 
     @property
     def over(self) -> bool:

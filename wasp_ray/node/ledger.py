@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import islice
+
 from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.schedule import share_count
+
+SECOND_NS = 1_000_000_000
 
 
 def scheduled(run: GeneratorRun) -> int:
@@ -20,7 +25,8 @@ def leftovers(run: GeneratorRun) -> dict[str, int]:
     out = {"worker_lost": run.dead_hands}
     if run.ticks is not None:
         out["worker_lost"] += run.ticks.written - run.sums.begun - run.sums.dropped
-        out["stopped" if run.stop_ns is not None else "worker_limit"] = run.ticks.dropped
+        cause = "generator" if run.workers_stood_still else "worker_limit"
+        out["stopped" if run.stop_ns is not None else cause] = run.ticks.dropped
         return {cause: number for cause, number in out.items() if number}
     count = scheduled(run)
     for worker in range(run.workers):
@@ -29,3 +35,24 @@ def leftovers(run: GeneratorRun) -> dict[str, int]:
             cause = "stopped" if run.stop_ns is not None else "worker_lost"
             out[cause] = out.get(cause, 0) + left
     return {cause: number for cause, number in out.items() if number}
+
+
+def missed_seconds(run: GeneratorRun) -> Counter[int]:
+    """Ticks that free workers should have taken but did not, by the second of the load in which they were due.
+
+    Of a sync gun what idle workers left in the pipe; of an async gun the rest of each worker that was not replaced.
+    """
+    seconds: Counter[int] = Counter()
+    if run.curve is None or run.stop_ns is not None:
+        return seconds
+    if run.ticks is not None:
+        return run.ticks.dropped_in if run.workers_stood_still else seconds
+    count, step = scheduled(run), run.shares * run.workers
+    for worker in range(run.workers):
+        position = run.next_ticks.get(worker, 0)
+        left = share_count(count, worker, run.workers) - position
+        if left > 0:
+            first = run.share + run.shares * (worker + run.workers * position)
+            for due in islice(run.curve.dues(first, step), left):
+                seconds[(run.control.absolute_ns(due) - run.control.start_ns) // SECOND_NS] += 1
+    return seconds

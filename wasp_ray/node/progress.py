@@ -12,18 +12,23 @@ if TYPE_CHECKING:
     from wasp_ray.node.run import Node
 
 MAX_POLL_GAP_S = 1.0
-SLOW_WINDOWS = 5
+SLOW_SECONDS = 5
+"""So many seconds in a row, each with calls due and a p99 of start - due over START_LATE_NS, make a run invalid."""
 
 
 def lateness(snapshot: Mapping[str, Any]) -> list[str]:
     """Reasons for `invalid`: our own lateness, judged by what it did to the measurement."""
     reasons = [
-        f"Generator {name!r}: this machine started calls over 50 ms late (p99) for {SLOW_WINDOWS} s in a row"
-        for name, slow in snapshot.get("most_slow_windows", {}).items()
-        if slow >= SLOW_WINDOWS
+        f"Generator {name!r}: calls started more than 50 ms late (p99) in {seconds} seconds in a row, from second {first} on,"
+        f" although slots were free: this machine was too busy or stood still; use a lower rate, more CPU or more nodes"
+        for name, (first, seconds) in snapshot.get("slow_seconds", {}).items()
+        if seconds >= SLOW_SECONDS
     ]
-    if snapshot.get("max_gap_s", 0.0) > MAX_POLL_GAP_S:
-        reasons.append("the aggregator did not run for more than 1 s: this machine was too busy to measure")
+    if (gap_s := snapshot.get("max_gap_s", 0.0)) > MAX_POLL_GAP_S:
+        reasons.append(
+            f"the aggregator did not run for {gap_s:.1f} s, at most {MAX_POLL_GAP_S:g} s is expected: this machine was too busy"
+            " or stood still; use fewer processes, more CPU or more nodes"
+        )
     return reasons
 
 

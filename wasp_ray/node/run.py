@@ -17,6 +17,7 @@ from wasp_ray.node.exports import Exports
 from wasp_ray.node.gate import Gate, OpenGate
 from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.intake import Intake
+from wasp_ray.node.ledger import missed_seconds
 from wasp_ray.node.links import AGGREGATOR, ZYGOTE, Interrupted, Links
 from wasp_ray.node.options import Listener, NodeOptions, NodeResult
 from wasp_ray.node.orders import Orders, Stop
@@ -245,6 +246,8 @@ class Node:
         """Last records, the profile's teardown, the books."""
         ended_ns = now_ns()
         self.links.tell_aggregator({"op": "unwatch"})
+        if self.start_ns_known:
+            self._report_missed()
         if self.links.tell_aggregator({"op": "finish"}):
             give_up = now_ns() + int(FINISH_TIMEOUT_S * 1e9)
             while not self.final and AGGREGATOR not in self.links.lost() and now_ns() < give_up:
@@ -257,6 +260,13 @@ class Node:
         totals = node_totals(self)
         self._finish_exports(totals)
         return node_result(self, totals, ended_ns)
+
+    def _report_missed(self) -> None:
+        """Ticks that no worker took are as late as any; only the node knows them."""
+        for generator in self.generators:
+            if seconds := missed_seconds(generator):
+                message = {"op": "missed", "gen": generator.gen, "seconds": sorted(seconds.items())}
+                self.links.tell_aggregator(message)
 
     def _finish_exports(self, totals: NodeTotals) -> None:
         """A signal that comes now ends the wait for the sinks."""

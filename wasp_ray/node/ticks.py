@@ -6,7 +6,7 @@ import fcntl
 import os
 import struct
 import termios
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 from typing import Any
 
@@ -16,6 +16,7 @@ from wasp_ray.worker.sync_gun import TICK
 
 PIPE_TICKS = 65_536 // TICK.size
 """What a pipe holds."""
+SECOND_NS = 1_000_000_000
 
 
 class TickPipe:
@@ -31,6 +32,7 @@ class TickPipe:
         self.written = 0
         self._written_at: deque[int] = deque(maxlen=PIPE_TICKS)  # of the ticks that may be unread, monotonic
         self.dropped = 0  # written or due, but no worker took them in time
+        self.dropped_in: Counter[int] = Counter()  # the same by the second of the load in which they were due
         self.closed = False
 
     def feed(self, control: Control, now: int, cut: int) -> int:
@@ -78,35 +80,36 @@ class TickPipe:
         before = now_ns() - for_ns
         return next((n for n, at_ns in enumerate(written_at) if at_ns > before), len(written_at))
 
-    def close(self, cut: int) -> None:
+    def close(self, control: Control, cut: int) -> None:
         """Takes back the ticks that nobody read, counts them and those not written yet that are due before the schedule
         instant `cut` as dropped; workers see the end of the pipe.
         """
         if self.closed:
             return
         self.closed = True
-        taken = self._take_back()
-        self.dropped += taken
-        self.written -= taken
+        untaken = self._take_back()
+        self.written -= len(untaken)
         os.close(self._write_fd)
         while not self.all_written(cut):
-            self.dropped += 1
+            untaken.append(control.absolute_ns(self._due))
             self._advance()
+        self.dropped += len(untaken)
+        self.dropped_in.update((due - control.start_ns) // SECOND_NS for due in untaken)
 
-    def _take_back(self) -> int:
-        """Ticks read from the pipe through a description of our own: O_NONBLOCK on the shared one would reach the
-        workers.
+    def _take_back(self) -> list[int]:
+        """Due times of the ticks in the pipe, read through a description of our own: O_NONBLOCK on the shared one would
+        reach the workers.
         """
         try:
             fd = os.open(f"/proc/self/fd/{self.read_fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:  # no /proc: workers are threads of this process here, and a tick or two may still be theirs
-            return 0
-        taken = 0
+            return []
+        dues: list[int] = []
         with suppress(BlockingIOError):
             while raw := os.read(fd, TICK.size * 256):
-                taken += len(raw) // TICK.size
+                dues += [due for _, due in TICK.iter_unpack(raw)]
         os.close(fd)
-        return taken
+        return dues
 
     def dispose(self) -> None:
         """Closes the read end."""

@@ -64,7 +64,11 @@ class Flag(IntFlag):
     IN_GROUP = 2  # counts in its group's histograms
     WAITED = 4  # no slot was free when the call was due: its delay is the target's
     SAMPLED = 8  # goes to raw-sample sinks
+    DROPPED = 16  # no call and no request: a tick that was dropped (at `start`) although a slot was free
 
+
+START_LATE_NS = 50_000_000
+"""A call that starts later than this after its due time, although a slot was free, started late through our own fault."""
 
 KIND_SHIFT = 32
 OUTCOME_SHIFT = 40

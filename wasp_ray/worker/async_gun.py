@@ -15,11 +15,13 @@ from wasp_ray.clock import now_ns
 from wasp_ray.errors import StopUser
 from wasp_ray.wire.arena import Header, State
 from wasp_ray.wire.control import NEVER, Control, Word
+from wasp_ray.wire.record import START_LATE_NS
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.actor_life import set_up, tear_down
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState, current_call, why_stopped
 from wasp_ray.worker.calls import AsyncCalls
+from wasp_ray.worker.drops import Drops
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.pace import LATE_NS
@@ -60,6 +62,8 @@ class AsyncGun:
         self._tick_step = host.shares * host.workers
         self._in_flight = 0
         self._free_since = 0  # until then every slot was taken
+        self._stood_still_until = 0  # ticks due before it are late through our own fault, whatever filled the slots
+        self._drops = Drops(host, writer)
         self._slots: set[Slot] = set()
         self._idle: list[Slot] = []
 
@@ -128,7 +132,7 @@ class AsyncGun:
             if due == NEVER:
                 self._arm(now, hold, until)
                 return
-            self._fire(due)
+            self._fire(due, now)
         self._loop.call_soon(self._fire_due)
 
     def _instants(self) -> tuple[int, int, int]:
@@ -150,7 +154,7 @@ class AsyncGun:
                 break
             if not drops or now - due <= LATE_NS:
                 return due
-            self._drop(due, Header.DROPPED_GENERATOR)
+            self._drop(due, now)
         return NEVER
 
     def _arm(self, now: int, hold: int, until: int) -> None:
@@ -164,20 +168,21 @@ class AsyncGun:
         elif due != NEVER:
             self._ticker.arm(min(max(due, now + BATCH_NS), until + 1))
 
-    def _drop(self, due: int, cause: int) -> None:
+    def _drop(self, due: int, now: int) -> None:
         """One tick less: by the limit when all slots were taken as it fell due."""
-        if due <= self._free_since or self._in_flight >= self._limit:
+        cause = Header.DROPPED_GENERATOR
+        if due > self._stood_still_until and (due <= self._free_since or self._in_flight >= self._limit):
             cause = Header.DROPPED_LIMIT
         if self._words[self._stop_word] != NEVER:
             cause = Header.DROPPED_STOPPED
         self._take_tick()
-        self._words[self._host.header(cause)] += 1
+        self._drops.count(cause, due, now)
 
     def _drop_rest(self, now: int, hold: int) -> None:
         """After the second of grace for overdue ticks."""
         absolute = self._host.control.absolute_ns
         while self._due != NEVER and self._due < hold and (due := absolute(self._due)) <= now:
-            self._drop(due, Header.DROPPED_GENERATOR)
+            self._drop(due, now)
 
     def _finish(self) -> None:
         if not self._finished.done():
@@ -185,19 +190,21 @@ class AsyncGun:
 
     # -- calls
 
-    def _fire(self, due: int) -> None:
+    def _fire(self, due: int, now: int) -> None:
         """In a slot that waits, until the call waits for something, or in a new one."""
         if self._idle:
             slot = self._idle.pop()
-            self._give(slot, due)
+            self._give(slot, due, now)
             slot.waiter.wake()
         else:
             slot = Slot(self._loop, self._context.copy())
-            self._give(slot, due)
+            self._give(slot, due, now)
             self._open(slot)
 
-    def _give(self, slot: Slot, due: int) -> None:
-        slot.due, slot.tick, slot.waited = due, self._tick, due <= self._free_since
+    def _give(self, slot: Slot, due: int, now: int) -> None:
+        slot.due, slot.tick, slot.waited = due, self._tick, self._stood_still_until < due <= self._free_since
+        if now - due > START_LATE_NS and due > self._free_since:  # found late with a free slot
+            self._stood_still_until = now - START_LATE_NS
         self._take_tick()
         self._in_flight += 1
 
@@ -256,7 +263,7 @@ class AsyncGun:
             if slot is None:
                 self._loop.call_soon(self._fire_due)
             elif (due := self._next_due(now, hold, until)) != NEVER:
-                self._give(slot, due)
+                self._give(slot, due, now)
             else:
                 self._arm(now, hold, until)
 

@@ -12,10 +12,12 @@ from typing import Any
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import StopUser
 from wasp_ray.wire.arena import Header, State
+from wasp_ray.wire.record import START_LATE_NS
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState, why_stopped
 from wasp_ray.worker.context import WorkerContext
+from wasp_ray.worker.drops import Drops
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.pace import LATE_NS
@@ -27,7 +29,7 @@ class SyncGun:
     """Runs one worker from setup to teardown. `run` returns the final State."""
 
     def __init__(self, host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> None:
-        self._host, self._booker, self._notes = host, booker, notes
+        self._host, self._booker, self._notes, self._drops = host, booker, notes, Drops(host, writer)
         self._words = host.arena.words
         self._state = CallState(host.worker)
         self._state.entry = host.arena.slabs[host.part.index].entry_word(host.ring, 0)
@@ -63,14 +65,17 @@ class SyncGun:
         words, host, booker, state = self._words, self._host, self._booker, self._state
         next_word, fd, call, group = host.header(Header.NEXT_TICK), host.ticks_fd, gun.call, host.part.name
         drops, free_since = host.part.on_late_drop, now_ns()
+        stood_still_until = 0  # ticks due before it are late through our own fault
         booker.sync_call = state
         while raw := os.read(fd, TICK.size):
             words[next_word] += 1
             tick, due = TICK.unpack(raw)
             start = now_ns()
-            state.waited = due < free_since
+            state.waited = stood_still_until < due < free_since
+            if start - due > START_LATE_NS and due >= free_since:
+                stood_still_until = start - START_LATE_NS
             if drops and start - due > LATE_NS:
-                words[host.header(Header.DROPPED_LIMIT if state.waited else Header.DROPPED_GENERATOR)] += 1
+                self._drops.count(Header.DROPPED_LIMIT if state.waited else Header.DROPPED_GENERATOR, due, start)
                 continue
             state.tick = tick
             booker.begin(state, due, start)
