@@ -27,6 +27,7 @@ pytestmark = pytest.mark.waits
 FROZEN_S = 5.5
 """Touches six seconds of due calls wherever it begins; five slow ones make a run invalid."""
 LATE = "calls started more than 50 ms late"
+STOPPED = "a signal stopped a worker process"
 NOT_POLLED = "the aggregator did not run"
 
 
@@ -84,6 +85,7 @@ def test_a_load_whose_workers_were_frozen_is_invalid(tmp_path: Path) -> None:
     assert result.verdict == "invalid" and result.exit_code == 3
     for name in ("async", "crowded", "dropping", "sync", "half"):
         assert has_reason(result, f"'{name}': {LATE}"), (name, result.reasons)
+        assert has_reason(result, f"'{name}': {STOPPED}"), (name, result.reasons)
         assert result.generators[name].ledger.scheduled == 320
     assert set(result.summary["generators"]["dropping"]["dropped_by"]) == {"generator"}
 
@@ -101,6 +103,18 @@ def test_a_load_that_ends_inside_a_freeze_is_invalid() -> None:
         assert has_reason(result, f"'{name}': {LATE}"), (name, result.reasons)
         dropped = result.summary["generators"][name]["dropped_by"]
         assert set(dropped) == {"generator"} and dropped["generator"] > 100, (name, dropped)
+
+
+def test_a_run_whose_workers_were_stopped_for_a_moment_is_invalid() -> None:
+    """Too few calls start late for the rule of five seconds, but a call in a stopped process seems to last as long."""
+    going = started(
+        Generator("user", user=loads.Looper, schedule=plain(1, "3s")),
+        Generator("sync", gun=loads.Blocking, max_workers=2, schedule=plain(20, "3s")),
+    )
+    freeze(workers_of(going), 1.5)
+    result = ended(going)
+    assert result.verdict == "invalid" and not has_reason(result, LATE), result.reasons
+    assert has_reason(result, f"'user': {STOPPED}") and has_reason(result, f"'sync': {STOPPED}"), result.reasons
 
 
 def test_a_target_that_stands_still_is_no_lateness_of_ours(tmp_path: Path) -> None:

@@ -70,11 +70,14 @@ class Crew:
     # -- what became of it
 
     def told(self, message: Message) -> None:
-        """By the zygote: workers that have ended, or could not be started."""
+        """By the zygote: workers that have ended, were stopped by a signal, or could not be started."""
         if "exits" in message:
             for gen, worker, _pid, status, cpu_s, wait_s, rss, at_ns in message["exits"]:
                 generator = self.generators[gen]
                 self._perform(generator, generator.exited(worker, status, cpu_s, wait_s, rss, at_ns))
+        elif "standstills" in message:
+            for gen, _worker, since_ns, until_ns in message["standstills"]:
+                self.generators[gen].stood_still(since_ns, until_ns)
         elif "refused" in message:
             gen, worker = message["refused"]
             generator = self.generators[gen]

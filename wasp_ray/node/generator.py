@@ -62,6 +62,7 @@ class GeneratorRun:
         self.rss: dict[int, int] = {}  # worker -> the most its incarnations used, bytes
         self._ticks_taken: dict[int, int] = {}  # sync gun: by worker, how many it had taken at the end of the schedule
         self.workers_stood_still = False  # sync gun: an idle worker took no tick in the second after the end
+        self.longest_standstill_ns = 0  # of a worker that a signal had stopped, during the load
         schedule = Schedule.from_data(part["schedule"])
         self.duration_ns: int = part["duration_ns"]
         self.users = UserCurve(schedule) if self.kind == "users" else None
@@ -324,6 +325,11 @@ class GeneratorRun:
         if self.ticks is None or self.control.start_ns == NEVER:
             return False
         return any(w != worker and self._state(m.ring) == State.READY for w, m in self.fleet.live.items())
+
+    def stood_still(self, since_ns: int, until_ns: int) -> None:
+        """A signal had stopped one of its workers; what lies before t = 0 does no harm."""
+        since_ns = max(since_ns, self.control.start_ns)
+        self.longest_standstill_ns = max(self.longest_standstill_ns, until_ns - since_ns)
 
     def live_sums(self) -> Sums:
         """Sums over living and dead workers."""

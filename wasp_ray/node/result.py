@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 OUTCOMES = ("ok", "failed", "timeout", "killed", "interrupted")
 RING_WAIT_WARN_S = 0.1
+MAX_STANDSTILL_NS = 1_000_000_000
 EMPTY_HISTOGRAM: dict[str, Any] = {"count": 0, "sum_ns": 0, "min_ns": None, "max_ns": None, "buckets": []}
 
 
@@ -144,6 +145,12 @@ def _warn(node: Node, run: GeneratorRun) -> None:
     if sums.overflowed_strings:
         node.warnings.append(
             f"Generator {name!r}: a worker used more than 4,096 distinct strings; the later ones are counted as __other__"
+        )
+    if run.longest_standstill_ns > MAX_STANDSTILL_NS:
+        node.invalid.append(
+            f"Generator {name!r}: a signal stopped a worker process for {run.longest_standstill_ns / 1e9:.1f} s during the load,"
+            f" at most {MAX_STANDSTILL_NS / 1e9:g} s is allowed: its call seems to last as long; do not stop the processes of a"
+            " run"
         )
     if run.fleet.deaths:
         node.warnings.append(f"Generator {name!r}: {run.fleet.deaths} worker deaths, {run.fleet.replaced} replaced")

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from wasp_ray.clock import now_ns
 from wasp_ray.runtime.birth import give_back_hooks
-from wasp_ray.runtime.nursery import Exit, WorkerKey
+from wasp_ray.runtime.nursery import Exit, Standstill, WorkerKey
 from wasp_ray.worker.child import enter_child, inherited_signals, load_prctl
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.main import run_worker
@@ -30,6 +30,8 @@ class ForkNursery:
         self._foreign, self._output = foreign, output_fd
         self._pids: dict[int, WorkerKey] = {}
         self._wakes: dict[WorkerKey, tuple[int, int]] = {}  # pid, write end of the wake pipe
+        self._stopped: dict[int, int] = {}  # pid, since when
+        self._standstills: list[Standstill] = []
         self._prctl = load_prctl()
         self._pid = os.getpid()
         inherited_signals()
@@ -108,9 +110,29 @@ class ForkNursery:
             if key is None:  # an orphan of a worker: this process is their subreaper
                 continue
             os.close(self._wakes.pop(key)[1])
+            self._runs_again(pid, key)
             rss = max(0, usage.ru_maxrss * 1024 - self._base_rss)
             exits.append(Exit(key, pid, status, usage.ru_utime + usage.ru_stime, waited_s, rss))
         return exits
+
+    def standstills(self) -> list[Standstill]:
+        """What the kernel reports of SIGSTOP and SIGCONT; both arrive as SIGCHLD."""
+        with suppress(ChildProcessError):
+            while found := os.waitid(os.P_ALL, 0, os.WSTOPPED | os.WCONTINUED | os.WNOHANG):
+                key = self._pids.get(found.si_pid)
+                if key is None:
+                    continue
+                if found.si_code == os.CLD_CONTINUED:
+                    self._runs_again(found.si_pid, key)
+                else:
+                    self._stopped.setdefault(found.si_pid, now_ns())
+        over, self._standstills = self._standstills, []
+        return over
+
+    def _runs_again(self, pid: int, key: WorkerKey) -> None:
+        """Or has ended."""
+        if (since := self._stopped.pop(pid, None)) is not None:
+            self._standstills.append(Standstill(key, since, now_ns()))
 
     def end_all(self) -> None:
         """SIGKILL to every worker, reaped within 5 s."""

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
-from wasp_ray.runtime.nursery import Exit, WorkerKey
+from wasp_ray.runtime.nursery import Exit, Standstill, WorkerKey
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.main import run_worker
 
@@ -84,6 +84,10 @@ class ThreadNursery:
         for gone in ended:
             os.close(self._threads.pop(gone.key).wake_fd)
         return ended
+
+    def standstills(self) -> list[Standstill]:
+        """None: a signal stops the whole process, which the aggregator's thread notices."""
+        return []
 
     def end_all(self) -> None:
         """Gives up what is left."""

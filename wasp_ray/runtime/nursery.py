@@ -24,6 +24,15 @@ class Exit:
     rss: int = 0
 
 
+@dataclass(slots=True)
+class Standstill:
+    """A worker that a signal had stopped, from `since_ns` until it was continued or ended; monotonic."""
+
+    key: WorkerKey
+    since_ns: int
+    until_ns: int
+
+
 class Nursery(Protocol):
     """Used by the zygote's loop only, from one thread. Nothing here waits for a worker."""
 
@@ -38,6 +47,11 @@ class Nursery(Protocol):
 
     def reap(self) -> list[Exit]:
         """The workers that have ended since the last time."""
+
+    def standstills(self) -> list[Standstill]:
+        """The standstills that ended since the last time, those of workers that `reap` found ended included. Empty where
+        workers cannot be stopped.
+        """
 
     def end_all(self) -> None:
         """Kills what is left and waits for it."""

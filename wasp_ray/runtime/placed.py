@@ -18,7 +18,7 @@ from typing import Any
 
 from wasp_ray.clock import now_ns
 from wasp_ray.runtime.fleet import UNKNOWN_END
-from wasp_ray.runtime.nursery import Exit, WorkerKey
+from wasp_ray.runtime.nursery import Exit, Standstill, WorkerKey
 from wasp_ray.wire.channel import Channel, ChannelClosed, Message
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
@@ -115,6 +115,10 @@ class PlacedNursery:
         self._turn(0)
         ended, self._ended = self._ended, []
         return ended
+
+    def standstills(self) -> list[Standstill]:
+        """None: only the parent of a process learns that it was stopped."""
+        return []
 
     def end_all(self) -> None:
         """Kills what is left and waits for it."""

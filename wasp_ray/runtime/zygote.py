@@ -241,7 +241,11 @@ class Zygote:
         )  # fmt: skip
 
     def _reap(self) -> None:
-        exits = [exit_ for nursery in self._nurseries() for exit_ in nursery.reap()]
+        nurseries = self._nurseries()
+        exits = [exit_ for nursery in nurseries for exit_ in nursery.reap()]
+        standstills = [over for nursery in nurseries for over in nursery.standstills()]
+        if standstills:
+            self._channel.send({"standstills": [[*s.key, s.since_ns, s.until_ns] for s in standstills]})
         if exits:
             now = now_ns()  # the generator process may read this much later; deadlines are judged by the death
             self._channel.send({
