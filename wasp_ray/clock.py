@@ -20,6 +20,14 @@ wall_s = time.time
 """Seconds since the epoch."""
 
 
+def suspended_ns() -> int:
+    """How long this machine has been suspended since it booted, ns: CLOCK_MONOTONIC stands still meanwhile, CLOCK_BOOTTIME
+    does not. 0 where the system has no such clock.
+    """
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    return 0 if boottime is None else time.clock_gettime_ns(boottime) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+
 def wall_iso(at_s: float | None = None) -> str:
     """UTC with milliseconds, `2026-01-31T12:00:00.000Z`; now, or the given seconds since the epoch."""
     at = time.time() if at_s is None else at_s

@@ -21,6 +21,7 @@ from support.books import check_books, wait_for_start, wait_until, workers_of
 from support.processes import descendants
 
 from wasp_ray import Generator, Profile, RunResult, plain
+from wasp_ray.node.machine import MachineWatch
 
 pytestmark = pytest.mark.waits
 
@@ -133,6 +134,16 @@ def test_a_target_that_stands_still_is_no_lateness_of_ours(tmp_path: Path) -> No
     assert result.verdict == "passed", result.reasons
     for generator in result.generators.values():
         assert generator.response.max > FROZEN_S - 1
+
+
+def test_a_machine_that_was_suspended_makes_a_run_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CLOCK_MONOTONIC stands still meanwhile, so no call is late: the two clocks of the system say it."""
+    asleep = iter([70_000_000_000, 75_500_000_000])  # at t = 0 and at the end
+    monkeypatch.setattr("wasp_ray.node.run.MachineWatch", lambda: MachineWatch(suspended=lambda: next(asleep)))
+    result = Profile(Generator("g", gun=loads.Sleepy, schedule=plain(20, "500ms"))).run()
+    check_books(result)
+    assert (result.verdict, result.exit_code) == ("invalid", 3)
+    assert has_reason(result, "this machine was suspended for 5.5 s during the load"), result.reasons
 
 
 LOAD = """

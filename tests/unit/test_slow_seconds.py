@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from wasp_ray.aggregator import slow_seconds
 from wasp_ray.aggregator.slow_seconds import SlowSeconds
+from wasp_ray.node.machine import MachineWatch, throttled_ns
 from wasp_ray.node.progress import SLOW_SECONDS, lateness
 from wasp_ray.stats.histogram import Histogram
 from wasp_ray.wire.record import START_LATE_NS
@@ -114,10 +117,64 @@ def test_five_slow_seconds_in_a_row_are_a_reason_and_four_are_none() -> None:
     assert SLOW_SECONDS == 5
     (reason,) = lateness({"slow_seconds": {"fine": [0, 4], "search": [12, 5]}, "max_gap_s": 1.0})
     assert "'search': calls started more than 50 ms late (p99) in 5 seconds in a row, from second 12 on" in reason
-    assert "use a lower rate, more CPU or more nodes" in reason
+    assert "use a lower rate, more CPU or more nodes" in reason and "quota" not in reason
+
+
+def test_a_throttling_quota_is_named() -> None:
+    """It is the most likely cause."""
+    (reason,) = lateness({"slow_seconds": {"search": [0, 9]}}, throttled_ns=3_210_000_000)
+    assert "its CPU quota throttled it for 3.2 s" in reason
 
 
 def test_an_aggregator_that_did_not_run_for_over_a_second_is_a_reason() -> None:
     """Found with any process of the node stopped as well, and in a frozen container."""
     (reason,) = lateness({"max_gap_s": 1.01})
     assert "the aggregator did not run for 1.0 s" in reason
+
+
+@pytest.mark.parametrize(
+    ("asleep_s", "reasons"),
+    [
+        pytest.param((0.0, 0.0), 0, id="a system without the clock says nothing"),
+        pytest.param((3600.0, 3601.0), 0, id="a second is allowed, and what was before the load does not count"),
+        pytest.param((0.0, 1.5), 1, id="more than that is a reason"),
+    ],
+)
+def test_a_suspended_machine_is_a_reason(asleep_s: tuple[float, float], reasons: int) -> None:
+    """By the difference of the two clocks at t = 0 and at the end."""
+    clock = iter(round(seconds * SECOND) for seconds in asleep_s)
+    watch = MachineWatch(suspended=lambda: next(clock), throttled=lambda: 0)
+    watch.begin()
+    watch.end()
+    assert len(watch.reasons()) == reasons
+    assert all("this machine was suspended for 1.5 s" in reason for reason in watch.reasons())
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        pytest.param({}, 0, id="no cgroup"),
+        pytest.param({"sys/fs/cgroup/cpu.stat": "usage_usec 5\n"}, 0, id="a root group without a quota"),
+        pytest.param({"sys/fs/cgroup/cpu.stat": "nr_throttled 2\nthrottled_usec 7\n"}, 7000, id="version 2 in a container"),
+        pytest.param(
+            {
+                "proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/cpu.stat": "throttled_usec 9\n",
+                "sys/fs/cgroup/cpu.stat": "throttled_usec 7\n",
+            },
+            9000, id="version 2 with a group of its own",
+        ),
+        pytest.param(
+            {
+                "proc/self/cgroup": "5:memory:/m\n4:cpu,cpuacct:/a\n",
+                "sys/fs/cgroup/cpu,cpuacct/a/cpu.stat": "nr_periods 9\nnr_throttled 2\nthrottled_time 7\n",
+            },
+            7, id="version 1",
+        ),
+    ],
+)  # fmt: skip
+def test_throttled_time_is_read_where_the_system_tells_it(files: dict[str, str], expected: int, tmp_path: Path) -> None:
+    """In ns, of cgroup version 1 and 2."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert throttled_ns(f"{tmp_path}/") == expected

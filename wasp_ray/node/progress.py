@@ -16,11 +16,15 @@ SLOW_SECONDS = 5
 """So many seconds in a row, each with calls due and a p99 of start - due over START_LATE_NS, make a run invalid."""
 
 
-def lateness(snapshot: Mapping[str, Any]) -> list[str]:
-    """Reasons for `invalid`: our own lateness, judged by what it did to the measurement."""
+def lateness(snapshot: Mapping[str, Any], throttled_ns: int = 0) -> list[str]:
+    """Reasons for `invalid`: our own lateness, judged by what it did to the measurement.
+
+    `throttled_ns`: how long a CPU quota throttled the node's processes meanwhile.
+    """
+    quota = f" (its CPU quota throttled it for {throttled_ns / 1e9:.1f} s over all CPUs)" if throttled_ns else ""
     reasons = [
         f"Generator {name!r}: calls started more than 50 ms late (p99) in {seconds} seconds in a row, from second {first} on,"
-        f" although slots were free: this machine was too busy or stood still; use a lower rate, more CPU or more nodes"
+        f" although slots were free: this machine was too busy or stood still{quota}; use a lower rate, more CPU or more nodes"
         for name, (first, seconds) in snapshot.get("slow_seconds", {}).items()
         if seconds >= SLOW_SECONDS
     ]

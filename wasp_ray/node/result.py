@@ -52,7 +52,7 @@ def node_result(node: Node, totals: NodeTotals, ended_ns: int) -> NodeResult:
         ends = [generator.cut_ns if generator.ended else ended_ns for generator in node.generators]
         last = max([*ends, node.snapshot.get("last_end_ns", 0)])
         duration_s = max(0.0, (last - node.start_ns) / 1e9)
-    node.invalid += lateness(node.snapshot)
+    node.invalid += lateness(node.snapshot, node.machine.throttled_ns) + node.machine.reasons()
     node.warnings += node.snapshot.get("warnings", [])
     totals.sinks = node.exports.results(*node.snapshot.get("samples", (0, 0)))
     told = node.exports.judge(totals.sinks)

@@ -19,6 +19,7 @@ from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.intake import Intake
 from wasp_ray.node.ledger import missed_seconds
 from wasp_ray.node.links import AGGREGATOR, ZYGOTE, Interrupted, Links
+from wasp_ray.node.machine import MachineWatch
 from wasp_ray.node.options import Listener, NodeOptions, NodeResult
 from wasp_ray.node.orders import Orders, Stop
 from wasp_ray.node.progress import tell_progress
@@ -50,6 +51,7 @@ class Node:
         self.orders = Orders(self)
         self.links = Links(self.inline)
         self.exports = Exports(self.inline)
+        self.machine = MachineWatch()
         self.arena: Arena | None = None
         self.plan: dict[str, Any] = {}
         self.snapshot: dict[str, Any] = {}
@@ -168,6 +170,7 @@ class Node:
         self.links.tell_aggregator({"op": "begin", "start_ns": self.start_ns, "ends_ns": ends})
         self.exports.begin(self.start_ns)
         self.exports.event("start", f"run {self.options.run_id} begins")
+        self.machine.begin()
         self.control.start(self.start_ns)  # only now: the first record must find t = 0 told
         for generator in self.generators:
             generator.begin(now)
@@ -247,6 +250,7 @@ class Node:
         ended_ns = now_ns()
         self.links.tell_aggregator({"op": "unwatch"})
         if self.start_ns_known:
+            self.machine.end()
             self._report_missed()
         if self.links.tell_aggregator({"op": "finish"}):
             give_up = now_ns() + int(FINISH_TIMEOUT_S * 1e9)
