@@ -13,6 +13,8 @@ from contextlib import suppress
 
 from wasp_ray.clock import now_ns
 
+HAS_TIMERFD = sys.platform == "linux"
+
 _CLOCK_MONOTONIC = 1
 _ABSOLUTE = 1
 _NONBLOCK, _CLOEXEC = 0o4000, 0o2000000
@@ -62,7 +64,7 @@ class Ticker:
         self._fire = fire
         self._handle: asyncio.TimerHandle | None = None
         self._armed_at = 0  # 0: it is not
-        self._timer = TimerFd() if sys.platform == "linux" else None
+        self._timer = TimerFd() if HAS_TIMERFD else None
         if self._timer is not None:
             self._loop.add_reader(self._timer.fd, self._ready)
 
@@ -82,7 +84,7 @@ class Ticker:
             return
         if self._handle is not None:
             self._handle.cancel()
-        self._handle = self._loop.call_later(max(0.0, (at_ns - now_ns()) / 1e9), self._fire)
+        self._handle = self._loop.call_later(max(0.0, (at_ns - now_ns()) / 1e9), self._ready)
 
     def close(self) -> None:
         """Fires no more."""
