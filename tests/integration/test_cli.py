@@ -146,6 +146,12 @@ def tree_of(pid: int) -> list[int]:
     return found
 
 
+ONE_GUN = """
+from wasp_ray import *
+class G(Gun):
+    async def call(self): pass
+g = Generator('g', gun=G, schedule=plain(1, '1s'))
+"""
 BAD_FILES = [
     ("", "has no `profile`"),
     ("import nosuchmodule\n", "nosuchmodule"),
@@ -168,6 +174,9 @@ BAD_FILES = [
         "profile = Profile(Generator('u', user=U, schedule=plain(900000, '1s')))\n",
         "processes",
     ),
+    (f"{ONE_GUN}profile = Profile([g])\n", "argument 1 is a list: expected a Generator. Write Profile(*generators)"),
+    (f"{ONE_GUN}profile = Profile(G)\n", "argument 1 is the class G: expected a Generator"),
+    (f"{ONE_GUN}profile = Profile(g, thresholds=5)\n", "thresholds=5: expected a list"),
 ]
 
 
@@ -180,6 +189,19 @@ def test_bad_input_is_exit_2_with_every_problem_and_no_bundle(tmp_path: Path, te
     assert told in done.stderr
     assert "nothing was started" in done.stderr
     assert "wasp_ray/" not in done.stderr
+    assert not list(tmp_path.glob("wasp-runs/2*"))
+
+
+@pytest.mark.parametrize(
+    "command", [["run", "--only", "g"], ["run", "--once"], ["run", "--threshold", "failed == 0"], ["plan"]]
+)
+def test_a_tuple_in_place_of_a_generator_is_bad_input_to_every_command(tmp_path: Path, command: list[str]) -> None:
+    """Options that are applied before validation do not trip over it; the comma behind a Generator is named as the cause."""
+    write(tmp_path, f"{ONE_GUN}profile = Profile((g,), thresholds=None)\n")
+    done = wasp(command[0], "load.py", *command[1:], cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "argument 1 is a tuple: expected a Generator" in done.stderr and "remove the comma" in done.stderr
+    assert "thresholds=None" in done.stderr and "Traceback" not in done.stderr
     assert not list(tmp_path.glob("wasp-runs/2*"))
 
 

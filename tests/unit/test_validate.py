@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support import loads
 
-from wasp_ray import Generator, Placement, Profile, csv, pause, plain
+from wasp_ray import BadInput, Generator, Placement, Profile, csv, pause, plain
 
 BAD_LABELS: Any = {"a": 1}
 
@@ -49,6 +49,33 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"placement": Placement(resources={"gpu": 1})}, "CPU and GPU are asked for by cpus= and gpus="),
     ({"user": None, "gun": loads.Quick, "placement": Placement()}, "it is an option of user="),
 ]
+
+
+MISPLACED: list[tuple[Any, str]] = [
+    ([make()], "argument 1 is a list: expected a Generator. Write Profile(*generators)."),
+    (
+        (make(),),
+        "argument 1 is a tuple: expected a Generator. Write Profile(*generators); if it is one Generator, remove",
+    ),
+    (
+        loads.Looper,
+        "argument 1 is the class Looper: expected a Generator. Write Profile(Generator('name', user=Looper,",
+    ),
+    (loads.Quick, "Write Profile(Generator('name', gun=Quick,"),
+    ("shop", "argument 1 is a str: expected a Generator."),
+    (None, "argument 1 is a NoneType: expected a Generator."),
+]
+
+
+@pytest.mark.parametrize(("argument", "told"), MISPLACED)
+def test_what_stands_in_a_generators_place_is_bad_input(argument: Any, told: str) -> None:
+    """The constructor takes it, validate() lists it with the cure, run() raises BadInput."""
+    profile = Profile(argument)
+    (problem,) = profile.validate()
+    assert told in problem
+    with pytest.raises(BadInput) as caught:
+        profile.run()
+    assert caught.value.problems == [problem]
 
 
 @pytest.mark.parametrize(("options", "told"), BAD)

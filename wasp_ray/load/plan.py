@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from collections.abc import Iterable
 from typing import Any
 
 from wasp_ray.alerts.check import AlertCheck
@@ -19,20 +20,29 @@ ONCE_S = "10m"
 
 
 def apply_options(profile: Any, message: dict[str, Any]) -> Any:
-    """A copy of the profile with --only, --threshold and --once applied. Raises BadInput for an unknown Generator."""
+    """A copy of the profile with --only, --threshold and --once applied. Raises BadInput for an unknown Generator.
+
+    What is no Generator, or no list of thresholds, is left as it is: validation reports it.
+    """
     profile = copy.copy(profile)
+    if not all(isinstance(g, Generator) for g in profile.generators):
+        return profile
     only = message.get("only")
     if only is not None:
         names = [str(g.name) for g in profile.generators]
         profile.generators = tuple(g for g in profile.generators if g.name == only)
         if not profile.generators:
             raise BadInput(f"--only {only}: there is no such Generator; the load file has {', '.join(names)}")
-    if message.get("thresholds"):
+    if message.get("thresholds") and _is_list(profile.thresholds):
         profile.thresholds = [*profile.thresholds, *message["thresholds"]]
     if message.get("once"):
         profile.generators = tuple(_once(g) for g in profile.generators)
         profile.thresholds = []
     return profile
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, (str, bytes))
 
 
 def _once(generator: Generator) -> Generator:

@@ -44,7 +44,7 @@ def problems_of(profile: Any) -> list[str]:
     seen: set[str] = set()
     for at, generator in enumerate(generators):
         if not isinstance(generator, Generator):
-            out.append(f"Profile argument {at + 1} is a {type(generator).__name__}: expected a Generator")
+            out.append(f"Profile argument {at + 1} {_not_a_generator(generator)}")
             continue
         out += [f"Generator {generator.name!r}: {problem}" for problem in _generator_problems(generator)]
         if isinstance(generator.name, str):
@@ -53,6 +53,20 @@ def problems_of(profile: Any) -> list[str]:
             seen.add(generator.name)
     out += _profile_problems(profile, seen)
     return out
+
+
+def _not_a_generator(found: Any) -> str:
+    """Return what stands in a Generator's place, and what to write instead."""
+    if isinstance(found, (list, tuple)):
+        comma = "; if it is one Generator, remove the comma behind it" if isinstance(found, tuple) else ""
+        return f"is a {type(found).__name__}: expected a Generator. Write Profile(*generators){comma}."
+    if isinstance(found, type):
+        option = "gun" if issubclass(found, Gun) else "user"
+        return (
+            f"is the class {found.__name__}: expected a Generator. Write"
+            f" Profile(Generator('name', {option}={found.__name__}, schedule=plain(10, '1m')))."
+        )
+    return f"is a {type(found).__name__}: expected a Generator."
 
 
 def _profile_problems(profile: Any, names: set[str]) -> list[str]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import BadInput
+from wasp_ray.load.generator import Generator
 from wasp_ray.load.limits import raise_descriptor_limit
 from wasp_ray.load.locate import import_warnings, live_threads, trim_traceback
 from wasp_ray.load.plan import apply_options, make_plan
@@ -111,7 +112,9 @@ class Zygote:
             problems = problems_of(profile)
             if not message["places"]:
                 problems += [
-                    f"Generator {g.name!r}: {NO_PLACES}" for g in profile.generators if g.placement is not None
+                    f"Generator {g.name!r}: {NO_PLACES}"
+                    for g in profile.generators
+                    if isinstance(g, Generator) and g.placement is not None
                 ]
             if not self._inline:
                 problems += [
