@@ -22,6 +22,7 @@ from wasp_ray.cluster.pods import PodState
 from wasp_ray.cluster.runs import RunState, find_run, list_runs, remove_run, stop_run
 from wasp_ray.cluster.snapshot import MARK
 from wasp_ray.errors import BadInput, NodeFailed
+from wasp_ray.execution import check_json_path
 from wasp_ray.report.terminal import TerminalView, shown_path
 
 LOOK_S = 0.5
@@ -130,6 +131,8 @@ Examples:
 @where_options
 def attach(run: str, keep: bool, out: Path | None, json_path: Path | None, quiet: bool, **where: Any) -> int:
     """Wait for a run's verdict: of a detached one, or by taking over from a controller that is no more."""
+    if json_path is not None:
+        check_json_path(json_path, out)
     kube = kube_of(**where)
     state = find_run(kube, run)
     if attaching.is_detached(kube, run):

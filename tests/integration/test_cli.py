@@ -37,6 +37,16 @@ profile = Profile(
 """
 
 
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}]
+users: [{name: u, user: {}}]
+contexts: [{name: x, context: {cluster: c, user: u}}]
+current-context: x
+"""
+
+
 def wasp(
     *arguments: str, cwd: Path, timeout_s: float = 60, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
@@ -217,6 +227,39 @@ def test_bad_options_are_exit_2(tmp_path: Path) -> None:
     assert full.returncode == 2 and "--out" in full.stderr
     assert wasp("run", "load.py", "-e", "NO_SUCH_VARIABLE", cwd=tmp_path).returncode == 2
     assert wasp("run", "load.py", "--nonsense", cwd=tmp_path).returncode == 2
+
+
+UNWRITABLE = [
+    ("none/x.json", "none does not exist: create it first"),
+    ("load.py/x.json", "load.py is not a folder"),
+    ("/proc/x.json", "cannot be written"),
+    ("folder", "folder"),
+    ("out", "is the folder of --out"),
+]
+
+
+@pytest.mark.parametrize(("path", "told"), UNWRITABLE)
+@pytest.mark.parametrize(
+    "command", [["run", "load.py"], ["cluster", "run", "load.py", "--image", "i:1", "--jobs", "1"]]
+)
+def test_a_json_that_cannot_be_written_is_bad_input(tmp_path: Path, command: list[str], path: str, told: str) -> None:
+    """Before anything starts, on this machine and in a cluster: the load file is never read, no API server is asked."""
+    write(tmp_path, "raise SystemExit('the load file was read')")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "config").write_text(KUBECONFIG)
+    where = ["--kubeconfig", "config"] if command[0] == "cluster" else []
+    done = wasp(*command, *where, "--out", "out", "--json", path, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert told in done.stderr and "--json" in done.stderr and "the load file was read" not in done.stderr
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["config", "folder", "load.py"]
+
+
+def test_a_json_inside_of_the_bundle_is_written(tmp_path: Path) -> None:
+    """Though its folder is made by the run."""
+    write(tmp_path, LOAD.replace("SECONDS", "300ms"))
+    done = wasp("run", "load.py", "--out", "out", "--json", "out/ci/result.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert summary_of(tmp_path / "out/ci/result.json") == summary_of(tmp_path / "out/summary.json")
 
 
 def test_parameters_and_environment_reach_the_load(tmp_path: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from wasp_ray.errors import BadInput
-from wasp_ray.report.bundle import Bundle, write_json_file
+from wasp_ray.report.bundle import Bundle, try_json_file, write_json_file
 
 STARTED = "20260131-120000"
+NOBODY = 65534
 
 
 @contextmanager
@@ -119,6 +123,37 @@ def test_json_into_a_device_and_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "real")
     write_json_file(tmp_path / "link", {"a": 1})
     assert (tmp_path / "link").is_symlink() and json.loads((tmp_path / "real").read_text()) == {"a": 1}
+
+
+@contextmanager
+def _without_root() -> Iterator[Path]:
+    """A folder of an unprivileged user, as whom the block runs where the tests are root, whom no permission binds."""
+    folder, uids = Path(tempfile.mkdtemp(dir="/tmp")), os.getresuid()
+    if uids[1] == 0:
+        os.chown(folder, NOBODY, -1)
+        os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        yield folder
+    finally:
+        os.setresuid(*uids)
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(("mode", "place"), [(0o500, "."), (0o700, "file"), (0o500, "link")])
+def test_what_may_not_be_written_is_found_out_before_it_is_needed(mode: int, place: str) -> None:
+    """A new file in a read-only folder, a read-only file, a link into a read-only folder; nothing is left of the trial."""
+    with _without_root() as folder:
+        (folder / "file").write_text("mine")
+        (folder / "file").chmod(0o400)
+        inner = folder / "inner"
+        inner.mkdir(mode=mode)
+        (folder / "link").symlink_to(inner / "x.json")
+        path = inner / "x.json" if place == "." else folder / place
+        with pytest.raises(PermissionError):
+            try_json_file(path)
+        try_json_file(folder / "new.json")
+        assert sorted(each.name for each in folder.iterdir()) == ["file", "inner", "link"]
+        assert (folder / "file").read_text() == "mine"
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -1,7 +1,7 @@
 """Runs from source to verdict: settings, node, view, bundle, judgement. Used by Profile.run and the command line alike."""
 
 from wasp_ray.execution.places import execution_of, in_pod
-from wasp_ray.execution.reporter import Findings, Reporter
+from wasp_ray.execution.reporter import Findings, Reporter, check_json_path
 from wasp_ray.execution.settings import NoView, Outcome, Settings, View
 from wasp_ray.execution.signals import signals_to
 from wasp_ray.execution.single import STOPPED_EARLY, Execution, run_node
@@ -15,6 +15,7 @@ __all__ = [
     "Reporter",
     "Settings",
     "View",
+    "check_json_path",
     "execution_of",
     "in_pod",
     "run_node",

@@ -16,7 +16,7 @@ from wasp_ray.errors import BadInput
 from wasp_ray.execution.alerts import AlertPart
 from wasp_ray.execution.settings import Outcome, Settings, View
 from wasp_ray.node.options import GeneratorState, NodeResult
-from wasp_ray.report.bundle import Bundle, UserLog, is_stream, write_json_file
+from wasp_ray.report.bundle import Bundle, UserLog, is_stream, try_json_file, write_json_file
 from wasp_ray.report.snapshot import GeneratorView, Phase, Snapshot
 from wasp_ray.stats.summary import summarise
 from wasp_ray.stats.thresholds import evaluate
@@ -50,7 +50,7 @@ class Reporter:
         self._rates: dict[str, tuple[float, int, float]] = {}
         self._alerts = AlertPart(self.note)
         if settings.json_path is not None:
-            _check_writable(settings.json_path, settings.out)
+            check_json_path(settings.json_path, settings.out)
         if settings.wants_bundle or settings.out is not None:
             self.bundle = Bundle.create(settings.out, settings.name, stamp())
 
@@ -215,9 +215,19 @@ def _no_plan(settings: Settings) -> dict[str, Any]:
     return {"generators": [], "thresholds": [], "profile": settings.name}
 
 
-def _check_writable(path: Path, out: Path | None) -> None:
+def check_json_path(path: Path, out: Path | None) -> None:
+    """Raise BadInput for a --json that cannot be written; inside of --out, whose folder the run makes, it can."""
     folder = path.parent
-    if out is not None and folder.resolve().is_relative_to(out.resolve()):
-        return  # inside the bundle, which is made below
-    if not folder.is_dir():
-        raise BadInput(f"--json {path}: the folder {folder} does not exist; make it first")
+    try:
+        if out is not None:
+            if path.resolve() == out.resolve():
+                raise BadInput(f"--json {path} is the folder of --out: name a file, as --json {path / 'summary.json'}")
+            if folder.resolve().is_relative_to(out.resolve()):
+                return
+        if not folder.is_dir():
+            found = "is not a folder" if folder.exists() else "does not exist: create it first"
+            raise BadInput(f"--json {path}: {folder} {found}, or name a file in another folder")
+        try_json_file(path)
+    except (OSError, RuntimeError) as exc:  # RuntimeError: a loop of links, before Python 3.13
+        why = getattr(exc, "strerror", None) or exc
+        raise BadInput(f"--json {path} cannot be written ({why}): name a file that can") from exc

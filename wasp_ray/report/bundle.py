@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -168,7 +169,7 @@ def write_json_file(path: Path, obj: object) -> None:
             target.write(data)
         return
     path = path.resolve()
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    fresh = _beside(path)
     try:
         fresh.write_bytes(data)
         fresh.replace(path)
@@ -176,6 +177,28 @@ def write_json_file(path: Path, obj: object) -> None:
         with suppress(OSError):
             fresh.unlink(missing_ok=True)
         raise
+
+
+def try_json_file(path: Path) -> None:
+    """Raise the OSError that `write_json_file` would meet at `path`. Leaves nothing behind.
+
+    A file that its owner has made read-only is not replaced, though its folder would allow it.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    is_there = path.exists()
+    if is_there and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    if is_there and is_stream(path):
+        return
+    fresh = _beside(path.resolve())
+    fresh.write_bytes(b"")
+    fresh.unlink()
+
+
+def _beside(path: Path) -> Path:
+    """Return the name under which a file is written before it takes its place."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def is_stream(path: Path) -> bool:
