@@ -19,7 +19,7 @@ from wasp_ray.cluster.manifests import redacted, setup_objects, to_yaml
 from wasp_ray.cluster.place import place_of
 from wasp_ray.cluster.profile import Deployment
 from wasp_ray.errors import BadInput
-from wasp_ray.report.terminal import TerminalView, pairs, shown_path
+from wasp_ray.report.terminal import TerminalView, pairs, say, show_table, shown_path
 
 RUN_EXAMPLES = """\b
 Examples:
@@ -135,7 +135,7 @@ def run(dry_run: bool, value_files: tuple[Path, ...], value_pairs: tuple[str, ..
         click.echo(f"it goes on in the cluster; its verdict: wasp cluster attach {deployment.names.run}")
         return 0
     view = TerminalView(bool(config.quiet), False)
-    return conclude(deployment.execution(view, click.echo, wants_bundle=True), config.out)
+    return conclude(deployment.execution(view, say, wants_bundle=True), config.out)
 
 
 def warn(warnings: list[str]) -> None:
@@ -146,15 +146,13 @@ def warn(warnings: list[str]) -> None:
 
 def conclude(execution: ClusterExecution, out: Path | None) -> int:
     """Runs to the verdict and prints it."""
-    from wasp_ray.report.table import print_table
-
     if sys.stdout.isatty():
         os.environ["WASP_TTY"] = "1"
     outcome = execution.run()
     code: int = outcome.judged.exit_code
-    print_table(outcome.summary, outcome.plan, sys.stdout, exit_code=code, path=shown_path(outcome.path, out))
+    show_table(outcome.summary, outcome.plan, code, shown_path(outcome.path, out))
     if execution.failure is not None:  # whole: what is to be done now stands at its end, where the table may cut it
-        click.echo(f"wasp: {execution.failure}", err=True)
+        say(f"wasp: {execution.failure}", err=True)
     return code
 
 

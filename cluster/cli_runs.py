@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from wasp_ray.cluster.runs import RunState, find_run, list_runs, remove_run, sto
 from wasp_ray.cluster.snapshot import MARK
 from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.execution import check_json_path
-from wasp_ray.report.terminal import TerminalView, shown_path
+from wasp_ray.report.terminal import TerminalView, show_table, shown_path
 
 LOOK_S = 0.5
 
@@ -150,7 +149,6 @@ def attach(run: str, keep: bool, out: Path | None, json_path: Path | None, quiet
 def _show_result(found: dict[str, Any], out: Path | None, json_path: Path | None) -> int:
     from wasp_ray.clock import stamp
     from wasp_ray.report.bundle import Bundle, write_json_file
-    from wasp_ray.report.table import print_table
 
     summary, code = found["summary"], int(found["exit_code"])
     bundle = Bundle.create(out, summary["profile"], stamp())
@@ -158,7 +156,7 @@ def _show_result(found: dict[str, Any], out: Path | None, json_path: Path | None
     bundle.write_json("plan.json", found["plan"])
     if json_path is not None:
         write_json_file(json_path, summary)
-    print_table(summary, found["plan"], sys.stdout, exit_code=code, path=shown_path(bundle.path, out))
+    show_table(summary, found["plan"], code, shown_path(bundle.path, out))
     return code
 
 
@@ -241,10 +239,8 @@ def control(run: str) -> int:
     if execution.failure is not None:  # another one has the run, or may attach to it: this is not its result
         raise execution.failure
     attaching.leave_result(kube, run, outcome, attaching.owner_of(state.job))
-    from wasp_ray.report.table import print_table
-
-    print_table(outcome.summary, outcome.plan, sys.stdout, exit_code=outcome.judged.exit_code, path=None)
     code: int = outcome.judged.exit_code
+    show_table(outcome.summary, outcome.plan, code, None)
     return code
 
 

@@ -54,9 +54,8 @@ class ClusterExecution:
         """
         began = wall_s()
         try:
-            is_prepared = self._is_prepared()
-            with signals_to(self._stop):
-                if is_prepared:
+            with signals_to(self._stop):  # around those of the preparation too: SIGHUP comes more than once
+                if self._is_prepared():
                     with self._failure_kept():
                         self.controller.run()
                 return self._conclude(began)

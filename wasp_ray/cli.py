@@ -15,7 +15,7 @@ import click
 from wasp_ray.cli_dashboard import dashboard
 from wasp_ray.cli_groups import Cli, ClusterGroup
 from wasp_ray.cli_push import push
-from wasp_ray.report.terminal import TerminalView, pairs, shown_path
+from wasp_ray.report.terminal import TerminalView, pairs, show_table, shown_path
 
 EPILOG_RUN = """\b
 Examples:
@@ -111,7 +111,6 @@ def run(
 ) -> int:  # fmt: skip
     """Run a load file, on this machine or on a Ray cluster."""
     from wasp_ray.execution import Settings, execution_of, in_pod
-    from wasp_ray.report.table import print_table
 
     settings = Settings(
         source={"file": file, "params": pairs(params, "-p")}, seed=seed, thresholds=list(thresholds), only=only, once=once,
@@ -128,14 +127,9 @@ def run(
         execution_of(settings, view).run()
         return 0  # the result is told; what it means is the controller's to say
     outcome = execution_of(settings, view, place).run()
-    print_table(
-        outcome.summary,
-        outcome.plan,
-        sys.stdout,
-        exit_code=outcome.judged.exit_code,
-        path=shown_path(outcome.path, settings.out),
-    )
-    return outcome.judged.exit_code
+    code = outcome.judged.exit_code
+    show_table(outcome.summary, outcome.plan, code, shown_path(outcome.path, settings.out))
+    return code
 
 
 def check_nodes(settings: Any) -> None:

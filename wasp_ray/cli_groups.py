@@ -18,9 +18,11 @@ class Cli(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Runs a command; never exits with 1 but for a failed verdict."""
         from wasp_ray.errors import BadInput, WaspError
+        from wasp_ray.report.terminal import flush_output
 
         try:
             code = super().main(*args, **{**kwargs, "standalone_mode": False})
+            flush_output()
             sys.exit(code if isinstance(code, int) else 0)
         except BadInput as exc:
             print_problems(exc.problems)

@@ -96,7 +96,7 @@ def test_a_run_writes_its_bundle_and_ends_with_the_verdict(tmp_path: Path) -> No
     assert max(len(line) for line in done.stdout.splitlines()) <= 120
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_a_signal_ends_the_run_with_its_results_kept(tmp_path: Path, number: int, code: int) -> None:
     """Ctrl-C reaches the whole process group; the books close and the exit code names the signal."""
     write(tmp_path, LOAD.replace("SECONDS", "60s"))

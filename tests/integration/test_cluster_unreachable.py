@@ -48,7 +48,7 @@ def test_a_run_without_an_api_server_is_an_error_with_a_summary(tmp_path: Path, 
     assert summary["verdict"] == "error" and len(summary["reasons"]) == 1 and why in summary["reasons"][0]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_a_signal_ends_the_wait_for_an_api_server(tmp_path: Path, number: signal.Signals, code: int) -> None:
     """At once, as a run that was interrupted before its start."""
     with socket.socket() as server:

@@ -55,6 +55,7 @@ def test_a_clean_run_passes() -> None:
         ({"thresholds": [NO_SAMPLE]}, "failed", 1, "p99 of x < 300ms: no sample matches it, so it is broken"),
         ({"interrupted": "SIGINT"}, "interrupted", 130, "interrupted by SIGINT"),
         ({"interrupted": "SIGTERM"}, "interrupted", 143, "interrupted by SIGTERM"),
+        ({"interrupted": "SIGHUP"}, "interrupted", 143, "interrupted by SIGHUP"),
         ({"cut_by": "SIGINT"}, "interrupted", 130, "interrupted by SIGINT"),
     ],
 )

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while a run goes on: in the main thread only, restored afterwards."""
+"""SIGINT, SIGTERM and SIGHUP while a run continues: in the main thread only, restored afterwards."""
 
 from __future__ import annotations
 
@@ -11,15 +11,26 @@ from types import FrameType
 
 @contextmanager
 def signals_to(stop: Callable[[str], None]) -> Iterator[None]:
-    """Calls `stop` with a signal's name instead of ending this process; does nothing outside the main thread."""
+    """Call `stop` with a signal's name instead of ending this process. Does nothing outside of the main thread.
+
+    SIGHUP counts as the first request only, never as the second, which would end the run at once: of one closed terminal
+    both the shell and the kernel send it. It stays ignored where it was, as under nohup.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    was_asked = False
 
     def handle(number: int, frame: FrameType | None) -> None:
-        stop(signal.Signals(number).name)
+        nonlocal was_asked
+        if number != signal.SIGHUP or not was_asked:
+            was_asked = True
+            stop(signal.Signals(number).name)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:

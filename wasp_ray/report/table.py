@@ -251,7 +251,7 @@ def _verdict_line(summary: Data, exit_code: int | None, path: str | None) -> Lin
     verdict, thresholds = str(summary["verdict"]), summary["thresholds"]
     broken = sum(not entry["passed"] for entry in thresholds)
     if exit_code is None:
-        terminated = any("SIGTERM" in reason for reason in summary["reasons"])
+        terminated = any("SIGTERM" in reason or "SIGHUP" in reason for reason in summary["reasons"])
         exit_code = 143 if verdict == "interrupted" and terminated else EXIT_CODES[verdict]
     if broken and verdict == "failed":
         about = [f"{broken} of {len(thresholds)} threshold{'s' * (len(thresholds) != 1)}"]

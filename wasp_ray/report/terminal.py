@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -28,9 +30,9 @@ class TerminalView:
         """Says what is about to start."""
         self.close()
         if not self._quiet:
-            click.echo(headline(plan))
+            say(headline(plan))
         for warning in warnings:
-            click.echo(f" ! {warning}")
+            say(f" ! {warning}")
         self._live = self._view(plan)
 
     def _view(self, plan: dict[str, Any]) -> LiveView:
@@ -53,6 +55,35 @@ class TerminalView:
         """Takes the live view away."""
         if self._live is not None:
             self._live.close()
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a line. A terminal or pipe that was closed does not fail the run: from then on output is discarded."""
+    with _discarded_when_closed(sys.stderr if err else sys.stdout):
+        click.echo(text, err=err)
+
+
+def show_table(summary: dict[str, Any], plan: dict[str, Any], exit_code: int, path: str | None) -> None:
+    """Print the end of a run, if stdout can still be written."""
+    from wasp_ray.report.table import print_table
+
+    with _discarded_when_closed(sys.stdout):
+        print_table(summary, plan, sys.stdout, exit_code=exit_code, path=path)
+
+
+def flush_output() -> None:
+    """Write what is left, if it still can be written: else the interpreter exits with 120 instead of the verdict's code."""
+    with _discarded_when_closed(sys.stdout):
+        sys.stdout.flush()
+
+
+@contextmanager
+def _discarded_when_closed(stream: TextIO) -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:

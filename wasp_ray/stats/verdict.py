@@ -16,7 +16,8 @@ PASSED, FAILED, INVALID, ERROR, INTERRUPTED = "passed", "failed", "invalid", "er
 EXIT_CODES: Mapping[str, int] = {PASSED: 0, FAILED: 1, INVALID: 3, ERROR: 4}
 EXIT_BAD_INPUT = 2
 EXIT_INTERNAL = 5
-SIGNAL_EXIT_CODES: Mapping[str, int] = {"SIGINT": 130, "SIGTERM": 143}
+SIGNAL_EXIT_CODES: Mapping[str, int] = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143}
+"""A closed terminal (SIGHUP) ends a run as SIGTERM does."""
 
 TARGET_CAUSES = ("in_flight_limit", "worker_limit")
 """Every slot waited for the target."""
@@ -39,7 +40,7 @@ class JudgeInput:
     thresholds: Sequence[Mapping[str, Any]] = ()
     """results of thresholds.evaluate"""
     interrupted: str | None = None
-    """SIGINT or SIGTERM"""
+    """SIGINT, SIGTERM or SIGHUP"""
     stopped: bool = False
     """the whole run was ended before its schedules by a stop"""
     stopped_generators: frozenset[str] = field(default_factory=frozenset)
@@ -49,7 +50,7 @@ class JudgeInput:
     failed: Sequence[str] = ()
     warnings: Sequence[str] = ()
     cut_by: str | None = None
-    """SIGINT or SIGTERM after the whole load, while alerts were waited for"""
+    """SIGINT, SIGTERM or SIGHUP after the whole load, while alerts were waited for"""
 
 
 class Judgement(NamedTuple):
