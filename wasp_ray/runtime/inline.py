@@ -19,6 +19,7 @@ class _Thread:
     def __init__(self, wake_fd: int) -> None:
         self.wake_fd = wake_fd
         self.given_up = False
+        self.is_over = False  # its end is reported, or will be at the next `reap`: it has one, whoever comes first
         self.thread: threading.Thread | None = None
 
 
@@ -57,8 +58,7 @@ class ThreadNursery:
             with suppress(OSError):
                 os.close(host.wake_fd)
             with self._lock:
-                if not entry.given_up:
-                    self._ended.append(Exit(key, 0, 0))
+                self._end(key, entry, 0)
 
     def wake(self, key: WorkerKey) -> None:
         """One byte; a full pipe is awake anyway."""
@@ -72,10 +72,14 @@ class ThreadNursery:
         if entry is None:
             return
         with self._lock:
-            if not entry.given_up:
-                entry.given_up = True
-                self._ended.append(Exit(key, 0, 9))
+            entry.given_up = True
+            self._end(key, entry, 9)
         self.wake(key)
+
+    def _end(self, key: WorkerKey, entry: _Thread, status: int) -> None:
+        if not entry.is_over:
+            entry.is_over = True
+            self._ended.append(Exit(key, 0, status))
 
     def reap(self) -> list[Exit]:
         """Threads that have ended or were given up."""
