@@ -114,7 +114,7 @@ class Run:
             self._finished.set()
 
     def pause(self) -> None:
-        """Stops the schedule's clock; calls in flight go on."""
+        """Stop the schedule's clock; calls in flight continue. Before t = 0 it holds the load, until `resume` lets it begin."""
         self._execution.command("pause")
 
     def resume(self) -> None:

@@ -261,9 +261,11 @@ class GeneratorRun:
 
     # -- pause
 
-    def paused(self) -> None:
-        """The schedule's clock stands still."""
+    def paused(self, at: int) -> None:
+        """The schedule's clock stands still from this instant on."""
         self._place_end()
+        if not self.ended:
+            self._follow(at)  # at once: users look at their limit before each call
 
     def resumed(self) -> None:
         """The clock goes on; workers look at their next due time anew."""

@@ -41,6 +41,19 @@ class Orders:
         self._paused_at = 0
         self._hurried = False
 
+    def begins_paused(self, start_ns: int) -> bool:
+        """Return what the pauses and resumes that came before t = 0 come to; called once, when that is known."""
+        is_paused, rest = False, []
+        for _ in range(len(self.commands)):  # others may add to it meanwhile
+            command = self.commands.pop(0)
+            if command in ("pause", "resume"):
+                is_paused = command == "pause"
+            else:
+                rest.append(command)
+        self.commands[:0] = rest
+        self._paused_at = start_ns
+        return is_paused
+
     def obey(self, now: int) -> None:
         """Stops and pauses asked for, and the reasons to stop that the node found itself."""
         node = self._node
@@ -62,10 +75,10 @@ class Orders:
             if command == f"{STOP_GENERATOR}{generator.name}":
                 generator.stop()
         if command == "pause" and not control.paused:
-            origin_ns = now - control.schedule_ns(now)
-            self._paused_at = publish_ahead(lambda at_ns: control.pause(at_ns - origin_ns))
+            at = publish_ahead(control.pause)
+            self._paused_at = max(at, control.start_ns)
             for generator in node.generators:
-                generator.paused()
+                generator.paused(at)
         elif command == "resume" and control.paused:
             control.resume(max(0, now_ns() - self._paused_at))
             ends = [[control.absolute_ns(s["to_ns"]) for s in part["segments"]] for part in node.plan["generators"]]

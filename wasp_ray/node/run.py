@@ -171,7 +171,8 @@ class Node:
         self.exports.begin(self.start_ns)
         self.exports.event("start", f"run {self.options.run_id} begins")
         self.machine.begin()
-        self.control.start(self.start_ns)  # only now: the first record must find t = 0 told
+        paused = self.orders.begins_paused(self.start_ns)
+        self.control.start(self.start_ns, paused=paused)  # only now: the first record must find t = 0 told
         for generator in self.generators:
             generator.begin(now)
         while not all(g.over for g in self.generators):

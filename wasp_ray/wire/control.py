@@ -13,7 +13,7 @@ from wasp_ray.wire.arena import Arena
 NEVER = 2**63 - 1
 """A time that does not come; fits a signed word."""
 
-_START, _PAUSE_MARK, _PAUSE_BASE_OLD, _PAUSE_BASE_NEW, _PAUSED = 0, 1, 2, 3, 4
+_START, _HELD_FROM, _PAUSE_BASE_OLD, _PAUSE_BASE_NEW, _PAUSED = 0, 1, 2, 3, 4
 _FIRST, _SIZE = 16, 16
 AHEAD_NS, VISIBLE_NS = 5_000_000, 1_000_000
 """An instant is stored so long before it comes; a store is visible to all processes so long after it at the latest."""
@@ -71,9 +71,10 @@ class Control:
         """t = 0, NEVER before it is known."""
         return self.words[_START]
 
-    def start(self, at_ns: int) -> None:
-        """Fixes t = 0."""
-        self.words[_PAUSE_MARK] = NEVER
+    def start(self, at_ns: int, *, paused: bool = False) -> None:
+        """Fixes t = 0; `paused`: of a schedule whose clock does not run yet."""
+        self.words[_HELD_FROM] = 0 if paused else NEVER
+        self.words[_PAUSED] = paused
         self.words[_PAUSE_BASE_OLD] = self.words[_PAUSE_BASE_NEW] = at_ns
         self.words[_START] = at_ns
 
@@ -82,10 +83,13 @@ class Control:
         """Whether the schedule's clock stands still."""
         return self.words[_PAUSED] != 0
 
-    def pause(self, at_schedule_ns: int) -> None:
-        """Stops the schedule's clock: what is due after `at_schedule_ns` waits. A later instant may replace it."""
-        self.words[_PAUSE_BASE_OLD] = self.words[_PAUSE_BASE_NEW]
-        self.words[_PAUSE_MARK] = at_schedule_ns
+    def pause(self, at_ns: int) -> None:
+        """Stop the schedule's clock at a monotonic instant: what is due after it waits. Before t = 0 all does. A later instant may
+        replace it.
+        """
+        base = self.words[_PAUSE_BASE_NEW]
+        self.words[_PAUSE_BASE_OLD] = base
+        self.words[_HELD_FROM] = max(0, at_ns - base + 1)
         self.words[_PAUSED] = 1
 
     def resume(self, paused_ns: int) -> None:
@@ -95,14 +99,16 @@ class Control:
 
     def absolute_ns(self, schedule_ns: int) -> int:
         """The monotonic instant of a schedule instant, NEVER while a pause holds it back."""
-        if schedule_ns <= self.words[_PAUSE_MARK]:
+        if schedule_ns < self.words[_HELD_FROM]:
             return self.words[_PAUSE_BASE_OLD] + schedule_ns
         return NEVER if self.words[_PAUSED] else self.words[_PAUSE_BASE_NEW] + schedule_ns
 
     def schedule_ns(self, now_ns: int) -> int:
-        """The schedule's instant at a monotonic one; stands still in a pause. Negative before the start."""
+        """The schedule's instant at a monotonic one; stands still in a pause. Negative before the start, and as long as a pause
+        holds all of it.
+        """
         if self.words[_PAUSED]:
-            return self.words[_PAUSE_MARK]
+            return min(now_ns - self.words[_PAUSE_BASE_OLD], self.words[_HELD_FROM] - 1)
         return now_ns - self.words[_PAUSE_BASE_NEW]
 
 
