@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 import warnings
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import aiohttp
 from yarl import URL
 
-from wasp_ray.http.aio_request import AioDesk, Pending
+from wasp_ray.http.aio_request import EXCHANGE, AioDesk, Pending
 from wasp_ray.http.answer import MAX_HEAD_BYTES
 from wasp_ray.http.foreign import Exchange, SessionRecorder, read_naming
 from wasp_ray.http.options import Options, read_options
@@ -114,6 +115,10 @@ with warnings.catch_warnings():
             """DELETE."""
             return Pending(self.desk, super().delete, "DELETE", url, asked)
 
+        def describe_unawaited(self, _function: str, values: Mapping[str, Any]) -> str:
+            """Name a request that was never awaited, by the arguments of aiohttp's `_request`."""
+            return self.desk.describe_unawaited(values["method"], values["str_or_url"], values["trace_request_ctx"])
+
         async def close(self) -> None:
             """See aiohttp; what nobody read or released is recorded."""
             await super().close()
@@ -132,8 +137,8 @@ def _phases() -> aiohttp.TraceConfig:
     return config
 
 
-def _exchange_of(trace_request_ctx: Exchange) -> Exchange:
-    return trace_request_ctx
+def _exchange_of(trace_request_ctx: Mapping[str, Exchange]) -> Exchange:
+    return trace_request_ctx[EXCHANGE]
 
 
 def _begins(phase: str) -> Any:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -18,6 +18,7 @@ from wasp_ray.clock import now_ns
 from wasp_ray.http import failures
 from wasp_ray.http.aio_errors import error_of
 from wasp_ray.http.foreign import Desk, Exchange, Naming, SessionRecorder
+from wasp_ray.http.methods import verb_of
 from wasp_ray.http.options import Expect
 from wasp_ray.wire.control import NEVER
 
@@ -25,6 +26,8 @@ SWITCHED = 101
 SET_COOKIE = aiohttp.hdrs.SET_COOKIE
 STATUS_LINE = len("HTTP/1.1 200 OK\r\n\r\n")
 MAX_PLAIN = 1024
+EXCHANGE = "exchange"
+"""Key of the recorded request in the context of aiohttp's traces."""
 
 
 class AioDesk(Desk):
@@ -45,6 +48,13 @@ class AioDesk(Desk):
         for exchange in [late for late in self.open if late.deadline <= now]:
             exchange.expire()
 
+    def describe_unawaited(self, method: str, url: Any, asked: Mapping[str, Any] | None) -> str:
+        """Name a request that was never awaited, and the cure."""
+        parsed = URL(url)
+        group, _ = self.name(method, parsed, parsed.raw_path, asked.get("group") if asked is not None else None)
+        verb = verb_of(method)
+        return f"{group} was never awaited: write `async with` or `await` before the session's {verb}(...)"
+
     def keep(self, key: tuple[str, Any], group: str, route: str, size: int) -> None:
         """For the next time."""
         if len(self.plain) >= MAX_PLAIN:
@@ -64,16 +74,19 @@ class Pending(Exchange, Coroutine[Any, Any, aiohttp.ClientResponse]):
         "_method",
         "_running",
         "_task",
+        "_trace",
         "_url",
         "deadline",
         "response",
     )
 
     def __init__(self, desk: AioDesk, ask: Callable[..., Any], method: str, url: Any, asked: dict[str, Any]) -> None:
+        self._trace: dict[str, Any] | None = None
         if asked or desk.phases:
-            super().__init__(desk, asked.pop("trace_request_ctx", None))
-            if desk.phases:
-                asked["trace_request_ctx"] = self
+            own = asked.get("trace_request_ctx")
+            super().__init__(desk, own)
+            if desk.phases:  # it holds this object from its start only: one that is never awaited is freed at once
+                self._trace = asked["trace_request_ctx"] = {**(own or {})}
             self.deadline = NEVER if "timeout" in asked else self.start + desk.timeout_ns
             self._is_plain = False
         else:
@@ -117,6 +130,7 @@ class Pending(Exchange, Coroutine[Any, Any, aiohttp.ClientResponse]):
     def throw(self, *exc: Any) -> Any:
         """As `send`."""
         if self._running is None:
+            self._inner.close()  # it will never be awaited, and that is nobody's mistake
             self._running = self._run()
         return self._running.throw(*exc)
 
@@ -124,11 +138,17 @@ class Pending(Exchange, Coroutine[Any, Any, aiohttp.ClientResponse]):
         """As `send`."""
         (self._inner if self._running is None else self._running).close()
 
+    def unawaited_error(self) -> str:
+        """Name this request, which was never awaited, and the cure."""
+        return self.desk.describe_unawaited(self._method, self._url, self.asked)
+
     # -- its deadline
 
     def _wait(self) -> None:
         """From here on, the running task does."""
         self._task = asyncio.current_task()
+        if self._trace is not None:
+            self._trace[EXCHANGE] = self
         self.desk.open.add(self)
 
     def expire(self) -> None:

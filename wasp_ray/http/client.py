@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from wasp_ray.clock import now_ns
@@ -11,7 +11,7 @@ from wasp_ray.http.answer import USUAL_HEAD_BYTES, is_telling
 from wasp_ray.http.connection import Connection
 from wasp_ray.http.dial import Dialer
 from wasp_ray.http.failures import RequestFailed
-from wasp_ray.http.methods import Client
+from wasp_ray.http.methods import Client, verb_of
 from wasp_ray.http.pool import Pool
 from wasp_ray.http.recorder import Recorder
 from wasp_ray.http.request import Request
@@ -127,6 +127,11 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
         connection.first_byte_timeout_ns = self.settings.first_byte_timeout_ns or NEVER
         pool.opened(connection)
         return connection, False
+
+    def describe_unawaited(self, _function: str, values: Mapping[str, Any]) -> str:
+        """Name a request that was never awaited, by the arguments of `_run`."""
+        request: Request = values["request"]
+        return f"{request.group} was never awaited: write `await self.http.{verb_of(request.method)}(...)`"
 
     async def close(self) -> None:
         """Ends all connections; a request after it opens new ones."""

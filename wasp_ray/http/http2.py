@@ -7,7 +7,7 @@ httpx2; user code does get its exceptions, since it asked for its client.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import h2.exceptions
@@ -97,6 +97,14 @@ class RecordedClient(httpx2.AsyncClient):
             exchange.bytes_in += response.num_bytes_downloaded
             exchange.end(now_ns())
         return response
+
+    def describe_unawaited(self, function: str, values: Mapping[str, Any]) -> str:
+        """Name a request that was never awaited, by the function of httpx2 and its arguments."""
+        request = values.get("request") or self.build_request(values.get("method", function.upper()), values["url"])
+        asked = request.extensions.get(OWN) or (values.get("extensions") or {}).get(OWN) or {}
+        path = request.url.raw_path.decode("ascii").partition("?")[0]
+        group, _ = self.desk.name(request.method, request.url, path, asked.get("group"))
+        return f"{group} was never awaited: write `await` before the client's {function}(...)"
 
     async def close(self) -> None:
         """Ends all connections; what nobody read or closed is recorded."""

@@ -15,6 +15,8 @@ from wasp_ray.http.request import Pairs, Request, RequestMaker
 from wasp_ray.http.talk import Judge
 
 T = TypeVar("T")
+VERBS = frozenset({"get", "post", "put", "patch", "delete", "head", "options"})
+"""Methods that clients and sessions have a function for."""
 
 
 class RequestOptions(TypedDict, total=False):
@@ -37,6 +39,11 @@ class PathRequestOptions(RequestOptions, total=False):
     """And the values of a path's template."""
 
     path: Mapping[str, Any] | None
+
+
+def verb_of(method: str) -> str:
+    """Return the name of the function that sends requests of a method."""
+    return method.lower() if method.lower() in VERBS else "request"
 
 
 class Client(ABC, Generic[T]):

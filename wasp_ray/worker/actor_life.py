@@ -7,11 +7,12 @@ import inspect
 from typing import Any
 
 from wasp_ray.clock import now_ns
-from wasp_ray.errors import SetupFailed
+from wasp_ray.errors import SetupFailed, WaspError
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.context import WorkerContext
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
+from wasp_ray.worker.unawaited import stage
 
 
 async def set_up(host: Host, booker: Booker, notes: Notes, local_user: int, restarts: int = 0) -> Any:
@@ -22,9 +23,12 @@ async def set_up(host: Host, booker: Booker, notes: Notes, local_user: int, rest
         actor = host.part.actor()
         actor.context = context = WorkerContext(host, booker, notes, local_user, restarts)
         try:
-            await asyncio.wait_for(_finish(actor.setup()), host.part.setup_timeout_ns / 1e9)
+            with stage() as current:
+                await asyncio.wait_for(_finish(actor.setup()), host.part.setup_timeout_ns / 1e9)
         except TimeoutError as exc:
             raise SetupFailed(f"setup took longer than setup_timeout, {host.part.setup_timeout_ns / 1e9:g} s") from exc
+        if current.unawaited:
+            raise SetupFailed(current.unawaited)
     except BaseException as exc:
         error = f"{type(exc).__name__}: {exc}"
         if context is not None:
@@ -38,7 +42,10 @@ async def set_up(host: Host, booker: Booker, notes: Notes, local_user: int, rest
 async def tear_down(host: Host, booker: Booker, actor: Any) -> None:
     """Runs teardown and ends what the actor spawned; failures are told, never raised."""
     try:
-        await asyncio.wait_for(_finish(actor.teardown()), host.part.teardown_timeout_ns / 1e9)
+        with stage() as current:
+            await asyncio.wait_for(_finish(actor.teardown()), host.part.teardown_timeout_ns / 1e9)
+        if current.unawaited:
+            raise WaspError(current.unawaited)
     except (Exception, asyncio.CancelledError) as exc:
         booker.tell(f"teardown: {type(exc).__name__}: {exc}", "teardown", exc)
     spawned = list(actor.context.tasks)

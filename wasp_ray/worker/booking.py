@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Coroutine
 from types import TracebackType
+from typing import NoReturn
 
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import CallFailed, StopUser
@@ -22,6 +24,7 @@ from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.call_state import CallState, RowsUsedUp, current_call, describe
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
+from wasp_ray.worker.unawaited import describe as describe_unawaited
 
 SETUP_GROUP = "setup"
 _END_BITS = tuple(
@@ -75,6 +78,12 @@ class TimedGroup:
                 call.seen = exc
         self._booker.request(call, self._due, self._start, end, self._name, status=self.status, error=self._error)
 
+    def __aenter__(self) -> NoReturn:
+        raise TypeError("self.group() is entered without async: write `with self.group(...):`")
+
+    def __aexit__(self, *_: object) -> NoReturn:
+        raise AssertionError("it was never entered")
+
 
 class Booker:
     """Books the calls of one worker. One thread (or event loop) uses it at a time, except for threads of user code."""
@@ -110,10 +119,10 @@ class Booker:
         self._words[call.entry] = 0
 
     def returned(self, call: CallState, result: object, end: int, group: str) -> bool:
-        """Books a call that returned; False when it counts as failed."""
+        """Record a call that returned; False when it counts as failed."""
         if result is None:
             failed, in_group = call.failed, call.requests == 0
-            if self._host.verbose:
+            if self._host.verbose or (failed and call.unawaited):
                 self._end_call(call, end, Outcome(failed), group, in_group=in_group)
                 return not failed
             bits = _END_BITS[failed << 2 | in_group << 1 | call.waited]  # as most calls end
@@ -127,6 +136,8 @@ class Booker:
             return not failed
         if not isinstance(result, Response):
             error = f"call() returned {type(result).__name__}: expected a Response or None"
+            if isinstance(result, Coroutine):
+                error = describe_unawaited(result)
             self._end_call(call, end, Outcome.FAILED, group, in_group=call.requests == 0, error=error)
             return False
         return self._returned_response(call, result, end, group)
@@ -185,6 +196,8 @@ class Booker:
         self, call: CallState, end: int, outcome: int, group: str, *, in_group: bool, error: str = ""
     ) -> None:
         flags = Flag.ENDS_CALL | Flag.IN_GROUP if in_group else Flag.ENDS_CALL
+        if outcome == Outcome.FAILED and call.unawaited:
+            error = f"{error}; {call.unawaited}" if error else call.unawaited
         self._publish(call.due, call.start, end, outcome, flags, group, call, None, error)
 
     # -- requests

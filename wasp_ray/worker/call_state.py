@@ -33,6 +33,7 @@ class CallState:
         "start",
         "task",
         "tick",
+        "unawaited",
         "user",
         "waited",
         "yielded",
@@ -51,12 +52,13 @@ class CallState:
 
     def reset(self) -> None:
         """Ready for the next call of the same user."""
+        self.seen: BaseException | None = None  # already booked by a request; first: to free it may drop a coroutine
         self.opened = False  # a request has begun
         self.requests = 0
         self.failed = False  # a request failed
         self.yielded = False  # it waited for an answer, so other users of its loop had their turn
         self.closed = False  # booked; what comes later is not its own
-        self.seen: BaseException | None = None  # already booked by a request
+        self.unawaited = ""  # describes a coroutine that it dropped without awaiting it; it has failed then
 
 
 current_call: ContextVar[CallState | None] = ContextVar("wasp_ray_call", default=None)

@@ -16,6 +16,7 @@ from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.sync_gun import SyncGun
 from wasp_ray.worker.sync_user import SyncUser
+from wasp_ray.worker.unawaited import noticed
 
 GC_THRESHOLDS = (50_000, 20, 100)
 """Of a process with many calls in flight: each is some objects that are no garbage, and by Python's own 700 a third of its
@@ -63,5 +64,5 @@ def _run_async(host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> 
     worker = (
         AsyncGun(host, writer, booker, notes) if host.part.kind == "rate" else AsyncUsers(host, writer, booker, notes)
     )
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with noticed(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(worker.run())
