@@ -142,6 +142,32 @@ def test_nothing_secret_is_sent_to_another_host(driver: Driver, server: WrongSer
         driver.close()
 
 
+KEY = {"X-Api-Key": "hush", "Authorization": "hush"}
+
+
+@pytest.mark.parametrize("given_to", ["client", "request"])
+def test_headers_of_ones_own_do_not_follow_a_redirect_to_another_server(
+    given_to: str, driver: Driver, server: WrongServer
+) -> None:
+    """Whoever was given them; on the same server they go along, and the chain's way back does not get them again."""
+    with WrongServer() as other:
+        server.on("/here", [to("/good/1"), Keep()])
+        server.on("/away", [to(f"{other.url}/good/2"), Keep()])
+        other.on("/back", [to(f"{server.url}/good/3"), Keep()])
+        server.on("/away-and-back", [to(f"{other.url}/back"), Keep()])
+        asks: dict[str, Any] = {"headers": {**KEY, "Accept-Language": "pt"}}
+        client = driver.client(server.url, redirects=5, **(asks if given_to == "client" else {}))
+        asks = {} if given_to == "client" else asks
+        for path in ("/here", "/away", "/away-and-back"):
+            assert client.get(path, **asks).ok
+        assert [[seen.all(name) for name in KEY] for seen in other.seen] == 2 * [[[], []]]
+        assert [seen.all("accept-language") for seen in other.seen] == 2 * [["pt"]]
+        for path in ("/here", "/good/1", "/away", "/away-and-back"):
+            assert [seen.all("x-api-key") for seen in server.seen_at(path)] == [["hush"]], path
+        assert [seen.all("x-api-key") for seen in server.seen_at("/good/3")] == [[]]
+        driver.close()
+
+
 def test_a_redirected_post_takes_its_body_along_or_not(driver: Driver, server: WrongServer) -> None:
     """307 sends it again, 303 makes a GET."""
     server.on("/keep", [to("/told", status=307), Keep()])

@@ -59,6 +59,28 @@ def test_an_authority_of_ones_own_is_trusted_for_its_names_only(driver: Driver, 
         driver.close()
 
 
+def test_another_scheme_of_the_same_host_gets_no_headers_of_ones_own(
+    driver: Driver, server: WrongServer, secure: WrongServer, keys: Authority
+) -> None:
+    """From http to https and the other way round."""
+    there: Script = [
+        f"HTTP/1.1 302 Moved\r\nLocation: {secure.url}/good/1\r\nContent-Length: 0\r\n\r\n".encode(),
+        Keep(),
+    ]
+    back: Script = [
+        f"HTTP/1.1 302 Moved\r\nLocation: {server.url}/good/2\r\nContent-Length: 0\r\n\r\n".encode(),
+        Keep(),
+    ]
+    server.on("/moved", there)
+    secure.on("/moved", back)
+    options = {"redirects": 2, "headers": {"X-Api-Key": "hush"}, **trusting(keys)}
+    assert driver.client(server.url, **options).get("/moved").ok
+    assert driver.client(secure.url, **options).get("/moved").ok
+    for seen in (server, secure):
+        keys_at = {each.target: each.all("x-api-key") for each in seen.seen}
+        assert keys_at == {"/moved": ["hush"], ("/good/2" if seen is server else "/good/1"): []}
+
+
 def test_the_system_s_authorities_do_not_trust_a_stranger(driver: Driver, secure: WrongServer) -> None:
     """And `verify=False` trusts everybody."""
     assert driver.client(secure.url).get("/good/1").error == "certificate not trusted"

@@ -21,6 +21,11 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 ARGUMENTS = frozenset(
     {"path", "query", "headers", "json", "form", "body", "auth", "cookies", "timeout", "expect", "redirects", "group"}
 )
+OF_BODY = frozenset({"content-type", "content-encoding", "content-language"})
+SENT_TO_ANY_ORIGIN = OF_BODY | {"accept", "accept-charset", "accept-encoding", "accept-language", "range", "user-agent"}
+"""Headers that a redirect to another origin takes along: they choose a representation (RFC 9110, 12.1 and 14.2) or describe the
+body. Any other may be a key: a list of names that are secret, as curl and browsers have it, does not know X-Api-Key.
+"""
 SENT_AT_ONCE = 64 * 1024
 """A socket takes so many bytes without a word of the server; with more, its answer may come first."""
 WRONG_TYPES = (TypeError, ValueError, AttributeError, RecursionError)
@@ -159,7 +164,9 @@ class RequestMaker:
         return request
 
     def redirected(self, request: Request, status: int, location: str) -> Request | None:
-        """The request that follows a redirect; None when its body cannot be sent again. Raises BadInput for a bad place."""
+        """Return the request that follows a redirect; None when its body cannot be sent again. Raises BadInput for a bad
+        Location. Headers and cookies that another origin must not see are gone for the rest of the chain, also on the way back.
+        """
         quoted = quote(clean(location, "Location").encode("latin-1"), safe=TARGET_SAFE + "#")
         try:
             url = urljoin(request.url, quoted)
@@ -169,11 +176,11 @@ class RequestMaker:
         method, body, dropped = request.method, request.body, set()
         if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
             method, body = "GET", None
-            dropped |= {"content-type", "content-length", "content-encoding"}
+            dropped |= OF_BODY
         elif request.is_chunked:
             return None
         if origin != request.origin:
-            dropped |= {"authorization", "cookie", "host", "proxy-authorization"}
+            dropped |= {name.lower() for name, _ in request.headers} - SENT_TO_ANY_ORIGIN
         headers = tuple((name, value) for name, value in request.headers if name.lower() not in dropped)
         cookies = request.cookies if origin == request.origin else {}
         return self.framed(

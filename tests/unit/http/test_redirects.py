@@ -140,6 +140,51 @@ def test_credentials_stay_with_their_host(location: str, asks: dict[str, object]
     assert sent(judged.talk.request).all("authorization") == []
 
 
+@pytest.mark.parametrize(
+    "location", ["http://other.test/", "http://shop.test:81/", "https://shop.test/", "//other.test/"]
+)
+@pytest.mark.parametrize("given_to", ["client", "request"])
+def test_headers_of_ones_own_stay_with_their_origin(given_to: str, location: str) -> None:
+    """Any of them may be a key; a redirect that leads back does not get them either, since another server has chosen its URL."""
+    own = {
+        "X-Api-Key": "hush",
+        "X-Note": "n",
+        "If-None-Match": "tag",
+        "Referer": "http://shop.test/account",
+        "Origin": "x",
+    }
+    given = {"headers": {**own, "Authorization": "hush"}}
+    judged = Judged(redirects=5, asks=given) if given_to == "request" else Judged(redirects=5, **given)
+    assert sent(judged.talk.request).one("x-api-key") == "hush"
+    assert judged.answer(302, "Location: /same") is None
+    assert sent(judged.talk.request).one("x-api-key") == "hush"
+    for place in (location, "http://shop.test/back"):
+        assert judged.answer(307, f"Location: {place}") is None
+        request = sent(judged.talk.request)
+        assert [name for name in (*own, "Authorization") if request.all(name)] == []
+    assert judged.final().ok
+    if given_to == "client":
+        judged.ask("GET", "/next")
+        assert sent(judged.talk.request).one("x-api-key") == "hush"
+
+
+def test_headers_that_choose_or_describe_content_go_along_to_any_origin() -> None:
+    """Without them another representation would come, or a body that nobody can read would be sent."""
+    kept = {
+        "Accept": "image/webp", "Accept-Charset": "utf-8", "Accept-Encoding": "br", "Accept-Language": "pt", "Range": "bytes=0-9",
+        "User-Agent": "browser/1",
+    }  # fmt: skip
+    of_body = {"Content-Type": "text/x", "Content-Encoding": "gzip", "Content-Language": "pt"}
+    judged = Judged("POST", redirects=5, headers=kept, asks={"body": b"a", "headers": of_body})
+    assert judged.answer(307, "Location: https://other.test/") is None
+    request = sent(judged.talk.request)
+    assert {name: request.one(name) for name in {**kept, **of_body}} == {**kept, **of_body}
+    assert judged.answer(303, "Location: /made") is None
+    request = sent(judged.talk.request)
+    assert {name: request.one(name) for name in kept} == kept
+    assert [name for name in of_body if request.all(name)] == []
+
+
 def test_credentials_go_along_on_the_same_host() -> None:
     """And cookies that the redirect itself has set."""
     judged = Judged("GET", "/", redirects=5, auth="token", asks={"cookies": {"t": "2"}})
