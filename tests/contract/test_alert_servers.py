@@ -109,7 +109,7 @@ def test_refusals_are_told_with_their_cure(grafana: RulesServer, status: int, te
         ("cut", "the connection ended before the answer"),
         ("half", "the connection ended before the answer"),
         ("login", "its answer is no JSON"),
-        ("redirect", "it wants to send us elsewhere"),
+        ("redirect", "the server redirects (HTTP 302)"),
     ],
 )
 def test_what_is_no_answer_is_never_quiet(

@@ -71,7 +71,9 @@ def test_start_end_and_errors_are_annotated(version: str, monkeypatch: pytest.Mo
         (Trouble("annotations", 403, {"message": "annotations:create"}), {"unauthorized"}),
         (Trouble("annotations", 500, {"message": "boom"}), {"server_error"}),
         (Trouble("annotations", 400, {"message": "no"}), {"rejected"}),
-        (Trouble("annotations", 404, "<html>"), {"rejected"}),
+        (Trouble("annotations", 404, "<html>"), {"client_error"}),
+        (Trouble("annotations", 404, "<html>", times=2), set()),
+        (Trouble("annotations", 302, "<html>"), {"redirected"}),
     ],
     ids=lambda value: f"{value.status}-{value.times}" if isinstance(value, Trouble) else "",
 )

@@ -9,13 +9,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from support import loads
 from support.books import check_books
 
 from wasp_ray import Generator, Loki, Profile, RunResult, plain
+from wasp_ray.cli import cli
 
 pytestmark = pytest.mark.waits
 
@@ -34,6 +37,8 @@ class Fickle(ThreadingHTTPServer):
         self.stored: Counter[tuple[int, str, int]] = Counter()
         self.authorizations: set[str] = set()
         self.largest = 10**9
+        self.forever = False  # the last answer is given from then on
+        self.elsewhere: list[str] = []  # requests that came to where it redirects
 
     @property
     def url(self) -> str:
@@ -54,11 +59,20 @@ class Handler(BaseHTTPRequestHandler):
     server: Fickle
     protocol_version = "HTTP/1.1"
 
+    def do_GET(self) -> None:
+        """What it has of a batch is not told; a redirect that was followed would come here, too."""
+        if self.path.startswith("/elsewhere"):
+            self.server.elsewhere.append(self.path)
+        self.send_error(404)
+
     def do_POST(self) -> None:
         """As the list says."""
+        if self.path.startswith("/elsewhere"):
+            self.server.elsewhere.append(self.path)
         body = self.rfile.read(int(self.headers["Content-Length"]))
         with self.server.lock:
-            status = self.server.answers.pop(0) if self.server.answers else 204
+            answers = self.server.answers
+            status = (answers[0] if self.server.forever else answers.pop(0)) if answers else 204
             self.server.authorizations.add(self.headers.get("Authorization", ""))
             if status == 204 and len(body) > self.server.largest:
                 status = 413
@@ -70,6 +84,8 @@ class Handler(BaseHTTPRequestHandler):
         if status == SLOW:
             time.sleep(1.0)
         self.send_response(204 if status == SLOW else status)
+        if 300 <= status < 400:
+            self.send_header("Location", "/elsewhere")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -89,11 +105,11 @@ def fickle() -> Iterator[Fickle]:
     server.server_close()
 
 
-def run(server: Fickle, **options: Any) -> RunResult:
+def run(server: Fickle, out: Path | None = None, **options: Any) -> RunResult:
     """300 calls with many small batches, one push at a time unless asked otherwise."""
     generator = Generator("search", gun=loads.Sleepy, schedule=plain(150, "2s"))
     sink = Loki(url=server.url, **{"batch_bytes": 5_000, "batch_wait": "100ms", "in_flight": 1, **options})
-    result = Profile(generator, name="shop", sinks=[sink]).run()
+    result = Profile(generator, name="shop", sinks=[sink]).run(out=out)
     check_books(result)
     assert result.ledger.ok == 300 and result.ledger.scheduled == 300
     return result
@@ -109,6 +125,8 @@ def run(server: Fickle, **options: Any) -> RunResult:
         ([204, CUT_AFTER, 500, CUT_BEFORE, 429], True, True),
         ([SLOW], False, False),
         ([401, 403], False, True),
+        ([301, 302, 303, 307, 308], False, True),
+        ([404, 405, 421], False, True),
     ],
     ids=str,
 )
@@ -131,11 +149,43 @@ def test_batches_beyond_the_servers_limit_are_halved_until_they_fit(fickle: Fick
 
 
 def test_a_batch_that_is_refused_is_not_sent_again(fickle: Fickle) -> None:
-    """400 and 404 are final: its lines are counted."""
-    fickle.answers = [400, 404]
+    """400 is final: its lines are counted."""
+    fickle.answers = [400]
     books = run(fickle).summary["sinks"]["loki"]
-    assert books["not_delivered"].keys() == {"rejected"} and books["errors"] == 2
+    assert books["not_delivered"].keys() == {"rejected"} and books["errors"] == 1
     assert books["delivered"] == len(fickle.stored) == books["accepted"] - books["not_delivered"]["rejected"]
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "told"),
+    [
+        (301, "redirected", "the server redirects (HTTP 301); set the final URL"),
+        (302, "redirected", "the server redirects (HTTP 302); set the final URL"),
+        (307, "redirected", "the server redirects (HTTP 307); set the final URL"),
+        (401, "unauthorized", "401: the credentials were refused; check LOKI_TOKEN or LOKI_BASIC_AUTH"),
+        (404, "client_error", "404: check the URL"),
+        (405, "client_error", "405: check the URL"),
+        (408, "client_error", "408: "),
+        (421, "client_error", "421: check the URL"),
+    ],
+)
+def test_a_server_that_refuses_for_the_whole_run_leaves_all_lines_in_the_bundle(
+    status: int, reason: str, told: str, fickle: Fickle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The counters close, no credentials follow a redirect, and `wasp push` brings each line to the server once it takes them."""
+    monkeypatch.setattr("wasp_ray.node.exports.FLUSH_S", 0.5)
+    monkeypatch.setenv("LOKI_TOKEN", "t0p")
+    fickle.answers, fickle.forever = [status], True
+    books = run(fickle, out=tmp_path / "out").summary["sinks"]["loki"]
+    assert books["delivered"] == 0 and books["not_delivered"] == {reason: books["accepted"]}
+    assert any(problem.startswith(told) for problem in books["problems"]), books["problems"]
+    assert any("wasp push" in problem for problem in books["problems"]) and not fickle.elsewhere
+    assert len(list((tmp_path / "out").rglob("spool/*/*.json.gz"))) > 1
+    fickle.answers, fickle.forever = [], False
+    pushed = CliRunner().invoke(cli, ["push", str(tmp_path / "out")])
+    assert pushed.exit_code == 0 and f"{books['accepted']} delivered" in pushed.output, pushed.output
+    assert len(fickle.stored) == sum(fickle.stored.values()) == books["accepted"]
+    assert not (tmp_path / "out" / "spool").exists()
 
 
 @pytest.mark.parametrize(

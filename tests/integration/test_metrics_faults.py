@@ -53,6 +53,7 @@ def check_sink(result: RunResult) -> dict[str, Any]:
         ([429, 429, 429], 3),
         ([401, 403], 2),
         ([400], 1),
+        ([302, 404, 405, 421, 408], 5),
         ([200, CUT_BEFORE], 1),
         ([200, CUT_AFTER], 1),
         ([CUT_AFTER, 503, CUT_BEFORE], 3),
@@ -91,7 +92,9 @@ def test_points_that_a_success_left_out_of_deltas_are_lost_and_counted() -> None
 @pytest.mark.parametrize(
     ("status", "reason", "told"),
     [
-        (404, "rejected", "404: "),
+        (302, "redirected", "the server redirects (HTTP 302); set the final URL"),
+        (404, "client_error", "404: check the URL"),
+        (400, "rejected", "400: "),
         (413, "rejected", "413: "),
         (401, "unauthorized", "401: the credentials were refused; check OTEL_EXPORTER_OTLP_HEADERS"),
         (503, "server_error", "503: "),

@@ -110,7 +110,7 @@ def _check(status: int, body: bytes, server: Server) -> None:
     if status in _REFUSED:
         raise _NoAnswer(_REFUSED[status].format(credentials=server.credentials, kind=server.kind), status)
     if 300 <= status < 400:
-        raise _NoAnswer(f"{status}: it wants to send us elsewhere, as to a login page; give its final address", status)
+        raise _NoAnswer(f"the server redirects (HTTP {status}), for example to a login page; set the final URL", status)
     secret = server.headers.get("Authorization", " ").partition(" ")[2]
     text = body[:200].decode("utf-8", "replace").strip()
     if secret and secret in text:

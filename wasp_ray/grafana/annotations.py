@@ -12,7 +12,15 @@ import aiohttp
 
 from wasp_ray.grafana.client import Connection, refused, unreachable
 from wasp_ray.sinks.base import SinkBooks, SinkRun
-from wasp_ray.sinks.posting import FIRST_PAUSE_S, LONGEST_PAUSE_S, NO_ANSWER, REJECTED, post, reason_of
+from wasp_ray.sinks.posting import (
+    FIRST_PAUSE_S,
+    LONGEST_PAUSE_S,
+    NO_ANSWER,
+    is_final,
+    is_redirect,
+    post,
+    reason_of,
+)
 
 if TYPE_CHECKING:
     from wasp_ray.sinks.rows import SampleRows
@@ -85,7 +93,7 @@ class GrafanaSink:
             self.books.errors += 1
             self.books.tell(told)
             reason = reason_of(status)
-            if reason == REJECTED:
+            if is_final(status):
                 self.books.not_delivered[reason] += 1
                 return
             self._reason = reason
@@ -98,6 +106,8 @@ class GrafanaSink:
         posted = await post(self._session, self._connection.url + PATH, json=annotation)
         if posted.error is not None:
             return posted.status, unreachable(self._connection.url, posted.error)
+        if is_redirect(posted.status):
+            return posted.status, f"POST {PATH}: {posted.said(self._connection.url)}"
         data: Any = None
         with suppress(ValueError):
             data = json.loads(posted.body)

@@ -1,7 +1,8 @@
 """Brings batches from a spool to a Loki, several at a time, oldest first, patient with whatever the server does.
 
-At least once, with books: a batch leaves the spool on an answer that is final. One whose answer was lost is looked for before it
-is sent again; when the server does not say, its lines are counted as maybe double.
+At least once, with counters: a batch leaves the spool when the server has taken it or has refused its content (400, or 413 of a
+single line). After any other refusal it is sent again until the deadline, then it stays for `wasp push`. A batch whose answer was
+lost is looked for before it is sent again; when the server does not say, its lines are counted as maybe double.
 """
 
 from __future__ import annotations
@@ -14,11 +15,20 @@ from wasp_ray.sinks.base import SinkBooks
 from wasp_ray.sinks.loki_batch import Part, halves
 from wasp_ray.sinks.loki_server import LokiServer, ignored_lines
 from wasp_ray.sinks.loki_spool import Spool, SpoolFull
-from wasp_ray.sinks.posting import FIRST_PAUSE_S, LONGEST_PAUSE_S, MAX_TOLD_CHARS, NOT_SENT, REJECTED, reason_of
+from wasp_ray.sinks.posting import (
+    FIRST_PAUSE_S,
+    LONGEST_PAUSE_S,
+    MAX_TOLD_CHARS,
+    REJECTED,
+    UNAUTHORIZED,
+    described,
+    is_final,
+    reason_of,
+    stored_nothing,
+)
 
 MAX_QUESTIONS, QUESTION_PAUSE_S = 3, 0.5
 """For a batch whose answer was lost, before it is sent again in the dark."""
-NOTHING_STORED = frozenset({NOT_SENT, 401, 403, 413, 429})
 SPOOL_FULL, DISK = "spool_full", "disk"
 
 
@@ -96,7 +106,7 @@ class Courier:
             status, text = await self._server.push(self._made_ready(body))
             if self._is_settled(part, status, text, twice):
                 return
-            if not is_doubtful and status in NOTHING_STORED:
+            if not is_doubtful and stored_nothing(status):
                 self._spool.mark(part, sent=False)
             if status == 413:
                 self._halve(part, body)
@@ -133,13 +143,12 @@ class Courier:
         self._books.errors += 1
         if status == 413:
             return False
-        reason = reason_of(status)
-        if reason != REJECTED:
-            self.reason = reason
+        if not is_final(status):
+            self.reason = reason_of(status)
             self._books.tell(_told(status, text.strip()[:MAX_TOLD_CHARS]))
             return False
-        ignored = min(part.lines, ignored_lines(text) or part.lines) if status == 400 else part.lines
-        self._end(part, part.lines - ignored, twice, reason, text if status == 400 else f"{status}: {text}")
+        ignored = min(part.lines, ignored_lines(text) or part.lines)
+        self._end(part, part.lines - ignored, twice, REJECTED, text)
         return True
 
     def _end(self, part: Part, delivered: int, twice: int, reason: str = "", text: str = "") -> None:
@@ -160,8 +169,8 @@ class Courier:
 
 def _told(status: int, text: str) -> str:
     """With the cure, where there is one."""
-    if status in (401, 403):
+    if status in UNAUTHORIZED:
         return f"{status}: the credentials were refused; check LOKI_TOKEN or LOKI_BASIC_AUTH"
     if status == 429:
         return f"429: {text}; lower sample= or raise the tenant's limit"
-    return f"{status}: {text}".strip() if status > 0 else text
+    return described(status, text)

@@ -22,6 +22,9 @@ from wasp_ray.sinks.posting import (
     MAX_TOLD_CHARS,
     NO_ANSWER,
     REJECTED,
+    UNAUTHORIZED,
+    described,
+    is_final,
     post,
     reason_of,
 )
@@ -56,8 +59,8 @@ class Answer(NamedTuple):
 
     @property
     def is_final(self) -> bool:
-        """The same request would be refused again."""
-        return self.rejected > 0 or (300 <= self.status < 500 and self.status not in (408, 429))
+        """Return whether no further attempt is worth its time: credentials do not change while the run waits for its end."""
+        return self.rejected > 0 or is_final(self.status) or self.status in UNAUTHORIZED
 
 
 class OtlpSink:
@@ -176,12 +179,12 @@ class OtlpSink:
         self._reason = REJECTED if answer.is_good else reason_of(status)
         if answer.is_good:
             told = f"{answer.rejected:,} points were rejected: {text}"
-        elif status in (401, 403):
+        elif status in UNAUTHORIZED:
             told = f"{status}: the credentials were refused; check OTEL_EXPORTER_OTLP_HEADERS"
         elif status == 429:
             told = f"429: {text}; a longer interval= asks for less"
         else:
-            told = f"{status}: {text}" if status > 0 else text
+            told = described(status, text)
         self.books.tell(told)
 
     async def close(self, deadline_s: float) -> None:

@@ -75,7 +75,11 @@ def deliver(spool: Spool, statuses: list[int], there: int | None = None) -> tupl
     [
         ([204], None, 4, 0),
         ([413, 204, 204], None, 4, 0),
-        ([413, 413, 204, 404, 204], None, 3, 0),
+        ([413, 413, 204, 400, 204], None, 3, 0),
+        ([413, 413, 204, 404, 204, 204], None, 4, 0),
+        ([302, 404, 405, 421, 204], None, 4, 0),
+        ([408, 204], 0, 4, 0),
+        ([408, 204], None, 4, 4),
         ([NO_ANSWER], 4, 4, 0),
         ([NO_ANSWER, 204], 0, 4, 0),
         ([NO_ANSWER, 204], 3, 4, 3),
@@ -95,9 +99,51 @@ def test_each_line_has_one_end(
 
 
 def test_only_batches_that_may_be_there_are_asked_for(spool: Spool) -> None:
-    """A refused connection and a 429 stored nothing."""
-    assert deliver(spool, [NOT_SENT, 429, 204])[1].asked == 0
+    """A refused connection, a redirect and most of 4xx stored nothing; of a 408, which a proxy may have sent, that is not known."""
+    assert deliver(spool, [NOT_SENT, 429, 302, 404, 405, 421, 204])[1].asked == 0
     assert deliver(spool, [500, 204], 0)[1].asked == 1
+    assert deliver(spool, [408, 204], 0)[1].asked == 1
+
+
+class Always(Told):
+    """One status for ever, until `statuses` is emptied."""
+
+    async def push(self, body: bytes) -> tuple[int, str]:
+        """It."""
+        return (self.statuses[0] if self.statuses else 204), "told so"
+
+
+KEPT = {
+    "redirected": [300, 301, 302, 303, 307, 308],
+    "unauthorized": [401, 403],
+    "client_error": [402, 404, 405, 406, 407, 408, 409, 410, 411, 412, 415, 421, 422, 425, 426, 428, 431, 451, 499],
+    "rate_limited": [429],
+    "server_error": [500, 501, 502, 503, 504, 507, 520],
+    "unreachable": [NO_ANSWER, NOT_SENT],
+}
+
+
+@pytest.mark.parametrize(("status", "reason"), [(each, reason) for reason in KEPT for each in KEPT[reason]])
+def test_a_batch_is_kept_whatever_the_server_says_but_400_and_413(status: int, reason: str, spool: Spool) -> None:
+    """At the deadline it is in the spool, counted by that reason; a later delivery brings it."""
+    books, server = SinkBooks(accepted=WHOLE.lines), Always([status], 0)
+
+    async def run(later: list[int]) -> None:
+        courier = Courier(server, spool, books, in_flight=1)
+        courier.start()
+        if not later:
+            courier.take(WHOLE, BODY)
+        server.statuses = later or [status]
+        attempts = asyncio.create_task(courier.finish(10 if later == [204] else 0.05))
+        await attempts
+        books.give_up(courier.reason)
+
+    asyncio.run(run([]))
+    assert len(spool) == 1 and books.errors > 0
+    assert (books.delivered, books.open, dict(books.not_delivered)) == (0, 0, {reason: WHOLE.lines})
+    books.not_delivered.clear()
+    asyncio.run(run([204]))
+    assert (books.delivered, books.open, books.maybe_double, len(spool)) == (WHOLE.lines, 0, 0, 0)
 
 
 def test_a_file_that_cannot_be_removed_is_booked_once(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
