@@ -50,7 +50,8 @@ class Worker:
             notes_fd=-1, ticks_fd=-1, wants_raw=False, verbose=False,
         )  # fmt: skip
         nothing: Any = None
-        gun: Any = AsyncGun(host, nothing, nothing, nothing)
+        writer: Any = SimpleNamespace(publish=lambda *values: True)
+        gun: Any = AsyncGun(host, writer, nothing, nothing)
         self.is_over, self.fired = False, list[int]()
         gun._loop = SimpleNamespace(call_soon=self._due_calls.append)
         gun._finished = SimpleNamespace(done=lambda: self.is_over, set_result=self._finish)
