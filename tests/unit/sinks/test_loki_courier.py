@@ -106,11 +106,11 @@ def test_only_batches_that_may_be_there_are_asked_for(spool: Spool) -> None:
 
 
 class Always(Told):
-    """One status for ever, until `statuses` is emptied."""
+    """The first status of its list, for ever."""
 
     async def push(self, body: bytes) -> tuple[int, str]:
         """It."""
-        return (self.statuses[0] if self.statuses else 204), "told so"
+        return self.statuses[0], "told so"
 
 
 KEPT = {
@@ -128,21 +128,23 @@ def test_a_batch_is_kept_whatever_the_server_says_but_400_and_413(status: int, r
     """At the deadline it is in the spool, counted by that reason; a later delivery brings it."""
     books, server = SinkBooks(accepted=WHOLE.lines), Always([status], 0)
 
-    async def run(later: list[int]) -> None:
+    async def run(*, is_later: bool) -> None:
         courier = Courier(server, spool, books, in_flight=1)
         courier.start()
-        if not later:
+        if is_later:
+            server.statuses = [204]
+        else:
             courier.take(WHOLE, BODY)
-        server.statuses = later or [status]
-        attempts = asyncio.create_task(courier.finish(10 if later == [204] else 0.05))
-        await attempts
+            while not books.errors:
+                await asyncio.sleep(0.001)
+        await courier.finish(10 if is_later else 0.01)
         books.give_up(courier.reason)
 
-    asyncio.run(run([]))
+    asyncio.run(run(is_later=False))
     assert len(spool) == 1 and books.errors > 0
     assert (books.delivered, books.open, dict(books.not_delivered)) == (0, 0, {reason: WHOLE.lines})
     books.not_delivered.clear()
-    asyncio.run(run([204]))
+    asyncio.run(run(is_later=True))
     assert (books.delivered, books.open, books.maybe_double, len(spool)) == (WHOLE.lines, 0, 0, 0)
 
 
