@@ -9,7 +9,7 @@ import pytest
 from support.http_cases import Case, check
 from support.http_drivers import HANG_GUARD_S, CountingRecorder, Driver, driving
 from support.wrong_server import WrongServer
-from support.wrong_steps import ByRequest, Deaf, Hang, Keep, Later, Pause, Read, Reset, Seen, Step, good
+from support.wrong_steps import Ahead, ByRequest, Deaf, Hang, Keep, Later, Pause, Read, Reset, Seen, Step, Taken, good
 
 from wasp_ray.errors import BadInput
 
@@ -47,12 +47,12 @@ ONCE = [
     Case("closes before a body in pieces is answered", [], "closed without an answer", 0, kept=True, method="PUT",
         asks={"body": pieces()}),
     Case("closes in the head", [b"HTTP/1.1 "], "answer cut short", 0, kept=True),
-    Case("resets in the head", [b"HTTP/1.1 ", Pause(0.05), Reset()], "answer cut short", 0, kept=True),
+    Case("resets in the head", [b"HTTP/1.1 ", Taken(), Reset()], "answer cut short", 0, kept=True),
     Case("closes behind 100", [b"HTTP/1.1 100 Continue\r\n\r\n"], "answer cut short", 0, kept=True),
     Case("sends junk", [b"junk\r\n\r\n"], "malformed answer", 0, kept=True),
     Case("hangs", [Hang()], "timeout", 0, kept=True, options=SHORT),
     Case("hangs before the first byte", [Hang()], "first byte timeout", 0, kept=True,
-        options={"first_byte_timeout": "100ms"}),
+        options={"first_byte_timeout": "1s"}),
     Case("closes at the first request", [], "closed without an answer", 0),
 ]  # fmt: skip
 
@@ -62,7 +62,7 @@ BETWEEN = [
     Case("says 408 when nobody asks", [good("case"), Later(), BUSY], body=b'{"number": "case"}'),
     Case("answers when nobody asks", [good("case"), Later(), good("nobody"), Hang()], body=b'{"number": "case"}'),
     Case("sends a byte when nobody asks", [good("case"), Later(), b"\n", Hang()], body=b'{"number": "case"}'),
-    Case("resets after its answer", [good("case"), Pause(0.05), Reset()], body=b'{"number": "case"}'),
+    Case("resets after its answer", [good("case"), Taken(), Reset()], body=b'{"number": "case"}'),
 ]  # fmt: skip
 
 SENDING = [
@@ -74,7 +74,7 @@ SENDING = [
     Case("says 100 and takes a body of 20 MB", [b"HTTP/1.1 100 Continue\r\n\r\n", good("case"), Keep()], method="POST",
         asks={"body": LARGE}, connections=1),
     Case("answers a body of 20 MB unread, and closes", [
-        good("case", "Connection: close", status="413 Too Large"), Pause(0.05),
+        good("case", "Connection: close", status="413 Too Large"), Taken(),
     ], "HTTP 413", 413, method="POST", asks={"body": LARGE}, reads_body=False),
     Case("answers a body of 20 MB unread, and is deaf", [good("case", status="413 Too Large"), Deaf()], "HTTP 413", 413,
         method="POST", asks={"body": LARGE}, reads_body=False),
@@ -83,8 +83,9 @@ SENDING = [
     Case("takes no more of a body of 20 MB", [Deaf()], "timeout", 0, method="POST", asks={"body": LARGE},
         options=SHORT, reads_body=False),
     Case("takes a body late, and answers at once then", [
-        Pause(0.8), Read(), good("case"), Keep(),
-    ], method="POST", asks={"body": LARGE}, reads_body=False, options={"first_byte_timeout": "500ms"}, connections=1),
+        Ahead(20), Read(), good("case"), Keep(),
+    ], method="POST", asks={"body": LARGE}, reads_body=False, options={"first_byte_timeout": "10s", "timeout": "50s"},
+        connections=1),
     Case("closes before a body of 20 MB was read", [], "connection reset", 0, method="POST", asks={"body": LARGE},
         reads_body=False),
     Case("resets before a body of 20 MB was read", [Reset()], "connection reset", 0, method="POST", asks={"body": LARGE},

@@ -131,7 +131,7 @@ HANDSHAKES: list[tuple[str, Script, dict[str, Any], str]] = [
     ("says nothing", [Hang()], SHORT_CONNECT, "connect timeout"),
     ("says nothing at all", [Hang()], SHORT, "timeout"),
     ("drips its hello", [Drip(TLS_RECORD)], SHORT_CONNECT, "connect timeout"),
-    ("sends empty records for ever", [Endless(b"\x16\x03\x03\x00\x00")], SHORT_CONNECT, "tls failed"),
+    ("sends empty records for ever", [Endless(b"\x16\x03\x03\x00\x00")], {}, "tls failed"),
 ]
 
 
@@ -165,7 +165,7 @@ SENDING = [
     Case("answers a body of 5 MB unread, and is deaf", [good("case", status="413 Too Large"), Deaf()], "HTTP 413", 413,
         method="POST", asks={"body": LARGE * 3}, reads_body=False),
     Case("takes no more of a body", [Deaf()], "timeout", 0, method="POST", asks={"body": LARGE * 3}, options=SHORT,
-        reads_body=False),
+        kept=True, reads_body=False),
     Case("closes instead of an answer", [], then=[good("case"), Keep()], kept=True, retries=1, attempts=2),
     Case("resets instead of an answer", [Reset()], then=[good("case"), Keep()], kept=True, retries=1, attempts=2),
     Case("closes instead of an answer", [], "closed without an answer", 0, kept=True, method="POST"),

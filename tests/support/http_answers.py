@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from support.http_cases import Case
-from support.wrong_steps import Drip, Endless, Hang, Keep, Later, Pause, Reset, good
+from support.wrong_steps import Ahead, Drip, Endless, Hang, Keep, Later, Pause, Reset, Taken, good
 
 OK = b"HTTP/1.1 200 OK\r\n"
 LENGTH_5 = OK + b"Content-Length: 5\r\n\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
-SHORT = {"timeout": "300ms"}
+SHORT = {"timeout": "300ms"}  # where nothing has to arrive in this time
+WITH_HEAD = {"timeout": "700ms"}  # where a head has to
 FEW_BYTES = {"max_body": 20}
 
 HEADS = [
@@ -20,8 +21,8 @@ HEADS = [
     Case("forgets the status", [b"HTTP/1.1 OK\r\n\r\n"], "malformed answer", 0),
     Case("has a status of two digits", [b"HTTP/1.1 20 OK\r\n\r\n"], "malformed answer", 0),
     Case("has a status of four digits", [b"HTTP/1.1 2000 OK\r\n\r\n"], "malformed answer", 0),
-    Case("has status 000", [b"HTTP/1.1 000 Nothing\r\n\r\n", Hang()], "malformed answer", 0, options=SHORT),
-    Case("has status 099", [b"HTTP/1.1 099 Little\r\nContent-Length: 0\r\n\r\n", Hang()], "malformed answer", 0, options=SHORT),
+    Case("has status 000", [b"HTTP/1.1 000 Nothing\r\n\r\n", Hang()], "malformed answer", 0),
+    Case("has status 099", [b"HTTP/1.1 099 Little\r\nContent-Length: 0\r\n\r\n", Hang()], "malformed answer", 0),
     Case("has status 999", [b"HTTP/1.1 999 Much\r\nContent-Length: 0\r\n\r\n", Keep()], "HTTP 999", 999, connections=1),
     Case("has no reason phrase", [b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\nok", Keep()], body=b"ok", connections=1),
     Case("puts a space into a header's name", [OK + b"Bad Name: 1\r\nContent-Length: 0\r\n\r\n"], "malformed answer", 0),
@@ -57,7 +58,7 @@ PROVISIONAL = [
     ], body=b'{"number": "it"}', connections=1),
     Case("sends 102 thrice", [b"HTTP/1.1 102 Processing\r\n\r\n" * 3 + good("it"), Keep()], connections=1),
     Case("sends 100 and closes", [b"HTTP/1.1 100 Continue\r\n\r\n"], "answer cut short", 0),
-    Case("sends 100 and nothing more", [b"HTTP/1.1 100 Continue\r\n\r\n", Hang()], "timeout", 0, options=SHORT),
+    Case("sends 100 and nothing more", [b"HTTP/1.1 100 Continue\r\n\r\n", Hang()], "timeout", 0, kept=True, options=SHORT),
     Case("sends 100 for ever", [Endless(b"HTTP/1.1 100 Continue\r\n\r\n")], "headers too large", 0),
     Case("sends 100 with a length and no body", [
         b"HTTP/1.1 100 Continue\r\nContent-Length: 5\r\n\r\n", good("it"), Keep(),
@@ -67,13 +68,13 @@ PROVISIONAL = [
     ], "unexpected upgrade", 0),
     Case("switches protocols without a word to which", [
         b"HTTP/1.1 101 Switching Protocols\r\n\r\n", Hang(),
-    ], "unexpected upgrade", 0, options=SHORT),
+    ], "unexpected upgrade", 0),
 ]  # fmt: skip
 
 BODIES = [
     Case("tells a length and closes before it", [LENGTH_5 + b"hel"], "answer cut short"),
-    Case("tells a length and resets before it", [LENGTH_5 + b"hel", Pause(0.05), Reset()], "answer cut short"),
-    Case("tells a length and stops before it", [LENGTH_5 + b"hel", Hang()], "timeout", options=SHORT),
+    Case("tells a length and resets before it", [LENGTH_5 + b"hel", Taken(), Reset()], "answer cut short"),
+    Case("tells a length and stops before it", [LENGTH_5 + b"hel", Hang()], "timeout", kept=True, options=WITH_HEAD),
     Case("sends more than it told", [LENGTH_5 + b"hello and more", Hang()], body=b"hello"),
     Case("sends more than it told, later", [LENGTH_5 + b"hello", Later(), b" and more", Hang()], body=b"hello"),
     Case("tells two lengths", [OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!"], "malformed answer", 0),
@@ -85,7 +86,7 @@ BODIES = [
     Case("tells a length in hexadecimal", [OK + b"Content-Length: 0x5\r\n\r\nhello"], "malformed answer", 0),
     Case("tells a length of thirty digits", [OK + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n"], "malformed answer", 0),
     Case("tells no length and closes", [OK + b"\r\nhello"], body=b"hello"),
-    Case("tells no length and resets", [OK + b"\r\nhello", Pause(0.05), Reset()], "answer cut short"),
+    Case("tells no length and resets", [OK + b"\r\nhello", Taken(), Reset()], "answer cut short"),
     Case("sends chunks", [CHUNKED + b"5\r\nhello\r\n1;a=b\r\n!\r\n0\r\n\r\n", Keep()], body=b"hello!", connections=1),
     Case("sends chunks and trailers", [
         CHUNKED + b"5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n", Keep(),
@@ -112,9 +113,13 @@ BODIES = [
     ], body=b"a" * 20, connections=1, options=FEW_BYTES),
     Case("drips a body for longer than the timeout", [
         OK + b"Content-Length: 9999\r\n\r\n", Drip(b"a", times=0),
-    ], "timeout", options=SHORT),
-    Case("drips a head for longer than the timeout", [Drip(OK + b"X: y\r\n", times=0)], "timeout", 0, options=SHORT),
-    Case("drips chunks for longer than the timeout", [CHUNKED, Drip(b"1\r\na\r\n", times=0)], "timeout", options=SHORT),
+    ], "timeout", kept=True, options=WITH_HEAD),
+    Case("drips a head for longer than the timeout", [
+        Drip(OK + b"X: y\r\n", times=0),
+    ], "timeout", 0, kept=True, options=SHORT),
+    Case("drips chunks for longer than the timeout", [
+        CHUNKED, Drip(b"1\r\na\r\n", times=0),
+    ], "timeout", kept=True, options=WITH_HEAD),
 ]  # fmt: skip
 
 BODYLESS = [
@@ -150,17 +155,17 @@ BODYLESS = [
 ENDS = [
     Case("closes without a word", [], "closed without an answer", 0),
     Case("resets without a word", [Reset()], "connection reset", 0),
-    Case("resets in the head", [b"HTTP/1.1 200", Pause(0.05), Reset()], "answer cut short", 0),
+    Case("resets in the head", [b"HTTP/1.1 200", Taken(), Reset()], "answer cut short", 0),
     Case("closes in the head", [b"HTTP/1.1 200 OK\r\nContent-"], "answer cut short", 0),
-    Case("says nothing", [Hang()], "timeout", 0, options=SHORT),
+    Case("says nothing", [Hang()], "timeout", 0, options=WITH_HEAD),
     Case("says nothing in time for the first byte", [
         Hang(),
-    ], "first byte timeout", 0, options={"first_byte_timeout": "100ms"}),
+    ], "first byte timeout", 0, options={"first_byte_timeout": "1s"}),
     Case("is slow behind the first byte only", [
-        b"H", Pause(0.2), good("it")[1:], Keep(),
-    ], options={"first_byte_timeout": "100ms"}, connections=1),
+        b"H", Taken(), Ahead(20), good("it")[1:], Keep(),
+    ], options={"first_byte_timeout": "10s", "timeout": "50s"}, connections=1),
     Case("answers and closes", [LENGTH_5 + b"hello"], body=b"hello"),
-    Case("answers and resets", [LENGTH_5 + b"hello", Pause(0.05), Reset()], body=b"hello"),
+    Case("answers and resets", [LENGTH_5 + b"hello", Taken(), Reset()], body=b"hello"),
     Case("answers twice at once", [good("first") + good("second"), Hang()], body=b'{"number": "first"}'),
     Case("answers twice with junk between", [good("first") + b"junk" + good("second"), Hang()], body=b'{"number": "first"}'),
     Case("answers twice, once too late", [

@@ -6,9 +6,13 @@ import re
 import select
 import socket
 import struct
+import sys
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from support.wrong_steps import (
+    Ahead,
     ByRequest,
     Deaf,
     Drip,
@@ -23,6 +27,7 @@ from support.wrong_steps import (
     Script,
     Seen,
     Step,
+    Taken,
     Tunnel,
     good,
 )
@@ -140,6 +145,11 @@ class Served:
             self.sock.sendall(step.make(seen))
         elif isinstance(step, Pause):
             ended.wait(step.s)
+        elif isinstance(step, Taken):
+            self.wait_until_read()
+        elif isinstance(step, Ahead):
+            assert self.server.clock is not None
+            self.server.clock.advance(step.s)
         elif isinstance(step, Later):
             self.server._later.wait(GIVE_UP_S)
         elif isinstance(step, Hang):
@@ -167,6 +177,20 @@ class Served:
                     if ended.wait(step.every_s):
                         return
 
+    def wait_until_read(self) -> None:
+        """Until neither this socket's queue to the client nor the client's own holds a byte: a reset would throw it away."""
+        here, there = (_in_proc(address) for address in (self.sock.getsockname(), self.sock.getpeername()))
+        give_up = time.monotonic() + GIVE_UP_S
+        while True:
+            lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+            queues = {(own, other): queued.split(":") for _, own, other, _, queued, *_ in lines}
+            to_send = queues.get((here, there), ["0", "0"])[0]
+            to_read = queues.get((there, here), ["0", "0"])[1]
+            if int(to_send, 16) == int(to_read, 16) == 0 or self.server._ended.is_set():
+                return
+            assert time.monotonic() < give_up, "the client does not read"
+            time.sleep(0.001)
+
     def tunnel(self, target: str) -> None:
         """Passes on what comes, until one of the two ends."""
         host, _, port = target.rpartition(":")
@@ -180,3 +204,8 @@ class Served:
                     if not data:
                         return
                     ways[source].sendall(data)
+
+
+def _in_proc(address: tuple[str, int]) -> str:
+    """An address as /proc/net/tcp has it."""
+    return f"{int.from_bytes(socket.inet_aton(address[0]), sys.byteorder):08X}:{address[1]:04X}"

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from support.http_clock import Clock
 from support.wrong_connection import GIVE_UP_S, Served
 from support.wrong_steps import Route, Script, Seen
 
@@ -32,6 +33,7 @@ class WrongServer:
     routes: dict[str, Route] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
     connections: int = 0
+    clock: Clock | None = None
 
     def on(self, path: str, *scripts: Script, reads_body: bool = True) -> None:
         """Plays a script for each request of this path, the last one from then on."""
@@ -46,6 +48,13 @@ class WrongServer:
         give_up, route = time.monotonic() + GIVE_UP_S, self.routes[path]
         while route.done < route.played:
             assert time.monotonic() < give_up, "the script does not end"
+            time.sleep(0.001)
+
+    def wait_for_request(self, path: str, number: int) -> None:
+        """Until so many requests for a path have come."""
+        give_up = time.monotonic() + GIVE_UP_S
+        while len(self.seen_at(path)) < number:
+            assert time.monotonic() < give_up, f"{len(self.seen_at(path))} requests have come, not {number}"
             time.sleep(0.001)
 
     def wait_for_open(self, number: int) -> None:

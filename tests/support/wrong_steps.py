@@ -31,6 +31,18 @@ class Pause:
 
 
 @dataclass(frozen=True)
+class Taken:
+    """Nothing until the client has read all that was sent."""
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """So many seconds pass for the client, which has `server.clock`."""
+
+    s: float
+
+
+@dataclass(frozen=True)
 class Later:
     """The rest is sent when the test says so, by `server.go_on()`."""
 
@@ -74,7 +86,7 @@ class Tunnel:
     """As a proxy that was asked for CONNECT: a connection to there, and all that comes is passed on, both ways."""
 
 
-Step = bytes | Tunnel | Drip | Endless | Pause | Later | Hang | Read | Deaf | Keep | Reset | ByRequest
+Step = bytes | Tunnel | Drip | Endless | Pause | Taken | Ahead | Later | Hang | Read | Deaf | Keep | Reset | ByRequest
 Script = Sequence[Step]
 
 
