@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from e2e.harness.progress import tail
+from support.cluster_commands import Commands
 from support.daemon import Daemon
+from support.kube_server import KubeServer, kube_server
 from support.loki import Loki
 from support.prometheus import Prometheus
 
@@ -34,3 +37,18 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     """A Prometheus for all tests of a module: each takes names of its own."""
     with Prometheus(tmp_path_factory.mktemp("prometheus")) as started:
         yield started
+
+
+@pytest.fixture
+def kube() -> Iterator[KubeServer]:
+    """The API of a Kubernetes without kubelets: an empty namespace."""
+    with kube_server() as server:
+        yield server
+
+
+@pytest.fixture
+def commands(kube: KubeServer, tmp_path: Path) -> Iterator[Commands]:
+    """`wasp cluster ...` there, in an empty folder."""
+    made = Commands(kube, tmp_path)
+    yield made
+    made.end()
