@@ -15,6 +15,7 @@ from wasp_ray.cluster.kube import Kube, KubeError
 from wasp_ray.cluster.kube_nodes import KubeNodes
 from wasp_ray.cluster.lease import RunLease
 from wasp_ray.cluster.naming import object_name
+from wasp_ray.cluster.record import adopted
 from wasp_ray.cluster.runs import RunState, find_jobs, find_run, remove_run
 from wasp_ray.errors import NodeFailed
 from wasp_ray.execution import Outcome, Settings, View
@@ -38,6 +39,7 @@ def taken_over(
     """Waits for the lease of a run, then the run as one that goes on. Raises NodeFailed when it ends meanwhile."""
     wait_for_lease(kube, state.run, say)
     state = find_run(kube, state.run)  # as it is now that nobody else writes
+    found = adopted(state.data)
     order = state.order()
     settings = Settings(
         source={"file": state.test()}, seed=order.get("seed"), nodes=state.jobs, load=order.get("load") or "total", out=out,
@@ -47,8 +49,9 @@ def taken_over(
     backend = KubeNodes(
         kube.credentials, kube.namespace, lambda: objects, state.run, state.sync, keep=keep, adopted=True
     )
-    adopt = (bool(state.data.get("start_at")), bool(state.data.get("abort")))
-    return ClusterExecution(settings, view, lambda *_: backend, state.terms(), keep_logs=True, adopt=adopt)
+    return ClusterExecution(
+        settings, view, lambda *_: backend, state.terms(), keep_logs=True, adopted=found, keeper=backend
+    )
 
 
 def _objects(state: RunState) -> list[Obj]:

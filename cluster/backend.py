@@ -42,6 +42,18 @@ class Note:
 Happening = Event | Line | LastWord | Note
 
 
+class Keeper(Protocol):
+    """A backend whose nodes outlive their controller: it keeps what another controller needs to finish the run."""
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Keep values by the keys of wasp_ray.cluster.record: written together with the next release or order, else by the
+        next call of `events`. Raises BadInput for a plan that is too large.
+        """
+
+    def conclude(self, verdict: str, reasons: Sequence[str]) -> None:
+        """Keep the verdict, if anything of the run stays. Called once, after the last event; never raises."""
+
+
 class Backend(Protocol):
     """Called from the controller's loop only. Every method may be called again and then does no harm.
 

@@ -85,6 +85,16 @@ class Barrier:
                 out.append(f"node {node}: {why}")
         return out
 
+    def name_of(self, node: int) -> str:
+        """The node with its process or pod: `node 1 (wasp-shop-0-x on host-3)`."""
+        member = self.members.get(node)
+        return f"node {node} ({member.where})" if member is not None and member.where else f"node {node}"
+
+    def without_plan(self) -> str:
+        """Names nodes that are ready though no plan of theirs was received; empty when there is none."""
+        nodes = [node for node in sorted(self._ready) if not self.members[node].plan_hash]
+        return ", ".join(map(self.name_of, nodes[:5])) + (f" and {len(nodes) - 5} more" if len(nodes) > 5 else "")
+
     def different_versions(self) -> str:
         """What versions of wasp_ray the nodes run, when it is not one; else nothing."""
         return _groups(self.members.items(), lambda member: member.version)

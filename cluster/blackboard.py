@@ -48,12 +48,12 @@ class Blackboard:
         for kind, name, _ in self.roots:
             self._kube.patch(kind, name, {"spec": {"suspend": False}})
 
-    def write(self, data: Mapping[str, str]) -> None:
-        """What nodes and other controllers are to know."""
-        self._kube.patch("ConfigMap", self.name, {"data": dict(data)})
+    def write(self, data: Mapping[str, str], *, once: bool = False) -> None:
+        """What nodes and other controllers are to know. `once`: not repeated, whatever the trouble."""
+        self._kube.patch("ConfigMap", self.name, {"data": dict(data)}, once=once)
 
-    def fix_start(self) -> float:
-        """The common start as it is written, by the API server's clock; written if nobody did.
+    def fix_start(self, record: Mapping[str, str] = {}) -> float:
+        """The common start as it is written, by the API server's clock; written, with the `record`, if nobody did.
 
         A write whose answer was lost may have been heard, and nodes obey the first word: so the present state is read
         before each try, and a write that comes late is of a later start.
@@ -65,7 +65,7 @@ class Blackboard:
             if written:
                 return float(written)
             start_s = self._kube.server_wall_s() + LEAD_S
-            data = {"start_at": f"{start_s:.3f}", "lead_s": f"{LEAD_S:g}", "phase": "running"}
+            data = {**record, "start_at": f"{start_s:.3f}", "lead_s": f"{LEAD_S:g}", "phase": "running"}
             meta = {"resourceVersion": known["metadata"]["resourceVersion"]} if known else {}
             try:
                 self._kube.patch("ConfigMap", self.name, {"metadata": meta, "data": data}, once=True)

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from wasp_ray.clock import now_ns
-from wasp_ray.cluster.backend import Backend, LastWord, Line, Note
+from wasp_ray.cluster.backend import Backend, Keeper, LastWord, Line, Note
 from wasp_ray.cluster.clocks import Clocks
 from wasp_ray.cluster.lifecycle import (
     Abort,
+    Broken,
     Clean,
     Collect,
     Event,
@@ -26,6 +27,7 @@ from wasp_ray.cluster.lifecycle import (
     StopAsked,
     Terms,
 )
+from wasp_ray.cluster.record import CAUSES, PLAN, VERSION, Adopted
 from wasp_ray.cluster.snapshot import Decoder, Told
 from wasp_ray.errors import BadInput
 from wasp_ray.node.options import NodeResult
@@ -64,15 +66,17 @@ class Controller:
     """One run of several nodes. `run` once; `stop` and `command` from any thread or signal handler."""
 
     def __init__(
-        self, backend: Backend, terms: Terms, run_id: str, ear: Ear, adopt: tuple[bool, bool] | None = None
-    ) -> None:
-        """`adopt`: of a run that another controller began, whether it was released and whether it was told to stop."""
-        self._backend, self._ear, self._adopt = backend, ear, adopt
+        self, backend: Backend, terms: Terms, run_id: str, ear: Ear, adopted: Adopted | None = None, *,
+        keeper: Keeper | None = None,
+    ) -> None:  # fmt: skip
+        """`adopted`: a run that another controller began. `keeper`: the backend, where nodes outlive their controller."""
+        self._backend, self._ear, self._adopted, self._keeper = backend, ear, adopted, keeper
         self._decoder = Decoder(run_id)
         self._asked: queue.SimpleQueue[StopAsked | str] = queue.SimpleQueue()
-        self._plan: dict[str, Any] = {}
+        self._plan: dict[str, Any] = {} if adopted is None else adopted.plan
         self._stopped: set[str] = set()
         self.state = Lifecycle(terms)
+        self._causes_mark = self.state.causes_mark()
         self.results: dict[int, NodeResult] = {}
         self.last_states: dict[int, dict[str, Any]] = {}
         self.last_words: dict[int, Mapping[str, Any]] = {}
@@ -92,8 +96,8 @@ class Controller:
         self.state.begin(_now_s())
         self._backend.deploy()
         try:
-            if self._adopt is not None:
-                self.state.adopt(*self._adopt, _now_s())
+            if self._adopted is not None:
+                self._adopt(self._adopted)
             while self.state.phase is not Phase.DONE:
                 for happening in self._backend.events(POLL_S):
                     match happening:
@@ -112,11 +116,25 @@ class Controller:
             self._backend.clean()
             raise
 
+    def _adopt(self, adopted: Adopted) -> None:
+        self.state.adopt(adopted.released, adopted.aborted, _now_s(), adopted.causes)
+        self._causes_mark = self.state.causes_mark()
+        for why in adopted.problems:
+            self._step(Broken(why))
+
     # -- what is done
 
     def _step(self, event: Event | None) -> None:
-        for instruction in self.state.step(event, _now_s()):
+        instructions = self.state.step(event, _now_s())
+        self._record_causes()  # before what follows from them
+        for instruction in instructions:
             self._perform(instruction)
+
+    def _record_causes(self) -> None:
+        mark = self.state.causes_mark()
+        if self._keeper is not None and mark != self._causes_mark:
+            self._causes_mark = mark
+            self._keeper.record({CAUSES: self.state.causes()})
 
     def _perform(self, instruction: Instruction) -> None:
         match instruction:
@@ -157,7 +175,6 @@ class Controller:
         node, uid, data = told.node, told.uid, told.data
         match told.kind:
             case "plan":
-                self._plan = self._plan or data["plan"]
                 self._hear_plan(node, uid, data)
                 self._step(Planned(node, uid, data["version"], data["hash"]))
             case "ready":
@@ -181,6 +198,10 @@ class Controller:
     def _hear_plan(self, node: int, uid: str, data: Mapping[str, Any]) -> None:
         try:
             self._ear.planned(node, data)
+            if not self._plan:
+                self._plan = data["plan"]
+                if self._keeper is not None:
+                    self._keeper.record({PLAN: self._plan, VERSION: data["version"]})
         except BadInput as exc:
             self._step(Refused(node, uid, tuple(exc.problems)))
 

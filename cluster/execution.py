@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from wasp_ray.clock import now_ns, wall_s
-from wasp_ray.cluster.backend import Backend
+from wasp_ray.cluster.backend import Backend, Keeper
 from wasp_ray.cluster.clocks import clock_warnings
 from wasp_ray.cluster.controller import Controller
 from wasp_ray.cluster.lifecycle import Lifecycle, Phase, Terms
 from wasp_ray.cluster.local import LocalNodes
 from wasp_ray.cluster.merge import merged_phase, merged_states, result_of_lost
+from wasp_ray.cluster.record import Adopted
 from wasp_ray.errors import BadInput, WaspError
 from wasp_ray.execution import STOPPED_EARLY, Findings, Outcome, Reporter, Settings, View, signals_to
 from wasp_ray.load.limits import raise_descriptor_limit
@@ -33,10 +34,12 @@ class ClusterExecution:
 
     def __init__(
         self, settings: Settings, view: View, make_backend: Callable[[Settings, Reporter], Backend], terms: Terms | None = None,
-        *, keep_logs: bool = False, adopt: tuple[bool, bool] | None = None,
+        *, keep_logs: bool = False, adopted: Adopted | None = None, keeper: Keeper | None = None,
         prepare: Callable[[], Sequence[str]] | None = None,
     ) -> None:  # fmt: skip
+        """`adopted`: a run that another controller began. `keeper`: the backend, where nodes outlive their controller."""
         self.settings, self._keep_logs, self._prepare = settings, keep_logs, prepare
+        self._adopted, self._keeper = adopted, keeper
         raise_descriptor_limit()  # a connection and a file a node
         if settings.seed is None:  # every node must draw the same
             settings.seed = random.SystemRandom().getrandbits(32)
@@ -46,7 +49,9 @@ class ClusterExecution:
         self._plan: dict[str, Any] = {}
         self._say_at_ns, self._show_at_ns = now_ns() + SAY_EVERY_NS, 0
         terms = terms or Terms(nodes=settings.nodes, deploy_timeout_s=DEPLOY_TIMEOUT_S)
-        self.controller = Controller(make_backend(settings, self._reporter), terms, settings.run_id, self, adopt)
+        self.controller = Controller(
+            make_backend(settings, self._reporter), terms, settings.run_id, self, adopted, keeper=keeper
+        )
 
     def run(self) -> Outcome:
         """To the verdict, which is "error" when the cluster could not be asked or the controller could not go on. Raises
@@ -55,10 +60,17 @@ class ClusterExecution:
         began = wall_s()
         try:
             with signals_to(self._stop):  # around those of the preparation too: SIGHUP comes more than once
-                if self._is_prepared():
+                is_prepared = self._is_prepared()
+                plan = {} if self._adopted is None else self._adopted.plan
+                if plan:  # before anything is taken over: its alerts may not be asked for from here
+                    self._know_plan(plan, [])
+                if is_prepared:
                     with self._failure_kept():
                         self.controller.run()
-                return self._conclude(began)
+                outcome = self._conclude(began)
+                if self._keeper is not None and self.failure is None:  # else it may be another controller's run
+                    self._keeper.conclude(outcome.judged.verdict, outcome.judged.reasons)
+                return outcome
         except BadInput:
             self._reporter.drop_bundle()
             raise
@@ -113,8 +125,17 @@ class ClusterExecution:
             result.errors = [text for text in result.errors if text != STOPPED_EARLY]
         clocks = self.controller.clocks.known()
         self.settings.warnings += [*state.warnings, *clock_warnings(clocks)]
-        found = Findings(state.errors, state.invalid, state.interrupted, state.stopped, clocks)
+        before = self._judged_before()
+        found = Findings(
+            [*state.errors, *before.get("error", [])], [*state.invalid, *before.get("invalid", [])], state.interrupted,
+            state.stopped, clocks, before.get("failed", []),
+        )  # fmt: skip
         return self._reporter.conclude([results[node] for node in sorted(results)], found)
+
+    def _judged_before(self) -> Mapping[str, Sequence[str]]:
+        """The reasons of a verdict that is recorded already, which alert rules that are quiet by now cannot take back."""
+        verdict = {} if self._adopted is None else self._adopted.verdict
+        return {verdict["verdict"]: verdict["reasons"]} if verdict else {}
 
     # -- told by the controller
 
@@ -126,8 +147,11 @@ class ClusterExecution:
     def planned(self, node: int, data: Mapping[str, Any]) -> None:
         """The first node's plan is everybody's. Raises BadInput for alerts that cannot be checked from here."""
         if not self._plan:
-            self._reporter.plan_ready(data["plan"], data["warnings"])
-            self._plan = data["plan"]
+            self._know_plan(data["plan"], data["warnings"])
+
+    def _know_plan(self, plan: dict[str, Any], warnings: list[str]) -> None:
+        self._reporter.plan_ready(plan, warnings)
+        self._plan = plan
 
     def state(self, node: int, data: Mapping[str, Any]) -> None:
         """Kept until the next turn."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from wasp_ray.clock import now_ns, wall_s
@@ -17,9 +17,10 @@ from wasp_ray.cluster.credentials import Credentials
 from wasp_ray.cluster.kube import Kube, KubeError
 from wasp_ray.cluster.last_word import read_word
 from wasp_ray.cluster.lease import RunLease
-from wasp_ray.cluster.lifecycle import Broken, Cleaned, Collected, Ended, Seen, Trouble
+from wasp_ray.cluster.lifecycle import Broken, Cleaned, Collected, Ended, Phase, Seen, Trouble
 from wasp_ray.cluster.logs import LogFollower
 from wasp_ray.cluster.pods import PATIENCE_S, PodState, read_pod
+from wasp_ray.cluster.record import VERDICT, texts_of
 from wasp_ray.cluster.watcher import PodWatcher
 from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.node.orders import STOP_GENERATOR
@@ -64,6 +65,8 @@ class KubeNodes:
         self._start_s: float | None = None
         self._adopted = adopted
         self._stopped: list[str] = []  # Generators
+        self._unwritten: dict[str, str] = {}  # of the record
+        self._write_at = 0
         self._locked_out: KubeError | None = None
         self._mute: set[int] = set()  # nodes whose log's trouble was told
         self.lease = RunLease(self.kube, self._board.name)
@@ -119,6 +122,7 @@ class KubeNodes:
     def events(self, timeout_s: float) -> Sequence[Happening]:
         """What pods became and what they said. Raises NodeFailed when this controller cannot or may not go on."""
         self._may_go_on()
+        self._write_record()
         out: list[Happening] = []
         try:
             found = self._queue.get(timeout=timeout_s)
@@ -180,8 +184,9 @@ class KubeNodes:
         return out
 
     def _all_said(self) -> bool:
-        """Every container has ended and its log was read to the end."""
-        return all(s.uid in self._said for s in self._pods.values() if s.started)
+        """Every container has ended and its log was read to the end. A run that was taken over may not have been listed yet."""
+        is_listed = bool(self._pods) or not self._adopted
+        return is_listed and all(s.uid in self._said for s in self._pods.values() if s.started)
 
     def _passing_time(self) -> list[Happening]:
         """Patience that runs out, pods that cannot be made, the end of cleaning."""
@@ -207,13 +212,40 @@ class KubeNodes:
         without = next(n for n in range(1, len(seen) + 2) if n not in seen)
         return [Trouble(without, why) for why in self._board.refusals()]
 
+    # -- the record
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """See Keeper."""
+        self._unwritten |= texts_of(record)
+
+    def _write_record(self) -> None:
+        """What no order took along. Asked once and again later: it must not hold up who waits for events."""
+        may_write = bool(self._board.roots) and self._cleaning_since is None and now_ns() >= self._write_at
+        if not self._unwritten or not may_write:
+            return
+        try:
+            self._board.write(self._unwritten, once=True)
+            self._unwritten = {}
+        except KubeError:
+            self._write_at = now_ns() + LOOK_EVERY_NS
+
+    def conclude(self, verdict: str, reasons: Sequence[str]) -> None:
+        """See Keeper."""
+        if self._keep and self._board.roots:
+            self.record({VERDICT: {"verdict": verdict, "reasons": list(reasons)}})
+            try:
+                self._board.write({**self._unwritten, "phase": Phase.DONE.value})
+            except KubeError:  # the logs are there: `attach` judges the run again
+                pass
+
     # -- orders
 
     def release(self) -> float:
         """By the API server's clock, once: a second controller finds what the first one wrote."""
         if self._start_s is None:
             try:
-                self._start_s = self._board.fix_start()
+                self._start_s = self._board.fix_start(self._unwritten)
+                self._unwritten = {}
             except KubeError as exc:
                 self._start_s = wall_s()
                 self._queue.put(Broken(f"the common start could not be told to the nodes: {exc}"))
@@ -228,7 +260,8 @@ class KubeNodes:
             change = {"abort": order, "phase": "stopping"}
         if order.startswith("stop") and self._board.roots:
             try:
-                self._board.write(change)
+                self._board.write({**self._unwritten, **change})
+                self._unwritten = {}
             except KubeError as exc:
                 if exc.is_locked_out:
                     self._locked_out = exc

@@ -7,7 +7,9 @@ may safely be carried out twice.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from wasp_ray.cluster.barrier import Barrier
 from wasp_ray.cluster.story import (
@@ -90,14 +92,33 @@ class Lifecycle:
         """Nodes are deployed from now on."""
         self._deadline_s = now_s + self.terms.deploy_timeout_s
 
-    def adopt(self, released: bool, aborted: bool, now_s: float) -> None:
-        """Goes on with a run that another controller began: what it had decided stays decided."""
+    def adopt(self, released: bool, aborted: bool, now_s: float, causes: Mapping[str, Any] = {}) -> None:
+        """Continue a run that another controller began: what it had decided stays decided. `causes`: see there."""
         if released:
             self.phase, self.released = Phase.RUNNING, True
             self._deadline_s = self._run_deadline_s(now_s)
         if aborted:
             self.phase, self.stopped = Phase.DRAINING, True
             self._deadline_s = now_s + self.terms.drain_s
+        if causes:
+            self.problems += causes["problems"]
+            self.errors += causes["errors"]
+            self.invalid += causes["invalid"]
+            self.interrupted, self.stopped = causes["interrupted"], bool(causes["stopped"])
+            self.lost |= {int(node): str(why) for node, why in causes["lost"].items()}
+
+    def causes(self) -> dict[str, Any]:
+        """Return why the run was ended or cannot be trusted so far, JSON-able, for a controller that takes over."""
+        return {
+            "problems": list(self.problems), "errors": list(self.errors), "invalid": list(self.invalid),
+            "interrupted": self.interrupted, "stopped": self.stopped,
+            "lost": {str(node): why for node, why in self.lost.items()},
+        }  # fmt: skip
+
+    def causes_mark(self) -> tuple[object, ...]:
+        """Return a value that changes whenever `causes` does; it costs nothing to make."""
+        counts = (len(self.problems), len(self.errors), len(self.invalid), len(self.lost))
+        return (*counts, self.interrupted, self.stopped)
 
     def step(self, event: Event | None, now_s: float) -> list[Instruction]:
         """What is to be done now."""
@@ -273,6 +294,12 @@ class Lifecycle:
 
     def _open(self, now_s: float) -> list[Instruction]:
         versions, plans = self.barrier.different_versions(), self.barrier.different_plans()
+        if unknown := self.barrier.without_plan():
+            self.errors.append(
+                f"the plan of {unknown} could not be read from its output, so nothing could be judged by it: expected it before"
+                " the node was ready; print less in setup() (logs are rotated) and start the run again"
+            )
+            return self._abort("a plan is not known", now_s, at_once=True)
         if versions:
             self.errors.append(f"the nodes run different versions of wasp_ray: {versions}; build one image for all")
             return self._abort("different versions", now_s, at_once=True)

@@ -117,5 +117,6 @@ class Deployment:
             lambda *_: backend,
             self.values.terms(),
             keep_logs=True,
+            keeper=backend,
             prepare=lambda: self.prepare(progress),
         )

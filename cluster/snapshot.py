@@ -116,16 +116,19 @@ class Decoder:
         if len(pieces) < found["parts"]:
             return None
         try:
-            return _expanded("".join(pieces[number] for number in range(found["parts"])))
-        except (KeyError, ValueError, OSError, EOFError, zlib.error):
+            return expanded("".join(pieces[number] for number in range(found["parts"])))
+        except (KeyError, ValueError):
             self.torn += 1
             return None
 
 
-def _expanded(text: str) -> dict[str, Any]:
-    """The object in base64 of gzip. Raises ValueError for one that would fill the memory."""
+def expanded(text: str) -> dict[str, Any]:
+    """The object in base64 of gzip. Raises ValueError for any other text, and for one that would fill the memory."""
     unpacker = zlib.decompressobj(wbits=31)
-    raw = unpacker.decompress(base64.b64decode(text, validate=True), MAX_EXPANDED_BYTES)
+    try:
+        raw = unpacker.decompress(base64.b64decode(text, validate=True), MAX_EXPANDED_BYTES)
+    except zlib.error as exc:
+        raise ValueError(str(exc)) from exc
     if unpacker.unconsumed_tail:
         raise ValueError(f"more than {MAX_EXPANDED_BYTES:,} bytes")
     data = json.loads(raw)

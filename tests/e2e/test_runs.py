@@ -162,3 +162,25 @@ def test_a_controller_killed_in_any_state_is_followed_by_attach(team: Team) -> N
         attached = team.wasp("attach", run, "--out", run)
         assert team.passed(attached, run)["generators"]["quick"]["ledger"]["ok"] == 600, delay_s
         assert team.left_behind() == []
+
+
+def test_a_threshold_counts_though_its_plan_was_rotated_out_of_the_logs(team: Team) -> None:
+    """The controller dies in the run, the first lines of all logs are gone: `attach` fails the run by its threshold."""
+    if not team.kubernetes.is_own:
+        pytest.skip("the logs of another cluster's nodes cannot be rotated from here")
+    run = run_id()
+    process = team.start(
+        "run", "load.py:light", "--jobs", "2", "--run-id", run, "--threshold", "failed > 1%", "-p", "seconds=15"
+    )
+    team.wait_for_phase(run, "running", process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    for pod in team.objects("pods"):
+        team.kubernetes.rotate_log(team.namespace, pod["metadata"]["name"])
+    assert '"kind":"plan"' not in team.wasp("logs", run, "--all").stdout
+    attached = team.wasp("attach", run, "--out", "attached")
+    summary = team.summary("attached")
+    assert attached.returncode == 1 and summary["verdict"] == "failed", attached.stdout + attached.stderr
+    assert any(reason.startswith("failed > 1%") for reason in summary["reasons"]), summary["reasons"]
+    assert summary["ledger"]["ok"] == summary["ledger"]["scheduled"] == 300
+    assert team.left_behind() == []

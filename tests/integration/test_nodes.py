@@ -131,6 +131,17 @@ def test_a_threshold_on_rate_divides_by_the_schedule_of_its_generator(nodes: int
     assert values[1] == result.summary["generators"]["short"]["delivered_rate"]
 
 
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_a_run_that_is_stopped_before_its_start_does_not_pass(nodes: int) -> None:
+    """On one node and on several: no call was made and no threshold evaluated, so it is an error."""
+    profile = Profile(Generator("g", gun=loads.Quick, schedule=plain(10, "1s")), thresholds=["failed < 1%"])
+    going = profile.start(nodes=nodes)
+    going.stop()
+    result = going.wait(60)
+    assert (result.verdict, result.reasons) == ("error", ["stopped before the load began"]), result.reasons
+    assert result.ledger.scheduled == 0
+
+
 def test_bad_numbers_of_nodes_are_bad_input() -> None:
     """Told before anything starts."""
     profile = Profile(Generator("g", gun=loads.Quick, schedule=plain(1, "1s")))

@@ -1,10 +1,10 @@
 """Runs from source to verdict: settings, node, view, bundle, judgement. Used by Profile.run and the command line alike."""
 
 from wasp_ray.execution.places import execution_of, in_pod
-from wasp_ray.execution.reporter import Findings, Reporter, check_json_path
+from wasp_ray.execution.reporter import STOPPED_EARLY, Findings, Reporter, check_json_path
 from wasp_ray.execution.settings import NoView, Outcome, Settings, View
 from wasp_ray.execution.signals import signals_to
-from wasp_ray.execution.single import STOPPED_EARLY, Execution, run_node
+from wasp_ray.execution.single import Execution, run_node
 
 __all__ = [
     "STOPPED_EARLY",

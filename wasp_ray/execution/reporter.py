@@ -24,6 +24,11 @@ from wasp_ray.stats.totals import merge_nodes
 from wasp_ray.stats.verdict import JudgeInput, judge
 
 NOT_AWAITED = "this run was ended while it waited for the last evaluations of alert rules: what they say is unknown"
+STOPPED_EARLY = "stopped before the load began"
+NO_PLAN = (
+    "the plan of this run is not known, so its thresholds and alert checks could not be judged: expected it in the output of"
+    " the nodes, or where a run in a cluster keeps it, in its ConfigMap"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ class Findings:
     stopped: bool = False
     clocks: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     """of each node: its clock minus the controller's and how well that is known, in seconds"""
+    failed: Sequence[str] = ()
 
 
 class Reporter:
@@ -132,7 +138,9 @@ class Reporter:
         is_last: bool = True,
     ) -> Outcome:  # fmt: skip
         settings = self.settings
-        plan = self._plan or next((r.plan for r in results if r.plan), _no_plan(settings))
+        plan = self._plan or next((r.plan for r in results if r.plan), {})
+        unjudged = _unjudged(results, found, is_planned=bool(plan))
+        plan = plan or _no_plan(settings)
         nodes = [result.totals for result in results]
         for totals in nodes:
             for spec in plan["generators"]:
@@ -144,8 +152,8 @@ class Reporter:
         judged = judge(JudgeInput(
             merged, plan, checked, found.interrupted or next((r.interrupted for r in results if r.interrupted), None),
             found.stopped or any(r.stopped for r in results), frozenset(name for r in results for name in r.stopped_generators),
-            [*found.errors, *_told(results, "errors")], [*found.invalid, *_told(results, "invalid"), *of_alerts.unknown],
-            [*_told(results, "failed"), *of_alerts.failed],
+            [*found.errors, *_told(results, "errors"), *unjudged], [*found.invalid, *_told(results, "invalid"), *of_alerts.unknown],
+            [*found.failed, *_told(results, "failed"), *of_alerts.failed],
             [
                 *settings.warnings, *_told(results, "warnings"), *of_alerts.warnings,
                 *(self.bundle.problems if self.bundle else []),
@@ -208,6 +216,16 @@ def _told(results: Sequence[NodeResult], what: str) -> list[str]:
         text if len(nodes) == len(results) else f"node {', '.join(map(str, nodes))}: {text}"
         for text, nodes in said.items()
     ]
+
+
+def _unjudged(results: Sequence[NodeResult], found: Findings, *, is_planned: bool) -> list[str]:
+    """Why thresholds were not evaluated, where no other reason says that: such a run must not pass."""
+    if any(result.duration_s for result in results):
+        return [] if is_planned else [NO_PLAN]
+    has_reason = found.errors or found.invalid or found.interrupted or any(
+        result.errors or result.invalid or result.interrupted for result in results
+    )  # fmt: skip
+    return [] if has_reason else [STOPPED_EARLY]
 
 
 def _no_plan(settings: Settings) -> dict[str, Any]:

@@ -6,15 +6,13 @@ import platform
 
 from wasp_ray.clock import wall_s
 from wasp_ray.errors import BadInput, NodeFailed
-from wasp_ray.execution.reporter import Reporter
+from wasp_ray.execution.reporter import STOPPED_EARLY, Reporter
 from wasp_ray.execution.settings import Outcome, Settings, View
 from wasp_ray.execution.signals import signals_to
 from wasp_ray.node.links import Interrupted
 from wasp_ray.node.options import NodeOptions, NodeResult
 from wasp_ray.node.run import Node
 from wasp_ray.stats.totals import NodeTotals
-
-STOPPED_EARLY = "stopped before the load began"
 
 
 class Execution:

@@ -106,6 +106,16 @@ def test_different_plans_and_versions_never_start() -> None:
         assert kinds(out) == ["Abort"] and len(getattr(run, what)) == 1 and not run.released
 
 
+def test_a_run_whose_plan_was_not_received_is_not_released() -> None:
+    """A node that is ready though its plan was lost on the way: its thresholds would be lost with it."""
+    run = made()
+    up(run, 1)
+    for event in (Seen(2, "u2", "pod-2"), Ready(2, "u2")):
+        out = run.step(event, 2)
+    assert kinds(out) == ["Abort"] and not run.released and not run.problems
+    assert "the plan of node 2 (pod-2) could not be read" in run.errors[0]
+
+
 def test_a_node_lost_in_the_run_makes_it_invalid_and_stops_it_or_not() -> None:
     """As asked."""
     for policy, expected in (("stop", ["Abort"]), ("continue", [])):

@@ -1,0 +1,199 @@
+"""A controller that dies is followed by `attach`, which comes to the same verdict whatever can still be read of the logs.
+
+The real commands against a Kubernetes API on this machine; what nodes say is scripted.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from support.books import wait_until
+from support.cluster_commands import Commands, ended, killed
+from support.kube_server import KubeServer
+from support.rules_server import alert, rule, rules_server
+from support.scripted_nodes import WITHIN_S, ScriptedNodes, plan_of
+
+from wasp_ray import AlertCheck, __version__
+from wasp_ray.cluster.record import packed, unpacked
+from wasp_ray.execution.reporter import NO_PLAN
+
+pytestmark = pytest.mark.waits
+
+
+def test_a_threshold_counts_though_the_plan_can_no_longer_be_read_from_the_logs(
+    kube: KubeServer, commands: Commands
+) -> None:
+    """The controller dies in the run, the first lines of all logs are rotated away: 90 % of the calls failed, so did the run."""
+    first = commands.start_run("shop-1")
+    nodes = ScriptedNodes(kube, "shop-1", plan_of(2))
+    nodes.come_up()
+    nodes.until(lambda data: data["start_at"])
+    killed(first)
+    nodes.rotate_logs()
+    nodes.finish()
+    kube.lapse("shop-1")
+    code, said = commands.attach("shop-1")
+    summary = commands.summary()
+    assert (summary["ledger"]["started"], summary["ledger"]["failed"]) == (1000, 900)
+    assert (code, summary["verdict"]) == (1, "failed"), said
+    assert any("failed < 1%" in reason for reason in summary["reasons"]), summary["reasons"]
+    assert kube.names() == []
+
+
+def test_plan_and_causes_are_written_no_later_than_what_follows_from_them(kube: KubeServer, commands: Commands) -> None:
+    """The plan comes before the start or with it, the cause in the very write that stops: no controller dies between them."""
+    process = commands.start_run("shop-1", "--timeout", "1s")
+    nodes = ScriptedNodes(kube, "shop-1", plan_of(2))
+    nodes.come_up()
+    nodes.until(lambda data: data["abort"])
+    nodes.finish(stopped=True)
+    code, said = ended(process)
+    assert code == 4, said
+    patches = [body["data"] for method, kind, body in kube.writes if (method, kind) == ("PATCH", "configmaps")]
+    (started,) = [at for at, data in enumerate(patches) if "start_at" in data]
+    before = {name: text for data in patches[: started + 1] for name, text in data.items()}
+    assert unpacked(before["plan"])["thresholds"] == ["failed < 1%"] and before["version"] == __version__
+    (stopped,) = [data for data in patches if "abort" in data]
+    assert "within its timeout, 1 s" in stopped["causes"]
+
+
+def test_a_run_whose_plan_nobody_knows_is_an_error(kube: KubeServer, commands: Commands) -> None:
+    """As one that a controller without a record began: no threshold can be judged, so it must not pass."""
+    first = commands.start_run("shop-1")
+    nodes = ScriptedNodes(kube, "shop-1", plan_of(2))
+    nodes.come_up()
+    nodes.until(lambda data: data["start_at"])
+    killed(first)
+    nodes.rotate_logs()
+    nodes.finish(ok=500, failed=0)
+    del kube.objects[("configmaps", "wasp-shop-1")]["data"]["plan"]
+    kube.lapse("shop-1")
+    code, said = commands.attach("shop-1")
+    assert (code, commands.summary()["reasons"]) == (4, [NO_PLAN]), said
+
+
+def timeout(process: subprocess.Popen[str], nodes: ScriptedNodes) -> None:
+    """The run takes longer than it may."""
+
+
+def interrupted(process: subprocess.Popen[str], nodes: ScriptedNodes) -> None:
+    """Ctrl-C in the terminal."""
+    process.send_signal(signal.SIGINT)
+
+
+def node_lost(process: subprocess.Popen[str], nodes: ScriptedNodes) -> None:
+    """The kernel kills a node's container."""
+    nodes.kube.end_pod(nodes.pods[1], 137)
+
+
+def pod_gone(process: subprocess.Popen[str], nodes: ScriptedNodes) -> None:
+    """A node's pod is deleted by force: nothing of it is left to look at."""
+    nodes.kube.remove_pod(nodes.pods[1])
+
+
+def node_failed(process: subprocess.Popen[str], nodes: ScriptedNodes) -> None:
+    """A node could not do its part, and says so in its result."""
+    nodes.say(1, "result", {**nodes.result(1, 10, 0, True).to_data(), "errors": ["no login for you"]})
+    nodes.kube.end_pod(nodes.pods[1])
+
+
+@dataclass(frozen=True)
+class End:
+    """How a run is ended, and what must come of it."""
+
+    options: tuple[str, ...]
+    act: Callable[[subprocess.Popen[str], ScriptedNodes], None]
+    code: int
+    verdict: str
+    lost: bool = False  # node 1 has nothing more to report
+    stops: bool = True
+    rotates: bool = True
+
+
+ENDS = {
+    "its timeout passes": End(("--timeout", "2s"), timeout, 4, "error"),
+    "somebody presses Ctrl-C": End((), interrupted, 130, "interrupted"),
+    "a node is killed and the others are stopped": End((), node_lost, 3, "invalid", lost=True),
+    "the pod of a node is gone and the others are stopped": End((), pod_gone, 3, "invalid", lost=True),
+    "the pod of a node is gone and the others continue": End(
+        ("--set", "onLostNode=continue"), pod_gone, 3, "invalid", lost=True, stops=False
+    ),
+    "a node reports an error": End((), node_failed, 4, "error", lost=True, rotates=False),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_attach_comes_to_the_verdict_and_reasons_of_the_first_controller(
+    name: str, kube: KubeServer, commands: Commands
+) -> None:
+    """Once the cause is recorded the first controller may die: `attach` reports the same, though older lines are rotated away."""
+    end, plan = ENDS[name], plan_of(2, ["failed < 50%"])
+    going = {run: commands.start_run(run, *end.options, "--out", run) for run in ("lives", "dies")}
+    for run, process in going.items():
+        nodes = ScriptedNodes(kube, run, plan)
+        nodes.come_up()
+        nodes.until(lambda data: data["start_at"])
+        end.act(process, nodes)
+        nodes.until(lambda data: data["abort"] if end.stops else "was lost" in data.get("causes", ""))
+        if run == "dies":
+            killed(process)
+            if end.rotates:
+                nodes.rotate_logs()
+        nodes.finish(*((2,) if end.lost else ()), ok=500, failed=0, stopped=end.stops)
+    kube.lapse("dies")
+    going["dies"] = commands.start("attach", "dies", "--out", "attached")
+    reports = []
+    for run, out in (("lives", "lives"), ("dies", "attached")):
+        code, said = ended(going[run])
+        summary = commands.summary(out)
+        assert (code, summary["verdict"]) == (end.code, end.verdict), said
+        reports.append([text.replace(run, "RUN") for text in summary["reasons"]])
+    assert reports[0] == reports[1]
+
+
+def test_alerts_are_asked_for_by_who_takes_over(kube: KubeServer, commands: Commands) -> None:
+    """By the recorded plan; from where they cannot be asked for, nothing is taken over and no node is stopped."""
+    with rules_server() as grafana:
+        check = AlertCheck(labels={"requirement_name": "baseline"})
+        first = commands.start_run("shop-1", GRAFANA_URL=grafana.url)
+        nodes = ScriptedNodes(kube, "shop-1", plan_of(2, [check]))
+        nodes.come_up()
+        nodes.until(lambda data: data["start_at"])
+        killed(first)
+        nodes.rotate_logs()
+        kube.lapse("shop-1")
+        code, said = commands.attach("shop-1")
+        assert code == 2 and "GRAFANA_URL" in said, said
+        assert kube.config_map("shop-1")["abort"] == "" and "pods/wasp-shop-1-0-x" in kube.names()
+        grafana.rules = [rule(state="firing", alerts=[alert(job="shop")])]
+        again = commands.start("attach", "shop-1", "--out", "attached", GRAFANA_URL=grafana.url)
+        asked = len(grafana.requests)
+        wait_until(lambda: len(grafana.requests) > asked, WITHIN_S)
+        nodes.finish(ok=500, failed=0)
+        code, said = ended(again)
+    assert code == 1 and "fired" in said, said
+
+
+def test_a_recorded_verdict_stays_though_its_cause_can_no_longer_be_seen(kube: KubeServer, commands: Commands) -> None:
+    """As an alert that fired in a run that was kept, and is quiet by now."""
+    process = commands.start_run("shop-1", "--keep")
+    nodes = ScriptedNodes(kube, "shop-1", plan_of(2))
+    nodes.come_up()
+    nodes.until(lambda data: data["start_at"])
+    nodes.finish(ok=500, failed=0)
+    code, said = ended(process)
+    assert code == 0, said
+    kept = kube.config_map("shop-1")
+    assert json.loads(kept["verdict"]) == {"verdict": "passed", "reasons": []} and kept["phase"] == "done"
+    kube.objects[("configmaps", "wasp-shop-1")]["data"]["verdict"] = packed(
+        {"verdict": "failed", "reasons": ["it fired"]}
+    )
+    code, said = commands.attach("shop-1")
+    assert (code, commands.summary()["reasons"]) == (1, ["it fired"]), said
+
+

@@ -1,0 +1,148 @@
+"""What a controller records is read back as it was, fits into a ConfigMap, and is never dropped without a word."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import gzip
+import json
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.scripted_nodes import plan_of
+
+from wasp_ray.cluster.lifecycle import Lifecycle, Terms
+from wasp_ray.cluster.record import (
+    CAUSES,
+    MAX_OTHER_CHARS,
+    MAX_PLAN_CHARS,
+    PLAIN_CHARS,
+    PLAN,
+    VERDICT,
+    VERSION,
+    adopted,
+    packed,
+    texts_of,
+    unpacked,
+)
+from wasp_ray.errors import BadInput
+from wasp_ray.stats.thresholds import evaluate
+from wasp_ray.stats.totals import GeneratorTotals, Ledger, NodeTotals
+
+CAUSES_GIVEN = {
+    "problems": [], "errors": ["the run was not over within its timeout"], "invalid": [], "interrupted": None,
+    "stopped": False, "lost": {"2": "OOMKilled"},
+}  # fmt: skip
+
+
+@given(st.dictionaries(st.text(), st.text() | st.integers() | st.lists(st.text())))
+def test_every_object_is_read_back_as_it_was(data: dict[str, Any]) -> None:
+    """Short ones are readable JSON, long ones are compressed."""
+    text = packed(data)
+    assert unpacked(text) == data
+    assert text.startswith("gz:") == (len(json.dumps(data, separators=(",", ":"))) > PLAIN_CHARS)
+
+
+def test_a_run_is_adopted_as_it_was_recorded() -> None:
+    """All values by their keys; an empty ConfigMap has none."""
+    verdict = {"verdict": "failed", "reasons": ["it fired"]}
+    texts = texts_of({PLAN: plan_of(2), VERSION: "1.2.3", CAUSES: CAUSES_GIVEN, VERDICT: verdict})
+    found = adopted({**texts, "start_at": "77.5", "abort": "stop"})
+    assert (found.plan, found.causes, found.verdict, found.version) == (plan_of(2), CAUSES_GIVEN, verdict, "1.2.3")
+    assert found.released and found.aborted and found.problems == ()
+    nothing = adopted({"start_at": "", "abort": ""})
+    assert not (nothing.released or nothing.aborted or nothing.plan or nothing.causes or nothing.problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (PLAN, "{"),
+        (PLAN, "[]"),
+        (PLAN, '{"generators": []}'),
+        (PLAN, "gz:" + base64.b64encode(b"no gzip").decode()),
+        (PLAN, "gz:" + base64.b64encode(gzip.compress(b"[1]")).decode()),
+        (CAUSES, '{"errors": "a text"}'),
+        (VERDICT, '{"verdict": 3}'),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_a_problem(name: str, text: str) -> None:
+    """Named, so that the run is an error: what it held may have been the reason not to pass."""
+    (problem,) = adopted({name: text}).problems
+    assert repr(name) in problem
+
+
+def test_the_options_of_sinks_are_not_recorded() -> None:
+    """Nodes alone use them, and more people may read a ConfigMap than a log."""
+    sink = {"kind": "loki", "name": "loki", "needs": [], "options": {"headers": {"X-Key": "tok-8f3a"}}}
+    text = texts_of({PLAN: {**plan_of(1), "sinks": [sink]}})[PLAN]
+    assert adopted({PLAN: text}).plan["sinks"] == [{"kind": "loki", "name": "loki"}]
+    assert "tok-8f3a" not in json.dumps(adopted({PLAN: text}).plan)
+
+
+def random_schedule(segments: int) -> dict[str, Any]:
+    """A plan that cannot be compressed well; its first segment is a warm-up."""
+    plan = copy.deepcopy(plan_of(1, ["failed < 50%"]))
+    (part,) = plan["generators"]
+    numbers = random.Random(7)
+    part["segments"] = [
+        {
+            "index": index, "name": f"{numbers.getrandbits(64):x}", "warmup": index == 0, "from_ns": numbers.getrandbits(60),
+            "to_ns": numbers.getrandbits(60), "planned_calls": numbers.getrandbits(40), "planned_peak": numbers.random(),
+        }
+        for index in range(segments)
+    ]  # fmt: skip
+    return plan
+
+
+def test_a_plan_that_is_too_large_is_trimmed_to_what_the_verdict_needs() -> None:
+    """Its thresholds come to the same values, warm-ups left out as before."""
+    plan = random_schedule(10_000)
+    text = texts_of({PLAN: plan})[PLAN]
+    assert len(text) <= MAX_PLAN_CHARS < len(packed(plan))
+    kept = adopted({PLAN: text}).plan
+    totals = NodeTotals(node=1, host="h")
+    item = totals.generators["search"] = GeneratorTotals(kind="rate", ledger=Ledger(100, 0, 100, 40, 60), delivered=100)
+    item.segment(0).calls, item.segment(0).failed = 50, 50
+    for expression in plan["thresholds"]:
+        assert evaluate(expression, totals, 10.0, kept) == evaluate(expression, totals, 10.0, plan)
+        assert evaluate(expression, totals, 10.0, kept)["passed"]
+    unchanged = {name: value for name, value in plan.items() if name != "generators"}
+    assert {name: value for name, value in kept.items() if name != "generators"} == unchanged
+
+
+def test_a_plan_that_cannot_be_trimmed_is_refused_with_the_cure() -> None:
+    """Its size, what is allowed, what to do."""
+    plan = plan_of(1)
+    numbers = random.Random(7)
+    plan["thresholds"] = [f"failed of {numbers.getrandbits(200):x} < 1%" for _ in range(20_000)]
+    with pytest.raises(BadInput, match=r"takes [\d,]+ bytes .*at most 300,000.*use fewer Generators"):
+        texts_of({PLAN: plan})
+
+
+def test_causes_of_any_size_fit() -> None:
+    """The first of each kind are kept, and which nodes were lost."""
+    numbers = random.Random(7)
+    texts = [f"node {n} was lost: {numbers.getrandbits(900):x}" for n in range(3_000)]
+    lost = {str(n): text for n, text in enumerate(texts)}
+    text = texts_of({CAUSES: {**CAUSES_GIVEN, "invalid": texts, "lost": lost}})[CAUSES]
+    assert len(text) <= MAX_OTHER_CHARS
+    found = adopted({CAUSES: text}).causes
+    assert found["invalid"] == texts[:20] and found["lost"].keys() == lost.keys()
+
+
+def test_a_life_cycle_that_adopts_its_causes_has_the_same_causes() -> None:
+    """Whatever they are; and a mark tells when they have changed."""
+    first = Lifecycle(Terms(2))
+    before = first.causes_mark()
+    first.errors.append("no login")
+    first.invalid.append("node 2 was lost")
+    first.lost[2] = "OOMKilled"
+    first.interrupted, first.stopped = "SIGINT", True
+    assert first.causes_mark() != before
+    second = Lifecycle(Terms(2))
+    second.adopt(True, True, 0.0, json.loads(json.dumps(first.causes())))
+    assert second.causes() == first.causes() and second.causes_mark() == first.causes_mark()

@@ -1,0 +1,48 @@
+"""A run whose thresholds could not be evaluated does not pass, whatever its calls were."""
+
+from __future__ import annotations
+
+import pytest
+from support.scripted_nodes import plan_of
+
+from wasp_ray.execution import Findings, NoView, Reporter, Settings
+from wasp_ray.execution.reporter import NO_PLAN, STOPPED_EARLY
+from wasp_ray.node.options import NodeResult
+from wasp_ray.stats.totals import GeneratorTotals, Ledger, NodeTotals
+
+GOOD = Ledger(scheduled=100, started=100, ok=100)
+
+
+def result(*, has_plan: bool = True, duration_s: float = 10.0, ledger: Ledger = GOOD) -> NodeResult:
+    """One node whose calls all went well."""
+    totals = NodeTotals(node=1, host="h")
+    totals.generators["search"] = GeneratorTotals(kind="rate", ledger=ledger, delivered=ledger.started)
+    return NodeResult(plan_of(1) if has_plan else {}, totals, duration_s, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("results", "found", "verdict", "reasons"),
+    [
+        ([result()], Findings(), "passed", []),
+        ([result(has_plan=False)], Findings(), "error", [NO_PLAN]),
+        ([result(has_plan=False)], Findings(stopped=True), "error", [NO_PLAN]),
+        ([result(has_plan=False)], Findings(interrupted="SIGINT"), "error", [NO_PLAN, "interrupted by SIGINT"]),
+        ([], Findings(stopped=True), "error", [STOPPED_EARLY]),
+        ([result(duration_s=0.0, ledger=Ledger())], Findings(stopped=True), "error", [STOPPED_EARLY]),
+        ([], Findings(interrupted="SIGINT"), "interrupted", ["interrupted by SIGINT"]),
+        ([], Findings(errors=["no place"]), "error", ["no place"]),
+        ([result()], Findings(failed=["it fired"]), "failed", ["it fired"]),
+    ],
+    ids=[
+        "all is well", "its plan is not known", "its plan is not known, and it was stopped",
+        "its plan is not known, and it was interrupted", "it was stopped before any node reported",
+        "it was stopped before the load began", "it was interrupted before the load began", "it could not be started",
+        "an alert had fired before this controller took over",
+    ],
+)  # fmt: skip
+def test_what_was_not_judged_does_not_pass(
+    results: list[NodeResult], found: Findings, verdict: str, reasons: list[str]
+) -> None:
+    """A run without a plan or without a load is an error, unless another reason ranks above or says it already."""
+    judged = Reporter(Settings(source={}), NoView()).conclude(results, found).judged
+    assert (judged.verdict, judged.reasons) == (verdict, reasons)
