@@ -6,9 +6,11 @@ import base64
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from wasp_ray._version import __version__
 from wasp_ray.clock import now_ns, sleep_s
 from wasp_ray.cluster.execution import ClusterExecution
 from wasp_ray.cluster.kube import Kube, KubeError
@@ -34,12 +36,22 @@ def is_detached(kube: Kube, run: str) -> bool:
 
 def taken_over(
     kube: Kube, state: RunState, view: View, say: Callable[[str], None], *, keep: bool = False, out: Path | None = None,
-    json_path: Path | None = None, wants_bundle: bool = True,
+    json_path: Path | None = None, wants_bundle: bool = True, refusal: str = "",
 ) -> ClusterExecution:  # fmt: skip
-    """Waits for the lease of a run, then the run as one that goes on. Raises NodeFailed when it ends meanwhile."""
+    """Waits for the lease of a run, then the run as one that goes on. Raises NodeFailed when it ends meanwhile, or when its
+    nodes run another version of wasp_ray. `refusal`: why the run must be ended with an error.
+    """
     wait_for_lease(kube, state.run, say)
     state = find_run(kube, state.run)  # as it is now that nobody else writes
     found = adopted(state.data)
+    if found.version and found.version != __version__:
+        raise NodeFailed(
+            f"the nodes of run {state.run} run wasp_ray {found.version} and this command {__version__}: expected one version,"
+            f" and the run was left alone; install that of the nodes (`pip install 'wasp-ray[cluster]=={found.version}'`), then"
+            f" `wasp cluster attach {state.run}`"
+        )
+    if refusal:
+        found = replace(found, problems=(*found.problems, refusal))
     order = state.order()
     settings = Settings(
         source={"file": state.test()}, seed=order.get("seed"), nodes=state.jobs, load=order.get("load") or "total", out=out,
@@ -85,6 +97,18 @@ def owner_of(job: Obj) -> Obj:
 # -- detached runs
 
 
+def refusal_of(state: RunState) -> str:
+    """Why the controller in the image must not start a run that a client of another version made; empty when it may."""
+    theirs = str(state.order().get("version") or __version__)
+    if theirs == __version__:
+        return ""
+    return (
+        f"run {state.run} was made by wasp_ray {theirs}, and its image has {__version__}: expected one version; rebuild the image"
+        f" with that one (`wasp cluster image build --build-root DIR --tag {state.image()} --push`), or install that of the image"
+        f" where the run is made (`pip install 'wasp-ray[cluster]=={__version__}'`)"
+    )
+
+
 def leave_result(kube: Kube, run: str, outcome: Outcome, owner: Obj | None) -> None:
     """The summary and plan where whoever attaches finds them."""
     data = {"summary": outcome.summary, "plan": outcome.plan, "exit_code": outcome.judged.exit_code}
@@ -125,6 +149,16 @@ def wait_for_result(kube: Kube, run: str, say: Callable[[str], None]) -> Obj:
             say(text)
             told = text
         sleep_s(LOOK_S)
+
+
+def unread_result(run: str, found: Obj) -> str:
+    """What to do about a result that this version cannot show."""
+    versions = (found.get("summary") or {}).get("versions") or {}
+    theirs = versions.get("wasp_ray") or "an unknown version"
+    return (
+        f"the result of run {run} was written by wasp_ray {theirs}, this is {__version__}; run {run} and its result stay in the"
+        f" cluster: install that version (`pip install 'wasp-ray[cluster]=={theirs}'`), then `wasp cluster attach {run}`"
+    )
 
 
 def stop_and_remove(kube: Kube, run: str, say: Callable[[str], None], *, drain_s: float) -> None:

@@ -53,6 +53,9 @@ class Keeper(Protocol):
     def conclude(self, verdict: str, reasons: Sequence[str]) -> None:
         """Keep the verdict, if anything of the run stays. Called once, after the last event; never raises."""
 
+    def leave(self) -> str:
+        """Let another controller take over at once and remove nothing; the sentence that says how. Called instead of `clean`."""
+
 
 class Backend(Protocol):
     """Called from the controller's loop only. Every method may be called again and then does no harm.

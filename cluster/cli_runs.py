@@ -136,7 +136,11 @@ def attach(run: str, keep: bool, out: Path | None, json_path: Path | None, quiet
     state = find_run(kube, run)
     if attaching.is_detached(kube, run):
         found = attaching.wait_for_result(kube, run, click.echo)
-        code = _show_result(found, out, json_path)
+        try:
+            code = _show_result(found, out, json_path)
+        except (LookupError, TypeError, ValueError, AttributeError) as exc:
+            exc.add_note(attaching.unread_result(run, found))
+            raise
         if not keep:
             remove_run(kube, run)
         return code
@@ -234,7 +238,10 @@ def control(run: str) -> int:
     """The controller as a Job in the cluster: runs to the verdict, leaves the result, removes nothing."""
     kube = Kube(Credentials(), os.environ.get("WASP_NAMESPACE") or "wasp")
     state = find_run(kube, run)
-    execution = attaching.taken_over(kube, state, TerminalView(False, False), click.echo, keep=True, wants_bundle=False)
+    execution = attaching.taken_over(
+        kube, state, TerminalView(False, False), click.echo, keep=True, wants_bundle=False,
+        refusal=attaching.refusal_of(state),
+    )  # fmt: skip
     outcome = execution.run()
     if execution.failure is not None:  # another one has the run, or may attach to it: this is not its result
         raise execution.failure

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from wasp_ray._version import __version__
 from wasp_ray.cluster import value_types as t
 from wasp_ray.cluster.naming import RunNames, problem_of_run_id, run_names
 from wasp_ray.cluster.place import DEFAULT_NAMESPACE, PREFIX, check_namespace
@@ -220,6 +221,7 @@ class ClusterConfig(BaseSettings):
             "seed": self.seed if self.seed is not None else seed,
             "load": self.load,
             "labels": self.labels,
+            "version": __version__,  # a controller in the image compares it with its own
         }
         return {key: value for key, value in order.items() if value not in (None, {}, [])}
 

@@ -6,6 +6,7 @@ import queue
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from wasp_ray._version import __version__
 from wasp_ray.clock import now_ns
 from wasp_ray.cluster.backend import Backend, Keeper, LastWord, Line, Note
 from wasp_ray.cluster.clocks import Clocks
@@ -29,7 +30,7 @@ from wasp_ray.cluster.lifecycle import (
 )
 from wasp_ray.cluster.record import CAUSES, PLAN, VERSION, Adopted
 from wasp_ray.cluster.snapshot import Decoder, Told
-from wasp_ray.errors import BadInput
+from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.node.options import NodeResult
 from wasp_ray.node.orders import STOP_GENERATOR
 
@@ -67,7 +68,7 @@ class Controller:
 
     def __init__(
         self, backend: Backend, terms: Terms, run_id: str, ear: Ear, adopted: Adopted | None = None, *,
-        keeper: Keeper | None = None,
+        keeper: Keeper | None = None, image: str = "",
     ) -> None:  # fmt: skip
         """`adopted`: a run that another controller began. `keeper`: the backend, where nodes outlive their controller."""
         self._backend, self._ear, self._adopted, self._keeper = backend, ear, adopted, keeper
@@ -75,7 +76,7 @@ class Controller:
         self._asked: queue.SimpleQueue[StopAsked | str] = queue.SimpleQueue()
         self._plan: dict[str, Any] = {} if adopted is None else adopted.plan
         self._stopped: set[str] = set()
-        self.state = Lifecycle(terms)
+        self.state = Lifecycle(terms, __version__, image)
         self._causes_mark = self.state.causes_mark()
         self.results: dict[int, NodeResult] = {}
         self.last_states: dict[int, dict[str, Any]] = {}
@@ -92,9 +93,24 @@ class Controller:
         self._asked.put(name)
 
     def run(self) -> None:
-        """Until nothing of the run is left; what came of it is in `state` and `results`. Raises what deploy and events raise."""
-        self.state.begin(_now_s())
-        self._backend.deploy()
+        """Until nothing of the run is left; what came of it is in `state` and `results`. Raises what deploy and events raise.
+
+        After an exception that nobody foresaw, a run that outlives its controller is left as it is, with a note on how to go on.
+        """
+        try:
+            self.state.begin(_now_s())
+            self._backend.deploy()
+            self._live()
+        except (BadInput, NodeFailed):
+            raise
+        except BaseException as exc:
+            if self._keeper is None:
+                self._backend.clean()
+            else:
+                exc.add_note(self._keeper.leave())
+            raise
+
+    def _live(self) -> None:
         try:
             if self._adopted is not None:
                 self._adopt(self._adopted)
@@ -112,7 +128,7 @@ class Controller:
                 self._take_asked()
                 self._step(None)
                 self._ear.phase(self.state)
-        except BaseException:
+        except (BadInput, NodeFailed):
             self._backend.clean()
             raise
 
@@ -175,8 +191,9 @@ class Controller:
         node, uid, data = told.node, told.uid, told.data
         match told.kind:
             case "plan":
-                self._hear_plan(node, uid, data)
                 self._step(Planned(node, uid, data["version"], data["hash"]))
+                if data["version"] == __version__:
+                    self._hear_plan(node, uid, data)
             case "ready":
                 self._step(Ready(node, uid))
             case "state":

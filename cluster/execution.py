@@ -50,8 +50,9 @@ class ClusterExecution:
         self._say_at_ns, self._show_at_ns = now_ns() + SAY_EVERY_NS, 0
         terms = terms or Terms(nodes=settings.nodes, deploy_timeout_s=DEPLOY_TIMEOUT_S)
         self.controller = Controller(
-            make_backend(settings, self._reporter), terms, settings.run_id, self, adopted, keeper=keeper
-        )
+            make_backend(settings, self._reporter), terms, settings.run_id, self, adopted, keeper=keeper,
+            image=settings.image or "",
+        )  # fmt: skip
 
     def run(self) -> Outcome:
         """To the verdict, which is "error" when the cluster could not be asked or the controller could not go on. Raises
@@ -98,7 +99,7 @@ class ClusterExecution:
             raise
         except WaspError as exc:
             self.failure = exc
-            self.controller.state.errors.append(str(exc))
+            self.controller.state.errors.append("; ".join([str(exc), *getattr(exc, "__notes__", [])]))
 
     def stop(self) -> None:
         """Ends the load with its grace; a second time: at once."""

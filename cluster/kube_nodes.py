@@ -238,6 +238,18 @@ class KubeNodes:
             except KubeError:  # the logs are there: `attach` judges the run again
                 pass
 
+    def leave(self) -> str:
+        """See Keeper."""
+        self._write_at = 0
+        self._write_record()
+        self.lease.release()
+        self.close()
+        run = self._board.run
+        return (
+            f"run {run} and its logs stay in the cluster: get its verdict with `wasp cluster attach {run}`, read its logs with"
+            f" `wasp cluster logs {run} --all`, or remove it with `wasp cluster stop {run}`"
+        )
+
     # -- orders
 
     def release(self) -> float:

@@ -67,9 +67,15 @@ class Terms:
 
 @dataclass(slots=True)
 class Lifecycle:
-    """`begin`, then `step` with each event, or None to let time pass."""
+    """`begin`, then `step` with each event, or None to let time pass.
+
+    `version`: of wasp_ray in the controller; nodes of another one are refused before the start ("": any is taken). `image`:
+    what nodes run, for the message about that.
+    """
 
     terms: Terms
+    version: str = ""
+    image: str = ""
     phase: Phase = Phase.DEPLOYING
     barrier: Barrier = field(init=False)
     problems: list[str] = field(default_factory=list)  # bad input: nothing was started
@@ -131,6 +137,7 @@ class Lifecycle:
                 return self._seen(node, uid, where, now_s)
             case Planned(node, uid, version, plan_hash):
                 self.barrier.planned(node, uid, version, plan_hash)
+                return self._compare_version(node, version, now_s)
             case Ready(node, uid):
                 self.barrier.ready(node, uid)
             case Refused(_, _, problems):
@@ -157,6 +164,13 @@ class Lifecycle:
         return []
 
     # -- nodes
+
+    def _compare_version(self, node: int, version: str, now_s: float) -> list[Instruction]:
+        """Nodes of another version may report what this controller reads wrongly or not at all, hours later."""
+        if not self.version or version == self.version or self.phase is not Phase.DEPLOYING:
+            return []
+        self.errors.append(f"{self.barrier.name_of(node)} runs {other_version(version, self.version, self.image)}")
+        return self._abort(f"node {node} runs another version of wasp_ray", now_s, at_once=True)
 
     def _seen(self, node: int, uid: str, where: str, now_s: float) -> list[Instruction]:
         replaced = self.barrier.seen(node, uid, where)
@@ -323,3 +337,12 @@ class Lifecycle:
                 if self.released:
                     self.invalid.append(f"node {node}: no result came within the time to drain")
         return self._go(Phase.COLLECTING, now_s)
+
+
+def other_version(theirs: str, ours: str, image: str) -> str:
+    """`wasp_ray 0.2.0 and this controller 0.1.0`, what is expected and the commands that bring it about."""
+    return (
+        f"wasp_ray {theirs} and this controller {ours}: expected one version; rebuild the image with this one"
+        f" (`wasp cluster image build --build-root DIR --tag {image or 'IMAGE'} --push`), or install that of the image here"
+        f" (`pip install 'wasp-ray[cluster]=={theirs}'`)"
+    )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 from support.books import wait_until
 from support.cluster_commands import Commands, ended, killed
-from support.kube_server import KubeServer
+from support.kube_server import NAMESPACE, KubeServer
 from support.rules_server import alert, rule, rules_server
 from support.scripted_nodes import WITHIN_S, ScriptedNodes, plan_of
 
@@ -197,3 +197,72 @@ def test_a_recorded_verdict_stays_though_its_cause_can_no_longer_be_seen(kube: K
     assert (code, commands.summary()["reasons"]) == (1, ["it fired"]), said
 
 
+def test_nodes_of_another_version_are_refused_before_the_start(kube: KubeServer, commands: Commands) -> None:
+    """Exit 4 with both versions and the commands that make them one; no load was started, nothing is left."""
+    process = commands.start_run("shop-1")
+    nodes = ScriptedNodes(kube, "shop-1", plan_of(2), version="9.8.7")
+    nodes.come_up()
+    nodes.until(lambda data: data["abort"])
+    assert kube.config_map("shop-1")["start_at"] == ""
+    for pod in nodes.pods.values():
+        kube.end_pod(pod)
+    code, said = ended(process)
+    (reason,) = commands.summary("out")["reasons"]
+    assert code == 4 and "9.8.7" in reason and __version__ in reason, said
+    assert "wasp cluster image build --build-root DIR --tag registry.example/load:1 --push" in reason
+    assert "pip install 'wasp-ray[cluster]==9.8.7'" in reason
+    assert kube.names() == []
+
+
+def test_attach_leaves_a_run_alone_whose_nodes_are_of_another_version(kube: KubeServer, commands: Commands) -> None:
+    """Exit 4 with both versions; who installs that version can still attach."""
+    first = commands.start_run("shop-1")
+    nodes = ScriptedNodes(kube, "shop-1", plan_of(2))
+    nodes.come_up()
+    nodes.until(lambda data: data["start_at"])
+    killed(first)
+    before = kube.names()
+    kube.objects[("configmaps", "wasp-shop-1")]["data"]["version"] = "9.8.7"
+    kube.lapse("shop-1")
+    code, said = commands.attach("shop-1")
+    assert code == 4 and "9.8.7" in said and __version__ in said and "wasp cluster attach shop-1" in said, said
+    assert kube.names() == before and kube.config_map("shop-1")["abort"] == ""
+
+
+def test_a_detached_controller_refuses_a_run_that_another_version_made(kube: KubeServer, commands: Commands) -> None:
+    """Nothing is started; `attach` reports it with exit 4, both versions and the cure."""
+    code, said = commands.run("run", "load.py", "--image", "load:1", "--jobs", "2", "--run-id", "shop-1", "--detach")
+    assert code == 0, said
+    data = kube.objects[("configmaps", "wasp-shop-1")]["data"]
+    data["order"] = json.dumps({**json.loads(data["order"]), "version": "9.8.7"})
+    control = commands.start("control", "--run", "shop-1", WASP_NAMESPACE=NAMESPACE)
+    nodes = ScriptedNodes(kube, "shop-1", plan_of(2))
+    nodes.until(lambda data: data["abort"])
+    nodes.come_up()
+    assert kube.config_map("shop-1")["start_at"] == ""
+    for pod in nodes.pods.values():
+        kube.end_pod(pod)
+    code, said = ended(control)
+    assert code == 4, said
+    code, said = commands.attach("shop-1")
+    reason = commands.summary()["reasons"][0]
+    assert code == 4 and "9.8.7" in reason and __version__ in reason and "load:1 --push" in reason, said
+
+
+def test_an_exception_that_nobody_foresaw_leaves_the_run_with_its_logs(kube: KubeServer, commands: Commands) -> None:
+    """Exit 5 with the commands that come next; the lease is free, so that `stop` need not wait for it."""
+    process = commands.start_run("shop-1")
+    nodes = ScriptedNodes(kube, "shop-1", plan_of(2))
+    nodes.come_up()
+    nodes.until(lambda data: data["start_at"])
+    before = kube.names()
+    nodes.finish(1, ok=500, failed=0, invented="by another version")
+    code, said = ended(process)
+    assert code == 5 and "TypeError" in said and "invented" in said, said
+    for command in ("attach shop-1", "logs shop-1 --all", "stop shop-1"):
+        assert f"`wasp cluster {command}`" in said, said
+    assert kube.names() == before and kube.pods["wasp-shop-1-0-x"].lines
+    assert kube.objects[("leases", "wasp-shop-1")]["spec"].get("holderIdentity") is None
+    nodes.finish(2, ok=500, failed=0)
+    code, said = commands.run("stop", "shop-1")
+    assert code == 0 and kube.names() == [], said

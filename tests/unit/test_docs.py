@@ -17,6 +17,7 @@ import click
 import pytest
 import yaml
 
+from wasp_ray import __version__
 from wasp_ray.cli import cli
 
 ROOT = Path(__file__).parents[2]
@@ -151,6 +152,11 @@ def test_pipelines_are_yaml_and_end_their_run() -> None:
     kept: dict[str, Any] = next(step for step in steps if "upload-artifact" in step.get("uses", ""))
     assert kept["if"] == "always()" and f"--out {kept['with']['path']}" in runs[run]
     job = gitlab["load test"]
+    assert gitlab["variables"]["WASP_RAY"] == f"wasp-ray[cluster]=={__version__}"  # both jobs install it
+    installs = [
+        text for name in ("image build", "load test") for text in gitlab[name]["before_script"] if "pip install" in text
+    ]
+    assert len(installs) == 2 and all('"$WASP_RAY"' in text for text in installs)
     assert gitlab["stages"] == [gitlab["image build"]["stage"], job["stage"]]
     assert "wasp cluster image build" in gitlab["image build"]["script"][0] and "wasp cluster run" in job["script"][0]
     assert "--if-exists" in job["after_script"][-1] and job["artifacts"]["when"] == "always"

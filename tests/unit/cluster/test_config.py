@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wasp_ray import __version__
 from wasp_ray.cluster.config import ClusterConfig, Values, run_names
 from wasp_ray.cluster.lifecycle import Terms
 from wasp_ray.cluster.wording import paths
@@ -281,7 +282,7 @@ def test_every_option_may_be_a_variable(monkeypatch: pytest.MonkeyPatch) -> None
     assert values.env_from == [{"secretRef": {"name": "s"}}, {"configMapRef": {"name": "c"}}]
     assert json.loads(values.order) == {
         "params": {"users": "50"}, "thresholds": ["failed < 1%"], "only": "shop", "seed": 7, "load": "per-node",
-        "labels": {"a": "b"},
+        "labels": {"a": "b"}, "version": __version__,
     }  # fmt: skip
     assert values.terms() == Terms(5, 30.0, 7200.0, 5.0, "continue")
     assert values.annotations == {"wasp.dev/labels": '{"a": "b"}'}

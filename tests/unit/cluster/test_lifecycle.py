@@ -106,6 +106,18 @@ def test_different_plans_and_versions_never_start() -> None:
         assert kinds(out) == ["Abort"] and len(getattr(run, what)) == 1 and not run.released
 
 
+def test_a_node_of_another_version_than_the_controllers_ends_the_wait_at_once() -> None:
+    """An error with both versions, the image and both cures; nothing was released."""
+    run = Lifecycle(Terms(2), "1.0", "shop:7")
+    run.begin(0.0)
+    run.step(Seen(1, "u1", "pod-1 on host-3"), 1)
+    assert kinds(run.step(Planned(1, "u1", "2.0", "plan"), 1)) == ["Abort"]
+    (error,) = run.errors
+    assert error.startswith("node 1 (pod-1 on host-3) runs wasp_ray 2.0 and this controller 1.0: "), error
+    assert "--tag shop:7 --push" in error and "pip install 'wasp-ray[cluster]==2.0'" in error
+    assert run.step(Planned(2, "u2", "2.0", "plan"), 2) == [] and len(run.errors) == 1 and not run.released
+
+
 def test_a_run_whose_plan_was_not_received_is_not_released() -> None:
     """A node that is ready though its plan was lost on the way: its thresholds would be lost with it."""
     run = made()
