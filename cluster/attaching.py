@@ -56,6 +56,7 @@ def taken_over(
     settings = Settings(
         source={"file": state.test()}, seed=order.get("seed"), nodes=state.jobs, load=order.get("load") or "total", out=out,
         wants_bundle=wants_bundle, json_path=json_path, run_id=state.run, image=state.image(), user_dir=str(Path.cwd()),
+        foreign_plan=True,
     )  # fmt: skip
     objects = _objects(state)
     backend = KubeNodes(

@@ -101,7 +101,7 @@ class Deployment:
         settings = Settings(
             source={"file": config.test}, seed=self.seed, nodes=config.jobs, load=config.load, out=config.out,
             wants_bundle=wants_bundle, json_path=config.json_path, run_id=self.names.run, image=config.image,
-            user_dir=str(Path.cwd()),
+            user_dir=str(Path.cwd()), foreign_plan=True,
         )  # fmt: skip
         backend = KubeNodes(
             self.credentials,

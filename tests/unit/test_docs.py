@@ -128,7 +128,7 @@ def test_the_guide_of_clusters_has_every_command_and_option() -> None:
 
 def test_messages_of_the_troubleshooting_table_are_those_of_the_code() -> None:
     """Each piece in the first column stands in a source file as it is quoted."""
-    folders = ("cluster", "wasp_ray/node", "wasp_ray/execution")
+    folders = ("cluster", "wasp_ray/node", "wasp_ray/execution", "wasp_ray/alerts")
     source = "".join(path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py"))
     source = re.sub(r'"\n\s+f?"', "", source)  # texts over several lines
     table = CLUSTER.read_text().partition("## Troubleshooting")[2].partition("## Limits")[0]

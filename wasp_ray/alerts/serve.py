@@ -29,8 +29,9 @@ NICE = 5
 class Checks:
     """All checks of one run. `run` once."""
 
-    def __init__(self, channel: Channel, specs: list[dict[str, Any]], run_id: str) -> None:
-        self._channel, self._specs = channel, specs
+    def __init__(self, channel: Channel, specs: list[dict[str, Any]], run_id: str, *, is_foreign: bool = False) -> None:
+        """`is_foreign`: see server_of."""
+        self._channel, self._specs, self._is_foreign = channel, specs, is_foreign
         self._watches = [AlertWatch(run_id) for _ in specs]
         self._told: list[set[str]] = [set() for _ in specs]
         self._offset_s = wall_s() - now_ns() / 1e9
@@ -66,7 +67,7 @@ class Checks:
     async def _look(self, session: aiohttp.ClientSession, at: int) -> None:
         """One check until nothing more is to be learnt of it."""
         spec, watch = self._specs[at], self._watches[at]
-        server = server_of(spec, os.environ)
+        server = server_of(spec, os.environ, is_foreign=self._is_foreign)
         told_until: bool | None = None  # of the deadline, then of the patience beyond it
         while True:
             sent_s = await look(session, server, spec, watch, self._now_s)
@@ -113,5 +114,6 @@ def main() -> None:
     channel = served_channel(NICE)
     message = channel.first()
     if message is not None:
-        asyncio.run(Checks(channel, message["checks"], message["run_id"]).run())
+        checks = Checks(channel, message["checks"], message["run_id"], is_foreign=message["is_foreign"])
+        asyncio.run(checks.run())
     channel.close()

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from wasp_ray.alerts.check import check_name, url_problems
 from wasp_ray.credentials import authorization_of
@@ -21,6 +22,7 @@ RULES = {
 }
 GRAFANA_ALERTS = "/api/alertmanager/grafana/api/v2/alerts"
 LOKI_PUSH = "/loki/api/v1/push"
+_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +41,25 @@ class Server:
         return f"{self.kind.upper()}_TOKEN or {self.kind.upper()}_BASIC_AUTH"
 
 
-def server_of(spec: Mapping[str, Any], environment: Mapping[str, str]) -> Server:
-    """Of a check in a plan. Raises WaspError with the cure when it cannot be asked from here."""
-    kind = str(spec["kind"])
+def server_of(spec: Mapping[str, Any], environment: Mapping[str, str], *, is_foreign: bool = False) -> Server:
+    """Return where a check of a plan is asked for. Raises WaspError with the cure when it cannot be asked from here.
+
+    `is_foreign`: the plan comes from an image, so whoever wrote that must not choose where this process sends requests and
+    credentials: the check's `url` must have the origin (scheme, host, port) of the variable.
+    """
+    kind, url = str(spec["kind"]), str(spec["url"]).rstrip("/")
+    if kind not in RULES:  # it would choose the variables that are read
+        raise WaspError(f"kind={kind!r}: expected one of {', '.join(map(repr, RULES))}")
     prefix = kind.upper()
-    root = (spec["url"] or environment.get(f"{prefix}_URL", "")).rstrip("/")
+    named = environment.get(f"{prefix}_URL", "").rstrip("/")
+    root = url or named
     if not root:
         raise WaspError(f"expected url=... or {prefix}_URL in the environment of who makes the verdict, found neither")
-    if problems := url_problems(root, f"{prefix}_URL"):
+    problems = url_problems(url) + (url_problems(named, f"{prefix}_URL") if is_foreign or not url else [])
+    if problems:
         raise WaspError(problems[0])
+    if is_foreign and url:
+        root = _at_own_origin(url, named, prefix)
     if kind == "loki":
         root = root.removesuffix(LOKI_PUSH)
     headers = {"Accept": "application/json", **authorization_of(prefix, environment)}
@@ -60,12 +72,35 @@ def server_of(spec: Mapping[str, Any], environment: Mapping[str, str]) -> Server
     return Server(kind, root + RULES[kind], params, headers, root + GRAFANA_ALERTS if kind == "grafana" else "")
 
 
-def problems_here(specs: list[dict[str, Any]], environment: Mapping[str, str]) -> list[str]:
-    """Why the checks of a plan cannot be made from here, a sentence each."""
+def _at_own_origin(url: str, named: str, prefix: str) -> str:
+    """The path of a plan's `url` at the origin that the environment names. Raises WaspError when it has another origin."""
+    theirs, ours = urlsplit(url), urlsplit(named)
+    if not named or _origin(theirs) != _origin(ours):
+        found = f"{prefix}_URL={named!r}" if named else f"no {prefix}_URL"
+        raise WaspError(
+            f"url={url!r} comes from the image, and this process sends requests and credentials only to the origin (scheme, host,"
+            f" port) that its own environment names: found {found}; set {prefix}_URL to {theirs.scheme + '://' + theirs.netloc!r}"
+            " where the verdict is made if you trust that server, or leave url=... out of the AlertCheck"
+        )
+    return f"{ours.scheme}://{ours.netloc}{theirs.path}"
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    try:
+        port = parts.port or _PORTS.get(parts.scheme)
+    except ValueError:  # none that there is
+        port = -1
+    return parts.scheme, parts.hostname, port
+
+
+def problems_here(
+    specs: list[dict[str, Any]], environment: Mapping[str, str], *, is_foreign: bool = False
+) -> list[str]:
+    """Why the checks of a plan cannot be made from here, a sentence each. `is_foreign`: see server_of."""
     out = []
     for spec in specs:
         try:
-            server_of(spec, environment)
+            server_of(spec, environment, is_foreign=is_foreign)
         except WaspError as exc:
             out.append(f"{check_name(spec)}: {exc}")
     if specs and find_spec("aiohttp") is None:

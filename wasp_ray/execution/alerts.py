@@ -29,17 +29,19 @@ DIED = "the process that asks for alerts died or does not answer"
 
 
 class AlertChecks:
-    """`specs` as the plan has them. Raises BadInput when one of them cannot be made from here."""
+    """`specs` as the plan has them; `is_foreign`: see server_of. Raises BadInput when one of them cannot be made from here."""
 
-    def __init__(self, specs: Sequence[Mapping[str, Any]], run_id: str, note: Callable[[str], None]) -> None:
+    def __init__(
+        self, specs: Sequence[Mapping[str, Any]], run_id: str, note: Callable[[str], None], *, is_foreign: bool = False
+    ) -> None:
         self._specs = [dict(spec) for spec in specs]
-        problems = problems_here(self._specs, os.environ)
+        problems = problems_here(self._specs, os.environ, is_foreign=is_foreign)
         if problems:
             raise BadInput(problems)
         self._note = note
         self._results: list[dict[str, Any]] | None = None
         self._engine: Engine = start_process("wasp_ray.alerts.serve")
-        self._tell({"op": "watch", "checks": self._specs, "run_id": run_id})
+        self._tell({"op": "watch", "checks": self._specs, "run_id": run_id, "is_foreign": is_foreign})
 
     def turn(self) -> None:
         """Passes on what is there; never waits."""
@@ -89,10 +91,10 @@ def _nothing() -> dict[str, Any]:
 
 
 class AlertPart:
-    """The alert checks of a run, if its plan has any, and what ends the wait for them early."""
+    """The alert checks of a run, if its plan has any, and what ends the wait for them early. `is_foreign`: see server_of."""
 
-    def __init__(self, note: Callable[[str], None]) -> None:
-        self._note = note
+    def __init__(self, note: Callable[[str], None], *, is_foreign: bool = False) -> None:
+        self._note, self._is_foreign = note, is_foreign
         self._checks: AlertChecks | None = None
         self._asked: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self.cut_by: str | None = None
@@ -102,7 +104,7 @@ class AlertPart:
     def begin(self, plan: Mapping[str, Any], run_id: str) -> None:
         """Raises BadInput when a check cannot be made from here."""
         if plan.get("alerts") and self._checks is None:
-            self._checks = AlertChecks(plan["alerts"], run_id, self._note)
+            self._checks = AlertChecks(plan["alerts"], run_id, self._note, is_foreign=self._is_foreign)
 
     @property
     def is_asked(self) -> bool:

@@ -54,7 +54,7 @@ class Reporter:
         self._plan: dict[str, Any] = {}
         self._last: dict[str, dict[str, Any]] = {}
         self._rates: dict[str, tuple[float, int, float]] = {}
-        self._alerts = AlertPart(self.note)
+        self._alerts = AlertPart(self.note, is_foreign=settings.foreign_plan)
         if settings.json_path is not None:
             check_json_path(settings.json_path, settings.out)
         if settings.wants_bundle or settings.out is not None:

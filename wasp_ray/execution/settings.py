@@ -66,6 +66,7 @@ class Settings:
     env: Mapping[str, str] = field(default_factory=dict)  # what nodes on other machines must be told of this one's
     address: str | None = None  # of the cluster, where the place has several
     image: str | None = None  # what the nodes run, where they are containers
+    foreign_plan: bool = False  # the plan comes from an image, not from a load file of whoever runs this process
     run_id: str = field(default_factory=lambda: f"{stamp()}-{secrets.token_hex(3)}")
     warnings: list[str] = field(default_factory=list)
 

@@ -79,6 +79,57 @@ def test_the_environment_says_where_and_as_whom(
     assert server.rules_url == url and server.headers == {"Accept": "application/json", **headers}
 
 
+OWN = {"GRAFANA_URL": "https://g.example/own", "GRAFANA_TOKEN": "secret-7", "GITHUB_TOKEN": "secret-8"}
+API = "/api/prometheus/grafana/api/v1/rules"
+
+
+@pytest.mark.parametrize(
+    ("url", "asked"),
+    [
+        ("", "https://g.example/own" + API),
+        ("https://g.example", "https://g.example" + API),
+        ("https://g.example/", "https://g.example" + API),
+        ("https://G.EXAMPLE:443/team", "https://g.example/team" + API),
+        ("https://g.ex\tample/team", "https://g.example/team" + API),
+    ],
+)
+def test_a_plan_from_an_image_is_asked_for_at_the_origin_that_the_environment_names(url: str, asked: str) -> None:
+    """Scheme, host and port are those of the variable, written as there; the path may be another one."""
+    spec = {**AlertCheck(labels=LABELS).options(), "url": url}
+    server = server_of(spec, OWN, is_foreign=True)
+    assert server.rules_url == asked and server.headers["Authorization"] == "Bearer secret-7"
+
+
+@pytest.mark.parametrize(
+    ("spec", "environment", "problem"),
+    [
+        ({"url": "https://evil.example"}, OWN, "found GRAFANA_URL='https://g.example/own'; set GRAFANA_URL to"),
+        ({"url": "http://g.example"}, OWN, "comes from the image"),
+        ({"url": "https://g.example:8443"}, OWN, "comes from the image"),
+        ({"url": "https://g.example:99999"}, OWN, "comes from the image"),
+        ({"url": "https://g.example.evil.example"}, OWN, "comes from the image"),
+        ({"url": "https://g.example@evil.example"}, OWN, "it holds a password"),
+        ({"url": "https://evil.example\\@g.example"}, OWN, "it holds a password"),
+        ({"url": "http://169.254.169.254"}, {}, "found no GRAFANA_URL"),
+        ({"url": "https://evil.example", "kind": "loki"}, OWN, "set LOKI_URL to 'https://evil.example'"),
+        ({"url": "https://evil.example", "kind": "github"}, OWN, "kind='github': expected one of"),
+    ],
+)
+def test_a_plan_from_an_image_does_not_choose_where_credentials_go(
+    spec: dict[str, str], environment: dict[str, str], problem: str
+) -> None:
+    """Another origin than the environment's is refused: no request and no token leaves, and the cure is named."""
+    whole = {**AlertCheck(labels=LABELS).options(), **spec}
+    (found,) = problems_here([whole], environment, is_foreign=True)
+    assert problem in found and "secret-" not in found
+
+
+def test_a_load_file_of_ones_own_may_name_any_server() -> None:
+    """With the credentials of the environment, as before."""
+    server = server_of(AlertCheck(labels=LABELS, url="https://other.example").options(), OWN)
+    assert server.rules_url == "https://other.example" + API and server.headers["Authorization"] == "Bearer secret-7"
+
+
 @pytest.mark.parametrize(
     ("environment", "problem"),
     [
