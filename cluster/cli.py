@@ -18,6 +18,7 @@ from wasp_ray.cluster.kube import Kube
 from wasp_ray.cluster.manifests import redacted, setup_objects, to_yaml
 from wasp_ray.cluster.place import place_of
 from wasp_ray.cluster.profile import Deployment
+from wasp_ray.cluster.sources import from_toml
 from wasp_ray.errors import BadInput
 from wasp_ray.report.terminal import TerminalView, pairs, say, show_table, shown_path
 
@@ -52,6 +53,8 @@ def where_options(command: Any) -> Any:
 def kube_of(namespace: str | None, context: str | None, kubeconfig: Path | None) -> Kube:
     """The cluster and namespace that options, environment and wasp.toml name."""
     place = place_of(namespace, context, kubeconfig)
+    if place.toml is not None:
+        click.echo(f"namespace or context from {place.toml}", err=True)
     return Kube(Credentials(place.context, place.kubeconfig), place.namespace)
 
 
@@ -121,6 +124,9 @@ def run(dry_run: bool, value_files: tuple[Path, ...], value_pairs: tuple[str, ..
         values=values_of(value_files, value_pairs) or None, params=pairs(params, "-p") or None, env=variables(env) or None,
     )  # fmt: skip
     deployment = Deployment(config)
+    toml = from_toml(Path.cwd())
+    if toml.options:
+        click.echo(f"options from {toml.path}: {', '.join(sorted(toml.options))}", err=True)
     if dry_run:
         warn(deployment.prepare(click.echo))
         click.echo(to_yaml(redacted(deployment.objects)), nl=False)

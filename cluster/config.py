@@ -20,7 +20,7 @@ from wasp_ray._version import __version__
 from wasp_ray.cluster import value_types as t
 from wasp_ray.cluster.naming import RunNames, problem_of_run_id, run_names
 from wasp_ray.cluster.place import DEFAULT_NAMESPACE, PREFIX, check_namespace
-from wasp_ray.cluster.sources import AS_VALUES, from_toml, shaped
+from wasp_ray.cluster.sources import AS_VALUES, from_toml, refused, shaped
 from wasp_ray.cluster.values import Values, chart_schema, chart_schema_text
 from wasp_ray.cluster.wording import merged, sentences
 from wasp_ray.errors import BadInput
@@ -58,7 +58,8 @@ class ClusterConfig(BaseSettings):
     """Options of a run in a cluster.
 
     Each may be an argument, an environment variable WASP_CLUSTER_<NAME>, or a key of the section [cluster] of a wasp.toml
-    in the working directory or the nearest parent that has one. Precedence: argument > environment > wasp.toml > default;
+    in the working directory or the nearest parent within its repository that has one; `kubeconfig`, secret values and paths
+    outside of the repository are refused there. Precedence: argument > environment > wasp.toml > default;
     mappings (values, env, labels, params, secrets) are merged key by key in this order, lists are replaced. An argument
     that is None counts as not given, an empty variable as not set. jobs, image, test, timeout, deploy_timeout, drain and
     on_lost_node are values too (jobs, image, test.name, test.timeout, ...): the stronger source counts, within one source
@@ -228,10 +229,11 @@ class ClusterConfig(BaseSettings):
 
 def _layers(model: type[ClusterConfig], given: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
     """What each source says, the weakest first, and what is wrong with how it says it."""
-    toml, problems = from_toml(Path.cwd())
+    toml = from_toml(Path.cwd())
+    problems = [*toml.problems, *refused(toml)]
     out = []
     environment = EnvSettingsSource(model)()
-    for raw in (toml, environment, {name: value for name, value in given.items() if value is not None}):
+    for raw in (toml.options, environment, {name: value for name, value in given.items() if value is not None}):
         layer, wrong = shaped(raw)
         out.append(layer)
         problems += wrong

@@ -26,16 +26,24 @@ class Place:
     namespace: str
     context: str | None
     kubeconfig: str | None
+    toml: Path | None = None
+    """The wasp.toml that namespace or context come from."""
 
 
 def place_of(namespace: str | None = None, context: str | None = None, kubeconfig: Path | None = None) -> Place:
     """Arguments, then the environment, then the section [cluster] of wasp.toml. Raises BadInput."""
-    toml, problems = from_toml(Path.cwd())
+    toml = from_toml(Path.cwd())
+    problems = list(toml.problems)
     found: dict[str, str | None] = {}
+    used = False
     for name, given in (("namespace", namespace), ("context", context), ("kubeconfig", kubeconfig)):
-        value = given or os.environ.get(PREFIX + name.upper()) or toml.get(name)
+        stronger = given or os.environ.get(PREFIX + name.upper())
+        value = stronger or toml.options.get(name)
+        used = used or bool(value and not stronger)
         found[name] = str(value) if value else None
-    place = Place(found["namespace"] or DEFAULT_NAMESPACE, found["context"], found["kubeconfig"])
+    place = Place(
+        found["namespace"] or DEFAULT_NAMESPACE, found["context"], found["kubeconfig"], toml.path if used else None
+    )
     try:
         check_namespace(place.namespace)
     except ValueError as exc:

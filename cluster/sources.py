@@ -1,6 +1,8 @@
 """Where the options of a cluster run come from: environment and wasp.toml, as raw as they are written there.
 
-Owns their shapes: what one must write as text becomes a list, a mapping or a tree. It checks no option's value.
+Owns their shapes: what one must write as text becomes a list, a mapping or a tree. It checks no option's value, but for what a
+wasp.toml must not say: the file comes with a folder, perhaps a cloned one, so it names neither a kubeconfig (whose plugins would
+be run) nor secret values, nor paths outside of the folder.
 """
 
 from __future__ import annotations
@@ -8,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +27,87 @@ AS_VALUES = {
 """Options that are values of the chart too: whichever the stronger source gives counts, the option before the value."""
 LISTS = ("env_from", "thresholds")
 MAPPINGS = ("env", "labels", "params", "secrets", "values")
-PATHS = ("build_root", "chart", "kubeconfig", "out", "json_path")
+PATHS = ("build_root", "chart", "out", "json_path")
+_SECRET_VALUES = ("env.loki.token", "env.loki.basicAuth", "secretEnv")
 
 
-def from_toml(folder: Path) -> tuple[Layer, list[str]]:
-    """Section [cluster] of the wasp.toml in `folder` or the nearest parent that has one, and what is wrong with it."""
-    file = next((at / "wasp.toml" for at in (folder, *folder.parents) if (at / "wasp.toml").is_file()), None)
+@dataclass(frozen=True, slots=True)
+class TomlFile:
+    """The section [cluster] of a wasp.toml; no `path` and no `options` where there is none."""
+
+    path: Path | None = None
+    root: Path | None = None
+    """The folder that its paths must not leave."""
+    options: Layer = field(default_factory=dict)
+    problems: Sequence[str] = ()
+
+
+def from_toml(folder: Path) -> TomlFile:
+    """Read the wasp.toml of `folder`, or of the nearest parent up to the root of the repository that has one.
+
+    The root is the first parent with a .git; without one only `folder` itself is looked at.
+    """
+    parents = (folder, *folder.parents)
+    root = next((at for at in parents if (at / ".git").exists()), folder)
+    within = parents[: parents.index(root) + 1]
+    file = next((at / "wasp.toml" for at in within if (at / "wasp.toml").is_file()), None)
     if file is None:
-        return {}, []
+        return TomlFile()
     try:
+        if file.parent != folder and file.stat().st_uid not in (os.geteuid(), folder.stat().st_uid):
+            return TomlFile(file, root, problems=[
+                f"{file} belongs to another user, who could choose your cluster by it: expected a file of yours; copy it to"
+                f" {folder} if you trust it, or make that the root of a repository of its own"
+            ])  # fmt: skip
         section = tomllib.loads(file.read_text(encoding="utf-8")).get("cluster", {})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        return {}, [f"{file}: expected a TOML file, found one that cannot be read: {exc}"]
+        return TomlFile(file, root, problems=[f"{file}: expected a TOML file, found one that cannot be read: {exc}"])
     if not isinstance(section, dict):
-        return {}, [f"{file}: expected a section [cluster], found {section!r}"]
-    return {name: _beside(file, name, value) for name, value in section.items()}, []
+        return TomlFile(file, root, problems=[f"{file}: expected a section [cluster], found {section!r}"])
+    options = {name: _beside(file, name, value) for name, value in section.items()}
+    if options.pop("kubeconfig", None) is None:
+        return TomlFile(file, root, options)
+    return TomlFile(file, root, options, [
+        f"kubeconfig ({file}): expected it outside of wasp.toml, since a kubeconfig names programs that are run here: set"
+        " KUBECONFIG, or give --kubeconfig FILE; `context` may stay and names a context of yours"
+    ])  # fmt: skip
+
+
+def refused(toml: TomlFile) -> list[str]:
+    """What a wasp.toml must not say of a run, a sentence each; none shows a value that may be secret."""
+    out = []
+    secrets = toml.options.get("secrets")
+    if isinstance(secrets, Mapping) or (isinstance(secrets, str) and secrets.lstrip()[:1] == "{"):
+        out.append(
+            "secrets (wasp.toml): expected names of variables of your environment, found values: a file of the repository shows"
+            ' them to everybody; write secrets = ["API_KEY"] and set API_KEY'
+        )
+    values = nested_values(Values, _mapping(toml.options.get("values")))[0]
+    out += [
+        f"values.{path} (wasp.toml): expected no secret value in a file of the repository: give it in WASP_CLUSTER_VALUES, by"
+        " --values FILE, or as a variable that `secrets` names"
+        for path in _SECRET_VALUES
+        if _at(values, path)
+    ]
+    for name in PATHS:
+        value = toml.options.get(name)
+        if isinstance(value, str) and "://" not in value and not _is_within(value, toml.root):
+            out.append(
+                f"{name} (wasp.toml): expected a path within {toml.root}, found {value}: give it as an option of the command or in"
+                f" WASP_CLUSTER_{name.upper()}"
+            )
+    return out
+
+
+def _mapping(values: Any) -> Mapping[str, Any]:
+    try:
+        return dict(_mapped("values", values or {}))
+    except ValueError:  # reported where the values are read
+        return {}
+
+
+def _is_within(path: str, root: Path | None) -> bool:
+    return root is not None and Path(path).resolve().is_relative_to(root.resolve())
 
 
 def _beside(file: Path, name: str, value: Any) -> Any:

@@ -100,10 +100,11 @@ def test_wasp_toml_says_it_all_and_kept_runs_are_cleaned(team: Team, environment
     """From a folder below; paths begin at the file; the client says only to keep. `clean` removes what was kept."""
     run, below = run_id(), team.folder / "tests" / "load"
     below.mkdir(parents=True)
+    (team.folder / ".git").mkdir()  # how far up the file is looked for
     (below / "client.py").write_text(SCRIPT)
     values = json.loads(environment["WASP_CLUSTER_VALUES"])
     lines = [
-        "[cluster]", f'namespace = "{team.namespace}"', 'kubeconfig = "kubeconfig"', f'image = "{IMAGE}"', "jobs = 3",
+        "[cluster]", f'namespace = "{team.namespace}"', f'image = "{IMAGE}"', "jobs = 3",
         'test = "node_rate.py"', 'timeout = "5m"', f'run_id = "{run}"', 'thresholds = ["failed < 10%"]',
         'env_from = ["configmap/targets"]', "[cluster.params]", "rate = 60", "seconds = 4", "[cluster.values]",
         'imagePullPolicy = "Never"', "hostNetwork = true", f'extraEnv = {toml_table(values["extraEnv"])}',
@@ -111,11 +112,7 @@ def test_wasp_toml_says_it_all_and_kept_runs_are_cleaned(team: Team, environment
     (team.folder / "wasp.toml").write_text("\n".join(lines))
     targets = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "targets", "namespace": team.namespace}}
     team.kubernetes.apply({**targets, "data": {"TARGET_URL": environment["TARGET_URL"]}})
-    bare = {
-        n: v
-        for n, v in environment.items()
-        if not n.startswith("WASP_CLUSTER_") and n not in ("KUBECONFIG", "TARGET_URL")
-    }
+    bare = {n: v for n, v in environment.items() if not n.startswith("WASP_CLUSTER_") and n != "TARGET_URL"}
     said = client(team, bare, "client.py", cwd=below).communicate(timeout=150)[0]
     assert said.startswith("passed 0 ") and said.strip().endswith("None"), said
     assert f"wasp-{run}" in {job["metadata"]["name"] for job in team.objects("jobs")} and len(team.objects("pods")) == 3

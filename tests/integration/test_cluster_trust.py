@@ -51,3 +51,16 @@ def test_a_url_of_the_image_at_the_clients_own_server_is_asked(kube: KubeServer,
     assert code != 2 and asked == {(RULES, f"Bearer {TOKEN}")}, said
 
 
+def test_the_wasp_toml_that_was_used_is_named_once(commands: Commands) -> None:
+    """On stderr, so that the YAML of a dry run stays whole; by its keys, without values."""
+    file = commands.folder / "wasp.toml"
+    file.write_text('[cluster]\nimage = "registry.example/load:1"\ncontext = "x"\n')
+    for command, told in (
+        (["run", "load.py", "--dry-run"], f"options from {file}: context, image\n"),
+        (["list"], f"namespace or context from {file}\n"),
+    ):
+        code, said, errors = commands.outputs(*command)
+        assert code == 0 and errors == told and str(file) not in said, errors
+    assert commands.outputs("list", "--context", "x")[2] == ""
+
+

@@ -216,6 +216,7 @@ test.name = "toml.py"
 def test_arguments_win_over_the_environment_over_wasp_toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mappings are merged key by key, lists are replaced, and the file is found from a folder below."""
     (tmp_path / "wasp.toml").write_text(TOML)
+    (tmp_path / ".git").mkdir()
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
     monkeypatch.chdir(below)
