@@ -15,7 +15,7 @@ from wasp_ray.cluster.credentials import Credentials
 from wasp_ray.cluster.execution import ClusterExecution
 from wasp_ray.cluster.images import build_image
 from wasp_ray.cluster.kube import Kube
-from wasp_ray.cluster.manifests import redacted, setup_objects, to_yaml
+from wasp_ray.cluster.manifests import setup_objects, to_yaml
 from wasp_ray.cluster.place import place_of
 from wasp_ray.cluster.profile import Deployment
 from wasp_ray.cluster.sources import from_toml
@@ -129,7 +129,7 @@ def run(dry_run: bool, value_files: tuple[Path, ...], value_pairs: tuple[str, ..
         click.echo(f"options from {toml.path}: {', '.join(sorted(toml.options))}", err=True)
     if dry_run:
         warn(deployment.prepare(click.echo))
-        click.echo(to_yaml(redacted(deployment.objects)), nl=False)
+        click.echo(deployment.printed(), nl=False)
         return 0
     click.echo(
         f"cluster {deployment.credentials.name}, namespace {config.namespace}: {config.jobs} pods of {config.image},"

@@ -6,8 +6,6 @@ secret value is on a command line or in an error.
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import re
 import shutil
@@ -17,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from wasp_ray.cluster.masking import Masker
 from wasp_ray.cluster.values import Values
-from wasp_ray.cluster.yaml_text import MASK, from_yaml, to_yaml
+from wasp_ray.cluster.yaml_text import from_yaml, to_yaml
 from wasp_ray.errors import BadInput
 
 OLDEST_KUBERNETES: Final = "v1.29.0"
@@ -196,18 +195,6 @@ def _run(command: list[str], stdin: str, timeout_s: float) -> subprocess.Complet
 
 def _trouble(chart: str, stderr: str, secrets: Iterable[str]) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and not _NOISE.match(line)]
-    said = without_secrets(" ".join(lines).removeprefix("Error: "), secrets) or "no reason"
+    said = Masker(secrets).text(" ".join(lines).removeprefix("Error: ")) or "no reason"
     cure = next((cure for pattern, cure in _CURES if re.search(pattern, said, re.IGNORECASE)), "see what helm says")
     return f"chart {chart}: expected helm to render it, found: {said[:2000]}: {cure}"
-
-
-def without_secrets(text: str, secrets: Iterable[str]) -> str:
-    """The text with every secret masked: plain, in parts a line each, in base64 and as JSON or Go would quote it."""
-    forms: set[str] = set()
-    for secret in secrets:
-        forms |= {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
-        forms.add(base64.b64encode(secret.encode()).decode())
-        forms |= {line.strip() for line in secret.splitlines() if len(line.strip()) > 3}
-    for form in sorted(forms - {""}, key=len, reverse=True):
-        text = text.replace(form, MASK)
-    return text

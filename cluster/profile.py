@@ -14,7 +14,8 @@ from wasp_ray.cluster.execution import ClusterExecution
 from wasp_ray.cluster.images import build_image
 from wasp_ray.cluster.kube import Kube
 from wasp_ray.cluster.kube_nodes import KubeNodes
-from wasp_ray.cluster.manifests import completed, controller_objects, run_objects
+from wasp_ray.cluster.manifests import completed, controller_objects, redacted, run_objects, to_yaml
+from wasp_ray.cluster.masking import SHORT, Masker
 from wasp_ray.cluster.naming import RunNames
 from wasp_ray.cluster.preflight import check
 from wasp_ray.cluster.values import Values
@@ -77,9 +78,29 @@ class Deployment:
         if config.update_image and config.build_root is not None:
             build_image(config.build_root, config.image, push=True, progress=progress)
         found = check(Kube(self.credentials, config.namespace), self.objects)
+        masker = Masker(self.values.secret_texts())  # the API server may quote what it refuses
         if found.errors:
-            raise BadInput(found.errors)
-        return found.warnings
+            raise BadInput([masker.text(text) for text in found.errors])
+        return [masker.text(text) for text in found.warnings] + self._shown_secrets()
+
+    def _shown_secrets(self) -> list[str]:
+        """A warning where a chart writes secret values into objects that more people may read; short ones stand there by chance."""
+        masker = Masker(text for text in self.values.secret_texts() if len(text) >= SHORT)
+        showing = [
+            f"{obj['kind']} {obj['metadata']['name']}"
+            for obj in self.objects
+            if obj["kind"] != "Secret" and masker.tree(obj) != obj
+        ]
+        if self.config.chart is None or not showing:
+            return []
+        return [
+            f"the chart writes secret values into {', '.join(showing[:5])}{' and others' if len(showing) > 5 else ''}, where all"
+            " who may read these see them: expected them in a Secret only; use secretKeyRef in the template"
+        ]
+
+    def printed(self) -> str:
+        """The objects as YAML without any secret value: what a dry run shows."""
+        return to_yaml(Masker(self.values.secret_texts()).tree(redacted(self.objects)))
 
     def detach(self) -> None:
         """Makes the run with a controller of its own in the cluster, which begins it. Raises BadInput or KubeError."""

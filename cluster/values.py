@@ -202,7 +202,9 @@ class Values(Part):
 
     def secret_texts(self) -> set[str]:
         """Every text that must not be shown; with a custom chart also its values that are called like secrets."""
-        return set(self.secrets().values()) | set(likely_secrets(self._foreign))
+        found = self.secrets()
+        passwords = {text.partition(":")[2] for name, text in found.items() if name.endswith("_BASIC_AUTH")}
+        return (set(found.values()) | passwords | set(likely_secrets(self._foreign))) - {""}
 
 
 def _doubled_loki(loki: Loki) -> list[str]:

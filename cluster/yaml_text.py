@@ -13,9 +13,10 @@ from typing import Any
 
 import yaml
 
+from wasp_ray.cluster.masking import MASK
+
 _PLAIN = re.compile(r"[A-Za-z/][\w./-]*(:[\w./-]+)*", re.ASCII)
 _WORDS = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null", "none", "nan", "inf"})
-MASK = "***"
 _SECRET_KEY = re.compile(r"token|secret|passw|api_?key|credential|auth", re.IGNORECASE)
 
 

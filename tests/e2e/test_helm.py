@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from e2e.harness import tools
+from support.cluster_commands import Commands
+from support.kube_server import kube_server
 
 from wasp_ray.cluster.config import ClusterConfig, Values
 from wasp_ray.cluster.helm import Helm, find_helm, render
@@ -229,6 +234,87 @@ def test_no_secret_is_in_an_error(chart: Path, helm: Helm) -> None:
     """Though a template prints it."""
     said = problem(str(chart), custom(chart, fail=True, **{"env.loki.token": TOKEN}), helm)
     assert "cannot use ***" in said and "correct the chart's templates" in said
+
+
+GO_JOBS = """
+{{- range $i, $e := until (int .Values.jobs) }}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: wasp-{{ $.Release.Name }}-{{ $i }}, labels: {sync: {{ $.Values.sync }}}}
+spec:
+  template:
+    metadata: {labels: {sync: {{ $.Values.sync }}}}
+    spec:
+      containers:
+        - name: wasp
+          image: {{ $.Values.image }}
+          env:
+            - {name: LOKI_URL, value: {{ $.Values.env.loki.url | quote }}}
+            - {name: LOKI_TOKEN, value: {{ $.Values.env.loki.token | quote }}}
+            - {name: WASP_NODE_ID, value: {{ $i | quote }}}
+{{- end }}
+"""
+"""As Go WASP's chart has it: the token in the clear."""
+EVERYWHERE = """
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: client
+  annotations:
+    token: {{ printf "Bearer %s" .Values.env.loki.token | quote }}
+    login: {{ .Values.env.loki.basicAuth | b64enc }}
+    {{ .Values.secretEnv.NUMBER | quote }}: key
+data:
+  url: {{ printf "https://%s@loki.example/" (.Values.secretEnv.PASSWORD | urlquery) | quote }}
+  client.json: {{ dict "token" .Values.env.loki.token "phrase" .Values.secretEnv.PHRASE | toJson | quote }}
+  client.yaml: |
+    {{- dict "token" .Values.env.loki.token "phrase" .Values.secretEnv.PHRASE | toYaml | nindent 4 }}
+  folded: >-
+    {{- .Values.secretEnv.PHRASE | splitList " " | join "\n" | nindent 4 }}
+  tls.key: |
+    {{- .Values.secretEnv.KEY | nindent 4 }}
+  port: {{ .Values.secretEnv.NUMBER }}
+  login.json: {{ printf "{\\"auth\\":%q}" (printf "me:%s" .Values.secretEnv.PASSWORD | b64enc) | b64enc }}
+  foreign: {{ .Values.database.password | squote }}
+"""
+"""A chart that writes secrets in every form a template may."""
+SECRETS = {
+    "NUMBER": "48151623", "PASSWORD": "p4ss/w:rd&<é>", "PHRASE": "correct horse battery staple",
+    "KEY": "-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nq7Yb3mXe9sQz41aa\n-----END KEY-----",
+}  # fmt: skip
+FORMS = (
+    "glc_8f3a", "48151623", "p4ss", "correct", "horse", "MIIEvQIBADANBgkq", "q7Yb3mXe9sQz41aa", "pass-word-9", "hush-7",
+    base64.b64encode(b"me:pass-word-9").decode(), base64.b64encode(b"me:p4ss/w:rd&<\xc3\xa9>").decode(),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("templates", [None, GO_JOBS, GO_JOBS + EVERYWHERE], ids=["ours", "of Go WASP", "of somebody"])
+def test_a_dry_run_shows_no_secret_whatever_the_chart(templates: str | None, chart: Path, helm: Helm) -> None:
+    """The whole command: every value is masked in every form; what is no secret can be read, and a leak is warned of."""
+    if templates is not None:
+        (chart / "templates" / "jobs.yaml").write_text(templates)
+    values = {
+        "env.loki.url": "https://loki.example", "env.loki.token": "glc_8f3a\"'<&>é-end", "env.loki.basicAuth": "me:pass-word-9",
+        "secretEnv": SECRETS, "cloud.region": "eu",
+    }  # fmt: skip
+    if templates is not None:
+        values["database"] = {"password": "hush-7"}
+    else:
+        del values["cloud.region"]
+    with kube_server() as kube:
+        commands = Commands(kube, chart.parent)
+        code, said, errors = commands.outputs(
+            "run", "load.py", "--image", "registry.example/load:1", "--jobs", "2", "--dry-run", "--chart",
+            CHART if templates is None else str(chart), WASP_CLUSTER_VALUES=json.dumps(values),
+            PATH=f"{Path(helm.program).parent}:{os.environ['PATH']}",
+        )  # fmt: skip
+    assert code == 0, errors
+    for form in FORMS:
+        assert form not in said and form not in errors, form
+    assert "registry.example/load:1" in said and "https://loki.example" in said and '"***"' in said
+    assert ("the chart writes secret values into" in errors) == (templates is not None), errors
 
 
 def test_a_chart_that_cannot_be_a_run_is_refused(chart: Path, helm: Helm) -> None:

@@ -5,13 +5,19 @@ The real commands against a Kubernetes API on this machine; what nodes say is sc
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import yaml
 from support.cluster_commands import Commands, ended
 from support.kube_server import KubeServer
 from support.rules_server import RULES, rules_server
 from support.scripted_nodes import ScriptedNodes, plan_of
 
 from wasp_ray import AlertCheck
+from wasp_ray.cluster import helm
+from wasp_ray.cluster.config import ClusterConfig
+from wasp_ray.cluster.profile import Deployment
 
 pytestmark = pytest.mark.waits
 
@@ -64,3 +70,37 @@ def test_the_wasp_toml_that_was_used_is_named_once(commands: Commands) -> None:
     assert commands.outputs("list", "--context", "x")[2] == ""
 
 
+def test_a_dry_run_of_the_built_in_manifests_shows_no_secret(commands: Commands) -> None:
+    """Neither in the Secret nor anywhere else; the rest can be read."""
+    code, said, errors = commands.outputs(
+        "run", "load.py", "--image", "load:1", "--secret", "API_KEY", "--dry-run", API_KEY=TOKEN
+    )
+    assert code == 0 and errors == "" and TOKEN not in said
+    objects = {obj["kind"]: obj for obj in yaml.safe_load_all(said)}
+    assert objects["Secret"]["data"] == {"API_KEY": "***"}
+    assert objects["Job"]["spec"]["template"]["spec"]["containers"][0]["image"] == "load:1"
+
+
+def test_secrets_that_a_chart_writes_elsewhere_are_masked_and_warned_of(
+    commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Charts may put a token into the Job, as Go WASP's does. (What helm itself renders: tests/e2e/test_helm.py.)"""
+
+    def rendered(chart: str, values: Any, namespace: str, **options: Any) -> list[dict[str, Any]]:
+        env = [{"name": "WASP_NODE_ID", "value": "1"}, {"name": "LOKI_TOKEN", "value": TOKEN}]
+        spec = {"containers": [{"name": "wasp", "image": "load:1", "env": env}]}
+        template = {"metadata": {"labels": {"sync": values.sync_label}}, "spec": spec}
+        return [
+            {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "theirs"}, "spec": {"template": template}}
+        ]
+
+    monkeypatch.setattr(helm, "render", rendered)
+    config = ClusterConfig(
+        image="load:1", test="load.py", chart="theirs", namespace="load", values={"env.loki.token": TOKEN},
+        kubeconfig=commands.folder / "kubeconfig",
+    )  # fmt: skip
+    deployment = Deployment(config)
+    (warning,) = deployment.prepare(print)
+    assert "the chart writes secret values into Job theirs" in warning and TOKEN not in warning
+    printed = deployment.printed()
+    assert TOKEN not in printed and "name: LOKI_TOKEN" in printed
