@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import pytest
 from support.processes import descendants
 
+from wasp_ray.runtime import fleet
+
 with contextlib.suppress(ImportError):
     import uvloop
 
@@ -72,3 +74,12 @@ def _no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     given_up = "inline" in request.node.name and any(w in request.node.name for w in ("hang", "interrupted"))
     if not given_up:  # such threads keep their pipe as long as they live
         assert not descriptors() - before, "the test left descriptors open"
+
+
+@pytest.fixture
+def short_setup_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries a failed setup as often as ever, with 10 ms before each retry instead of 1, 2 and 4 s.
+
+    The node's own process decides, which is the test's; a run of several nodes has processes for them and keeps the seconds.
+    """
+    monkeypatch.setattr(fleet, "SETUP_BACKOFF_NS", (10_000_000,) * len(fleet.SETUP_BACKOFF_NS))

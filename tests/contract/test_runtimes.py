@@ -199,8 +199,9 @@ def test_a_blocking_call_that_hangs_is_a_timeout_and_its_user_is_replaced(home: 
     assert result.summary["generators"]["u"]["users"]["replaced"] >= 2
 
 
+@pytest.mark.usefixtures("short_setup_backoff")
 def test_a_setup_that_fails_for_good_is_an_error_with_the_traceback(home: Runtime) -> None:
-    """Retried three times, 1, 2 and 4 s later."""
+    """Retried three times, then the run ends with what setup raised."""
     result = run(home, Generator("u", user=loads.BadSetup, schedule=plain(1, "30s")))
     assert result.verdict == "error" and result.exit_code == 4
     assert any("no login for you" in reason for reason in result.reasons)

@@ -141,6 +141,7 @@ def test_a_call_that_begins_while_its_process_is_being_killed_is_no_timeout(tmp_
     assert (ledger.timeout, ledger.killed) == (0, 1) and ledger.ok == witness.noted(file)["e"], ledger
 
 
+@pytest.mark.usefixtures("short_setup_backoff")
 def test_a_setup_that_hangs_is_a_setup_failure() -> None:
     """Killed at setup_timeout, retried, then an error."""
     result = run(Generator("u", user=loads.HungSetup, schedule=plain(1, "30s"), setup_timeout="300ms"))

@@ -77,6 +77,7 @@ def test_what_has_no_place_ends_its_generator_as_invalid(home: Runtime) -> None:
     assert result.verdict == "invalid" and "there is no place for it" in result.reasons[0], result.reasons
 
 
+@pytest.mark.usefixtures("short_setup_backoff")
 def test_a_process_that_never_comes_is_a_setup_failure(home: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four times, then the run is an error that says so; who comes too late is not let in."""
     monkeypatch.setattr("wasp_ray.node.hang_detector.PLACED_START_NS", 1_000_000)
@@ -85,6 +86,7 @@ def test_a_process_that_never_comes_is_a_setup_failure(home: Runtime, monkeypatc
     assert result.ledger.started == 0
 
 
+@pytest.mark.usefixtures("short_setup_backoff")
 def test_a_load_that_cannot_be_read_where_its_users_live_says_why(home: Runtime) -> None:
     """With the user's traceback."""
     result = home.run(Profile(Generator("u", user=picky_load.Picky, schedule=plain(1, "30s"))))

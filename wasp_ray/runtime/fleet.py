@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 
 from wasp_ray.wire.arena import State
 
-SETUP_RETRIES = 3
+SECOND = 1_000_000_000
+SETUP_BACKOFF_NS: tuple[int, ...] = (1 * SECOND, 2 * SECOND, 4 * SECOND)
+"""Waits before the retries of a failed setup, one for each retry. Read at each failure, so that tests can shorten them (fixture
+`short_setup_backoff`).
+"""
 CRASH_LOOP = 5
 SET_UP = (State.READY, State.RUNNING, State.TEARDOWN, State.DONE, State.STOPPED_ITSELF)
 """States that a worker reaches only through a successful setup."""
 UNKNOWN_END = -1
 """Instead of a status, of a process whose parent is another."""
-SECOND = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +173,8 @@ class Fleet:
     def _setup_failed(self, worker: int, gone: Gone) -> list[Instruction]:
         self.setup_failed += 1
         tries = self._tries[worker] = self._tries.get(worker, 0) + 1
-        if tries <= SETUP_RETRIES:
-            self._retry_at[worker] = gone.at_ns + (SECOND << (tries - 1))
+        if tries <= len(SETUP_BACKOFF_NS):
+            self._retry_at[worker] = gone.at_ns + SETUP_BACKOFF_NS[tries - 1]
             return []
         if not gone.has_others:
             told = f": {self.last_error}" if self.last_error else ""
