@@ -1,91 +1,121 @@
 # `make` needs Python 3.11 or later with pip and venv; everything else comes from the locked requirements.
 VENV ?= .venv
+# What $(VENV) gets: requirements/$(LOCK).txt, which is dev (everything), test-fast (unit and contract tests) or demo (the runtime).
+LOCK ?= dev
+DEMO_VENV ?= .venv-demo
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 PYTEST_ARGS ?=
+LOCK_ARGS ?=
 WHEEL ?=
 # Side by side run tests that mostly wait. Other integration tests keep time, so they are alone; of the end-to-end tests faults run side by
 # side by themselves, and what builds images takes all cores.
 WORKERS ?= 3
 E2E_WORKERS ?= 2
+# A folder in which each call of pytest leaves a report as JUnit XML; $(call pytest,NAME) names it.
+RESULTS ?=
+pytest = $(BIN)/pytest --durations=10 $(if $(RESULTS),--junitxml=$(RESULTS)/$(1).xml) $(PYTEST_ARGS)
+NEEDS_RAY = tests/unit/cluster/test_ray_nodes.py
 STAMP = $(VENV)/.ready$(if $(WHEEL),-wheel)
 
-.PHONY: help env servers test test-fast test-e2e demo lint format types contracts wheel bench bench-cluster bench-peers lock clean
+# Tests start hundreds of processes, and each would compile its modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help env servers test test-fast test-waiting test-alone test-e2e test-nightly e2e-programs demo lint format types contracts wheel \
+	bench bench-cluster bench-peers lock clean
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 
-help:  ## This list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+help:  ## Show this list
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
-env: $(STAMP)  ## Make the environment; $(VENV)/bin/wasp is there then
+env: $(STAMP)  ## Make the environment .venv with all that tests and tools need; .venv/bin/wasp is the command
 
-$(VENV)/.locked: requirements/dev.txt
+# A lock file is complete, so pip need not resolve it (--no-deps); compiling takes longer than installing and is done by all cores. The demo
+# compiles what it imports, in its first run.
+$(VENV)/.locked-$(LOCK): requirements/$(LOCK).txt
 	@test -n "$(PYTHON)" || { echo "make: expected Python 3.11 or later with venv and pip, found none; on Debian: apt install python3-venv python3-pip"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(PIP) --no-compile --require-hashes -r requirements/$(LOCK).txt
+	$(if $(filter demo,$(LOCK)),,@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true)
 	@touch $@
 
-$(VENV)/.ready: $(VENV)/.locked pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+$(VENV)/.ready: $(VENV)/.locked-$(LOCK) pyproject.toml
+	$(PIP) --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/.ready-wheel: $(VENV)/.locked $(WHEEL)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall $(WHEEL)
+$(VENV)/.ready-wheel: $(VENV)/.locked-$(LOCK) $(WHEEL)
+	$(PIP) --force-reinstall $(WHEEL)
 	@touch $@
 
-servers: $(STAMP)  ## Build Loki and Prometheus for the integration tests (Go 1.26 or later; minutes once, then cached)
+servers: $(STAMP)  ## Build Loki and Prometheus for the integration tests (needs Go 1.26 or later; takes minutes once, then is cached)
 	@PYTHONPATH=tests $(BIN)/python -m support.programs
 
-test: test-fast servers  ## Run all tests that one machine can run
-	$(BIN)/pytest --durations=10 -n $(WORKERS) --dist loadfile -m waits $(PYTEST_ARGS) tests/integration
-	$(BIN)/pytest --durations=10 -m "not waits" $(PYTEST_ARGS) tests/integration
+test: test-fast servers test-waiting test-alone  ## Run all tests that one machine can run without Kubernetes
 
-test-fast: $(STAMP)  ## Run those that need no servers: unit and contract tests
-	$(BIN)/pytest --durations=10 -n $(WORKERS) --dist load $(PYTEST_ARGS) tests/unit tests/contract
+test-fast: $(STAMP)  ## Run the unit and contract tests
+	$(call pytest,fast) -n $(WORKERS) --dist load tests/unit tests/contract $(if $(filter test-fast,$(LOCK)),--ignore $(NEEDS_RAY))
 
-test-e2e: $(STAMP)  ## Run the tests that need a real Kubernetes: built, started and removed here (root), or WASP_E2E_KUBECONFIG
+# The two halves of tests/integration.
+test-waiting: $(STAMP)
+	$(call pytest,waiting) -n $(WORKERS) --dist loadfile -m waits tests/integration
+
+test-alone: $(STAMP)
+	$(call pytest,alone) -m "not waits" tests/integration
+
+e2e-programs: $(STAMP)
 	$(BIN)/python -m tests.e2e.harness build
-	@if [ -z "$$WASP_E2E_KUBECONFIG" ]; then trap '$(BIN)/python -m tests.e2e.harness down' EXIT; $(BIN)/python -m tests.e2e.harness up; fi; \
-	$(BIN)/pytest --durations=10 $(PYTEST_ARGS) tests/e2e/test_cluster_faults.py && \
-	$(BIN)/pytest --durations=10 $(PYTEST_ARGS) -m builds tests/e2e && \
-	$(BIN)/pytest --durations=10 -n $(E2E_WORKERS) --dist loadfile $(PYTEST_ARGS) -m "not builds" tests/e2e --ignore=tests/e2e/test_cluster_faults.py
 
-demo: $(STAMP)  ## A target, a rate Generator and CPU-heavy users: 25 s of load
-	@$(BIN)/python examples/run_demo.py
+# Starts a cluster for the commands that follow it in the same shell, and stops it after them.
+CLUSTER = if [ -z "$$WASP_E2E_KUBECONFIG" ]; then trap '$(BIN)/python -m tests.e2e.harness down' EXIT; $(BIN)/python -m tests.e2e.harness up; fi
 
-lint: $(STAMP)  ## ruff
+test-e2e: e2e-programs  ## Run the tests that need a real Kubernetes: one built, started and removed here (as root), or WASP_E2E_KUBECONFIG's
+	@$(CLUSTER); \
+	$(call pytest,e2e-faults) -m "not nightly" tests/e2e/test_cluster_faults.py && \
+	$(call pytest,e2e-builds) -m "builds and not nightly" tests/e2e && \
+	$(call pytest,e2e) -n $(E2E_WORKERS) --dist loadfile -m "not builds and not nightly" tests/e2e --ignore=tests/e2e/test_cluster_faults.py
+
+test-nightly: e2e-programs  ## Run the tests of the end-to-end harness itself, and every set of values with Helm 3
+	@$(CLUSTER); $(call pytest,nightly) -m nightly tests/e2e
+
+demo:  ## Run a load test against a server of its own, with the runtime alone in .venv-demo (20 s of load)
+	@$(MAKE) --no-print-directory env VENV=$(DEMO_VENV) LOCK=demo WHEEL=
+	@$(DEMO_VENV)/bin/python examples/run_demo.py
+
+lint: $(STAMP)  ## Check style and formatting with ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(STAMP)  ## Let ruff format and fix
+format: $(STAMP)  ## Format, and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: $(STAMP)  ## mypy, strict
+types: $(STAMP)  ## Check types with mypy, strictly
 	$(BIN)/mypy
 
-contracts: $(STAMP)  ## import-linter
+contracts: $(STAMP)  ## Check which module may import which with import-linter
 	$(BIN)/lint-imports importlinter.ini
 
-wheel: $(VENV)/.locked  ## Build the wheel into dist/
+wheel: $(VENV)/.locked-$(LOCK)  ## Build the wheel into dist/
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --wheel --outdir dist . >/dev/null
 	@ls dist
 
-bench: $(STAMP)  ## Measure; prints ratios and writes bench-results/
+bench: $(STAMP)  ## Measure the engine; print ratios and write bench-results/
 	$(BIN)/python -m benchmarks
 
-bench-cluster: $(STAMP)  ## Measure cluster mode on a real Kubernetes and with up to 1,000 simulated pods (root)
+bench-cluster: $(STAMP)  ## Measure cluster mode on a real Kubernetes and with up to 1,000 simulated pods (as root)
 	$(BIN)/python -m tests.e2e.harness build
 	$(BIN)/python -m benchmarks cluster-start cluster-scale
 	$(BIN)/python -m benchmarks.cluster_chart
 
-bench-peers: $(STAMP)  ## Our HTTP client beside wrk, vegeta, k6, Locust and molotov (root and Go: it installs and builds them)
+bench-peers: $(STAMP)  ## Measure our HTTP client beside wrk, vegeta, k6, Locust and molotov (as root, with Go: it installs and builds them)
 	$(BIN)/python -m benchmarks.peers
 	$(BIN)/python -m benchmarks.peers_chart
 
-lock: $(STAMP)  ## Renew requirements/dev.txt (needs uv)
-	$(BIN)/python requirements/runtime_from_pyproject.py
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate -q requirements/runtime.in requirements/dev.in -o requirements/dev.txt
+lock:  ## Renew the lock files of requirements/ (needs uv); LOCK_ARGS=--upgrade takes newer versions
+	$(PYTHON) requirements/lock.py $(LOCK_ARGS)
 
-clean:  ## Remove what make made
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis bench-results
+clean:  ## Remove all that make made
+	rm -rf $(VENV) $(DEMO_VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache bench-results ci-results
