@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support import loads
-from support.books import check_books, wait_for_start
+from support.books import check_books, wait_for_start, wait_until
 from support.runtimes import Runtime
 
 from wasp_ray import Generator, Profile, RunResult, between, pause, plain, rows
@@ -50,10 +50,10 @@ def test_a_sync_gun_fires_every_call_of_its_schedule(runtime: Runtime) -> None:
 
 
 def test_users_loop_until_the_end_and_their_calls_are_counted(home: Runtime) -> None:
-    """Three users with calls of 10 ms make about 100 calls a second each."""
+    """Three users with calls of 10 ms make at most 100 calls a second each, and not many fewer."""
     result = run(home, Generator("u", user=loads.Looper, schedule=plain(3, "1s")))
     assert result.verdict == "passed", result.reasons
-    assert 60 <= result.generators["u"].ledger.ok <= 300
+    assert 30 <= result.generators["u"].ledger.ok <= 300
 
 
 def test_async_users_share_a_process_when_asked(home: Runtime) -> None:
@@ -62,7 +62,7 @@ def test_async_users_share_a_process_when_asked(home: Runtime) -> None:
     result = run(home, generator)
     assert result.verdict == "passed", result.reasons
     assert result.summary["generators"]["u"]["users"]["active_max"] == 10
-    assert result.generators["u"].ledger.ok > 200
+    assert 100 < result.generators["u"].ledger.ok <= 1000
 
 
 def test_calls_that_raise_are_failed_and_told_with_a_traceback(home: Runtime) -> None:
@@ -102,11 +102,11 @@ def test_a_request_that_failed_makes_its_call_failed(home: Runtime) -> None:
 
 
 def test_tasks_are_drawn_by_weight_and_are_their_calls_groups(home: Runtime) -> None:
-    """Three to one."""
-    result = run(home, Generator("u", user=loads.Tasks, schedule=plain(2, "1s")))
+    """Three to one, over 400 calls."""
+    result = run(home, Generator("u", user=loads.Tasks, schedule=plain(2, "60s"), max_calls=400))
     groups = result.generators["u"].groups
-    share = groups["browse"].count / (groups["browse"].count + groups["buy"].count)
-    assert 0.65 < share < 0.85
+    assert groups["browse"].count + groups["buy"].count == 400
+    assert 0.65 < groups["browse"].count / 400 < 0.85  # 4.6 standard deviations
 
 
 def test_each_row_of_a_feeder_is_used_once_over_all_users(home: Runtime) -> None:
@@ -115,14 +115,15 @@ def test_each_row_of_a_feeder_is_used_once_over_all_users(home: Runtime) -> None
     result = run(home, Generator("u", user=loads.Feeds, schedule=plain(4, "20s"), feeders=feeders))
     assert result.verdict == "passed", result.reasons
     assert result.generators["u"].ledger.ok == 100
-    assert result.summary["duration_s"] < 10
+    assert result.summary["duration_s"] < 20
 
 
 def test_a_gun_takes_the_row_of_its_tick(runtime: Runtime) -> None:
-    """Cyclic rows never end."""
+    """Cyclic rows never end: two rows over 50 ticks are each used 25 times."""
     feeders = {"people": rows([{"name": "a"}, {"name": "b"}], order="cycle")}
     result = run(runtime, Generator("g", gun=loads.FeedsGun, schedule=plain(50, "1s"), feeders=feeders))
     assert result.generators["g"].ledger.ok == 50
+    assert result.generators["g"].data["counters"] == {"row a": 25, "row b": 25}
 
 
 def test_shared_data_is_bytes_that_nobody_can_write(home: Runtime) -> None:
@@ -143,19 +144,20 @@ def test_users_that_stop_themselves_are_not_replaced(home: Runtime) -> None:
     """Three users, two calls each, and the run ends early."""
     result = run(home, Generator("u", user=loads.StopsItself, schedule=plain(3, "20s")))
     assert result.generators["u"].ledger.started == 6
-    assert result.summary["duration_s"] < 10
+    assert result.summary["duration_s"] < 20
 
 
-def test_restart_user_books_a_failure_and_sets_up_again(home: Runtime) -> None:
-    """Setup runs again after each restart."""
-    result = run(home, Generator("u", user=loads.Restarting, schedule=plain(1, "1s")))
-    generator = result.generators["u"]
-    assert generator.ledger.failed >= 2
-    assert (
-        generator.groups["setup"].count == generator.ledger.failed + 1
-        or generator.groups["setup"].count == generator.ledger.failed
-    )
-    assert generator.data["errors"][0]["error"] == "session is gone"
+def test_restart_user_books_a_failure_and_sets_up_again(home: Runtime, tmp_path: Path) -> None:
+    """Three restarts: torn down and set up again each time, after 0.1, 0.2 and 0.4 s or more."""
+    file = tmp_path / "steps"
+    generator = Generator("u", user=loads.Restarting, schedule=plain(1, "60s"), params={"file": str(file)}, max_calls=7)
+    found = run(home, generator).generators["u"]
+    assert (found.ledger.ok, found.ledger.failed) == (4, 3)
+    assert found.data["errors"][0]["error"] == "session is gone"
+    names, instants = zip(*(line.split() for line in file.read_text().splitlines()), strict=True)
+    assert names == ("setup", "teardown") * 4 and found.groups["setup"].count == 4
+    waits = [float(after) - float(before) for before, after in zip(instants[1:-1:2], instants[2::2], strict=True)]
+    assert all(waited >= least for waited, least in zip(waits, (0.1, 0.2, 0.4), strict=True)), waits
 
 
 def test_fail_on_error_stops_at_the_first_failed_call(home: Runtime) -> None:
@@ -177,7 +179,7 @@ def test_max_calls_ends_the_generator_after_so_many_calls(home: Runtime) -> None
     assert result.generators["b"].ledger.ok == 10
     assert result.generators["u"].ledger.started == 20
     assert result.generators["g"].ledger.started == result.generators["g"].ledger.scheduled == 10
-    assert result.summary["duration_s"] < 10
+    assert result.summary["duration_s"] < 20
 
 
 def test_an_async_call_is_a_timeout_at_its_deadline(runtime: Runtime) -> None:
@@ -188,14 +190,20 @@ def test_an_async_call_is_a_timeout_at_its_deadline(runtime: Runtime) -> None:
     assert result.generators["g"].groups["g"].service.max == pytest.approx(0.2, rel=0.01)
 
 
-def test_a_blocking_call_that_hangs_is_a_timeout_and_its_user_is_replaced(home: Runtime) -> None:
-    """Others are not touched; the replaced user hangs again."""
+def test_a_blocking_call_that_hangs_is_a_timeout_and_its_user_is_replaced(home: Runtime, tmp_path: Path) -> None:
+    """Others are not touched; the replaced user hangs again. The run is stopped when it hangs for the third time."""
+    file = tmp_path / "hangs"
     generator = Generator(
-        "u", user=loads.HungNow, schedule=plain(2, "1500ms"), call_timeout="300ms", graceful_stop="1s"
-    )
-    result = run(home, generator)
+        "u", user=loads.HungNow, schedule=plain(2, "60s"), params={"file": str(file)}, call_timeout="300ms", graceful_stop="1s",
+    )  # fmt: skip
+    going = home.start(Profile(generator))
+    wait_until(lambda: file.exists() and len(file.read_text().splitlines()) >= 3)
+    going.stop()
+    result = going.wait(30)
+    check_books(result)
     ledger = result.generators["u"].ledger
-    assert ledger.timeout >= 2 and ledger.ok > 20, ledger
+    assert ledger.timeout >= 2 and ledger.ok > 5, ledger
+    assert ledger.failed == ledger.killed == ledger.lost == 0
     assert result.summary["generators"]["u"]["users"]["replaced"] >= 2
 
 
@@ -219,18 +227,18 @@ def test_users_idle_in_a_pause_segment(home: Runtime) -> None:
 
 
 def test_think_time_and_pacing_slow_a_user_down(home: Runtime) -> None:
-    """Ten paces a second are ten calls a second."""
+    """Ten paces a second are at most ten calls a second and the first one, and on a busy machine not many fewer."""
     result = run(
         home,
         Generator("paced", user=loads.Looper, schedule=plain(1, "1s"), pacing="100ms"),
         Generator("thinking", user=loads.AsyncLooper, schedule=plain(1, "1s"), think_time=between("80ms", "120ms")),
     )
-    assert 9 <= result.generators["paced"].ledger.ok <= 11
-    assert 6 <= result.generators["thinking"].ledger.ok <= 11
+    assert 5 <= result.generators["paced"].ledger.ok <= 11
+    assert 4 <= result.generators["thinking"].ledger.ok <= 12
 
 
 def test_a_long_call_is_interrupted_when_graceful_stop_has_run_out(home: Runtime) -> None:
-    """Sync by force, async by cancelling."""
+    """Sync by force, async by cancelling; the calls would take 20 s."""
     result = run(
         home,
         Generator("sync", user=loads.SlowCall, schedule=plain(1, "300ms"), graceful_stop="300ms"),
@@ -238,7 +246,7 @@ def test_a_long_call_is_interrupted_when_graceful_stop_has_run_out(home: Runtime
     )
     assert result.generators["sync"].ledger.interrupted == 1
     assert result.generators["async"].ledger.interrupted == 1
-    assert result.summary["duration_s"] < 5
+    assert result.summary["duration_s"] < 15
 
 
 def test_thresholds_decide_the_verdict(runtime: Runtime) -> None:
@@ -249,8 +257,23 @@ def test_thresholds_decide_the_verdict(runtime: Runtime) -> None:
     assert result.verdict == "failed" and result.exit_code == 1
 
 
-def test_equal_seeds_give_equal_random_streams_and_users_have_their_own(runtime: Runtime) -> None:
-    """Poisson counts, too."""
+def test_equal_seeds_give_equal_random_streams_and_users_have_their_own(home: Runtime, tmp_path: Path) -> None:
+    """Four users draw three numbers each, in two runs with one seed and in one with another."""
+
+    def drawn(name: str, seed: int) -> dict[str, list[str]]:
+        file = tmp_path / name
+        generator = Generator("u", user=loads.Random, schedule=plain(4, "60s"), params={"file": str(file)})
+        check_books(home.start(Profile(generator), seed=seed).wait(60))
+        lines = sorted(line.split() for line in file.read_text().splitlines())
+        return {user: sorted(number for known, number in lines if known == user) for user in "0123"}
+
+    first = drawn("first", 7)
+    assert first == drawn("second", 7) != drawn("third", 8)
+    assert len({number for numbers in first.values() for number in numbers}) == 12
+
+
+def test_equal_seeds_give_equal_poisson_arrivals(runtime: Runtime) -> None:
+    """The number of calls is drawn as well."""
     generator = Generator("g", gun=loads.Quick, schedule=plain(200, "1s"), arrivals="poisson", seed=3)
     first, second = run(runtime, generator), run(runtime, generator)
     assert first.ledger.scheduled == second.ledger.scheduled != 200
@@ -268,7 +291,7 @@ def test_pause_and_resume_stop_the_schedules_clock(runtime: Runtime) -> None:
     check_books(result)
     assert result.ledger.ok == 100
     assert result.verdict == "passed", result.reasons
-    assert result.summary["duration_s"] > 1.8
+    assert result.summary["duration_s"] > 1.4  # 2 s where the pause begins and ends at once
 
 
 def test_stop_ends_a_run_early_with_exact_books(home: Runtime) -> None:
@@ -284,7 +307,7 @@ def test_stop_ends_a_run_early_with_exact_books(home: Runtime) -> None:
     result = going.wait(30)
     check_books(result)
     assert 0 < result.ledger.scheduled < 15_000
-    assert result.summary["duration_s"] < 10
+    assert result.summary["duration_s"] < 20
 
 
 def test_every_user_is_torn_down_at_the_normal_end(home: Runtime, tmp_path: Path) -> None:
@@ -295,11 +318,16 @@ def test_every_user_is_torn_down_at_the_normal_end(home: Runtime, tmp_path: Path
 
 
 def test_paused_users_take_no_cpu(home: Runtime) -> None:
-    """Two seconds of pause for ten users, well below one busy core."""
-    began = time.process_time()
-    result = run(home, Generator("u", user=loads.Looper, schedule=plain(10, "200ms") + pause("2s")))
+    """In a pause of three seconds: who waits busily takes whatever the machine gives, for 2 s here at least a third of a core."""
+    going = home.start(Profile(Generator("u", user=loads.Looper, schedule=plain(10, "200ms") + pause("3s"))))
+    wait_for_start(going)
+    time.sleep(0.7)
+    began, cpu_s = time.monotonic(), time.process_time()
+    time.sleep(2.0)
+    assert time.process_time() - cpu_s < 0.2 * (time.monotonic() - began)
+    result = going.wait(60)
+    check_books(result)
     assert result.summary["generators"]["u"]["cpu_s"] < 1.0
-    assert time.process_time() - began < 1.5
 
 
 def test_without_shared_memory_the_inline_runtime_is_used_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,10 +337,19 @@ def test_without_shared_memory_the_inline_runtime_is_used_and_said(monkeypatch: 
     assert any("memfd" in warning for warning in result.warnings)
 
 
-def test_setup_of_the_profile_runs_once_and_its_result_reaches_the_users(home: Runtime) -> None:
-    """JSON-able data; teardown runs, too, and a setup that raises is an error."""
-    generator = Generator("u", user=loads.KnowsSetup, schedule=plain(1, "200ms"))
+def test_setup_of_the_profile_runs_once_and_its_result_reaches_the_users(
+    home: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """JSON-able data; teardown runs once, too."""
+    file = tmp_path / "steps"
+    monkeypatch.setenv("WITNESS", str(file))
+    generator = Generator("u", user=loads.KnowsSetup, schedule=plain(3, "200ms"))
     result = run(home, generator, setup=loads.make_token, teardown=loads.drop_token)
     assert result.verdict == "passed", result.summary["generators"]["u"]["errors"]
-    bad = run(home, generator, setup=loads.no_token)
+    assert file.read_text().split() == ["setup", "teardown"]
+
+
+def test_a_setup_of_the_profile_that_raises_is_an_error(home: Runtime) -> None:
+    """With what it raised."""
+    bad = run(home, Generator("u", user=loads.KnowsSetup, schedule=plain(1, "200ms")), setup=loads.no_token)
     assert bad.verdict == "error" and any("no token" in reason for reason in bad.reasons)

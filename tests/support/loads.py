@@ -17,6 +17,13 @@ from typing import Any
 from wasp_ray import Gun, Response, RestartUser, StopUser, VirtualUser, task
 
 
+def witness(path: str, line: str) -> None:
+    """Append a line to a file that many processes write to: what happened, seen by the load itself."""
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(file, f"{line}\n".encode())
+    os.close(file)
+
+
 class Quick(Gun):
     """Returns at once."""
 
@@ -141,10 +148,14 @@ class HungSync(VirtualUser):
 
 
 class HungNow(VirtualUser):
-    """User 0 hangs in every call, others do not."""
+    """User 0 hangs in every call, others do not. Writes a line before it hangs to params["file"], if there is one."""
 
     def call(self) -> None:
-        time.sleep(30 if self.context.user_id == 0 else 0.01)
+        if self.context.user_id == 0:
+            if "file" in self.context.params:
+                witness(self.context.params["file"], "hangs")
+            time.sleep(30)
+        time.sleep(0.01)
 
 
 class SwallowsCancel(Gun):
@@ -221,19 +232,19 @@ class StopsItself(VirtualUser):
 
 
 class Restarting(VirtualUser):
-    """Asks to be set up again in its second call; tells how often it was torn down."""
+    """Asks to be set up again in its second call. Writes each step with its instant to params["file"]."""
 
     def setup(self) -> None:
         self.calls = 0
+        witness(self.context.params["file"], f"setup {time.monotonic()}")
 
     def call(self) -> None:
         self.calls += 1
-        time.sleep(0.02)
         if self.calls == 2:
             raise RestartUser("session is gone")
 
     def teardown(self) -> None:
-        print("torn down", flush=True)
+        witness(self.context.params["file"], f"teardown {time.monotonic()}")
 
 
 class TearsDown(VirtualUser):
@@ -246,8 +257,7 @@ class TearsDown(VirtualUser):
         time.sleep(0.01)
 
     def teardown(self) -> None:
-        with open(self.context.params["file"], "a") as file:
-            file.write("torn down\n")
+        witness(self.context.params["file"], "torn down")
 
 
 class Feeds(VirtualUser):
@@ -260,12 +270,10 @@ class Feeds(VirtualUser):
 
 
 class FeedsGun(Gun):
-    """Takes a row a call and tells it as the path."""
+    """Takes a row a call and counts it by name."""
 
-    async def call(self) -> Response:
-        row = self.context.feed("people")
-        await asyncio.sleep(0.001)
-        return Response(path=str(row["name"]))
+    async def call(self) -> None:
+        self.count(f"row {self.context.feed('people')['name']}")
 
 
 class Shared(VirtualUser):
@@ -280,14 +288,6 @@ class Shared(VirtualUser):
         except TypeError:
             return Response(path=bytes(data).decode())
         return Response(error="shared data is writable")
-
-
-class Prints(VirtualUser):
-    """Prints 10 KB a call and writes to descriptor 1."""
-
-    def call(self) -> None:
-        print("x" * 10_000)
-        os.write(1, b"raw line\n")
 
 
 class Modules(VirtualUser):
@@ -317,13 +317,15 @@ class Threaded(VirtualUser):
 
 
 class Random(VirtualUser):
-    """Tells its random stream and the process-wide one."""
+    """Writes the numbers that its stream gives in three calls to params["file"], with its id in front."""
 
-    def call(self) -> Response:
-        import random
+    calls = 0
 
-        time.sleep(0.02)
-        return Response(path=f"{self.context.user_id}:{self.context.random.random():.12f}:{random.random():.12f}")
+    def call(self) -> None:
+        self.calls += 1
+        witness(self.context.params["file"], f"{self.context.user_id} {self.context.random.random()}")
+        if self.calls == 3:
+            raise StopUser
 
 
 class LongStrings(Gun):
@@ -334,14 +336,6 @@ class LongStrings(Gun):
     async def call(self) -> Response:
         LongStrings.count_ += 1
         return Response(path=f"/item/{LongStrings.count_}", error="\ud800é\x00" + "e" * 1_000_000)
-
-
-class Echo(Gun):
-    """Returns what params["response"] says."""
-
-    async def call(self) -> Any:
-        await asyncio.sleep(0)
-        return Response(**self.context.params["response"])
 
 
 class SlowTeardown(VirtualUser):
@@ -377,12 +371,14 @@ class KnowsSetup(VirtualUser):
 
 
 def make_token() -> dict[str, str]:
-    """A profile's setup."""
+    """A profile's setup; it writes a line to the file of the variable WITNESS."""
+    witness(os.environ["WITNESS"], "setup")
     return {"token": "t"}
 
 
 def drop_token() -> None:
-    """A profile's teardown."""
+    """A profile's teardown; it writes a line as well."""
+    witness(os.environ["WITNESS"], "teardown")
 
 
 def no_token() -> None:
