@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def shop(prometheus: Prometheus, name: str) -> Iterator[Shop]:
-    """A target of the load that is scraped five times a second."""
+    """A target of the load that is scraped twice a second."""
     with Shop(("127.0.0.1", 0), Handler) as server:
         serving = threading.Thread(target=server.serve_forever, args=(0.02,))
         serving.start()

@@ -7,19 +7,18 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
 from support import loads
-from support.books import check_books
+from support.books import check_books, wait_for_start, wait_until
 from support.servers import serving
 
 from wasp_ray import Generator, Profile, plain
 
 
 def test_a_target_that_stands_still_for_a_second_in_ten_has_true_percentiles() -> None:
-    """A tenth of the calls was due in the stall: response p95 is half of it, p99 nine tenths.
+    """A tenth of the calls was due in the stall: response p95 is half of it, p99 nine tenths, or more on a busy machine.
 
     Ten slots only, so that the client waits with the target: service times alone would hide the stall, as a closed loop does.
     """
@@ -29,10 +28,10 @@ def test_a_target_that_stands_still_for_a_second_in_ten_has_true_percentiles() -
     check_books(result)
     assert result.ledger.ok == 2000, result.ledger
     response, service = result.generators["g"].response, result.generators["g"].service
-    assert response.p95 == pytest.approx(0.5, abs=0.15)
-    assert response.p99 == pytest.approx(0.9, abs=0.1)
-    assert response.max == pytest.approx(1.0, abs=0.1)
-    assert service.p99 < 0.3
+    assert 0.35 < response.p95 < 0.8
+    assert 0.8 < response.p99 < 1.3
+    assert response.max > 0.9
+    assert service.p99 < response.p99 / 2
 
 
 @pytest.mark.parametrize("user", [loads.GrpcUser, loads.AsyncGrpcUser])
@@ -46,14 +45,14 @@ def test_grpc_works_inside_forked_users(user: type) -> None:
 
 
 def test_a_full_ring_holds_its_user_up_and_then_loses_what_is_counted() -> None:
-    """The aggregator stands still for longer than `ring_wait`: lost calls have their column and the run is invalid."""
-    going = Profile(Generator("u", user=loads.Looper, schedule=plain(1, "14s"), params={"s": 0})).start()
+    """The aggregator stands still until a user has waited for `ring_wait`: lost calls have their column, the run is invalid."""
+    going = Profile(Generator("u", user=loads.Looper, schedule=plain(1, "100s"), params={"s": 0})).start()
+    wait_for_start(going)
     node = going._execution.node
-    while not node.start_ns_known or node.links.aggregator is None:
-        time.sleep(0.02)
     os.kill(node.links.aggregator.pid, signal.SIGSTOP)
-    time.sleep(12.5)
+    wait_until(lambda: node.generators[0].live_sums().lost, 60)
     os.kill(node.links.aggregator.pid, signal.SIGCONT)
+    going.stop()
     result = going.wait(60)
     check_books(result)
     assert result.ledger.lost >= 1

@@ -67,7 +67,8 @@ def test_the_books_are_what_the_server_saw(name: str, actor: dict[str, Any], tar
     assert seen_by(target, "g", "/500") == sum(
         counts[kind] for kind in ("fails", "two fail", "json", "returned", "expected")
     )
-    assert seen_by(target, "g", "/hang") == counts["hangs"] and seen_by(target, "g", "/cut") == counts["cut"]
+    assert seen_by(target, "g", "/cut") == counts["cut"]
+    assert 0 < seen_by(target, "g", "/hang") <= counts["hangs"]  # some may time out before a busy server reads them
     for kind in ("fails", "two fail", "json", "returned", "hangs", "cut"):
         assert failed[kind] == counts[kind], kind
     assert failed["raises"] == failed["expected"] == failed["GET /good/{}"] == 0
@@ -110,22 +111,26 @@ def test_connections_are_kept_and_closed_ones_cost_no_failure(target: WrongServe
     for user in (http_loads.Simple, http_loads.SimpleSync):
         before = target.connections, len(target.seen)
         params = {"url": target.url, "path": "/page"}
-        result = run(Generator("g", user=user, schedule=plain(2, "1s"), params=params, think_time=0.005))
+        result = run(
+            Generator("g", user=user, schedule=plain(2, "60s"), params=params, think_time=0.005, max_calls=200)
+        )
         generator = result.generators["g"]
         connections, requests = target.connections - before[0], len(target.seen) - before[1]
         retries = result.summary["generators"]["g"]["counters"].get("http retries", 0)
-        assert generator.ledger.failed == 0 and generator.ledger.ok > 50
-        assert generator.groups["GET /page"].count + retries == requests
+        assert generator.ledger.failed == 0 and generator.ledger.ok == 200
+        # What is written to a connection that the server has just closed is sent again, and was not seen the first time.
+        assert 200 == generator.groups["GET /page"].count <= requests <= 200 + retries
         assert requests / 10 - 5 <= connections <= requests / 10 + 5 + retries
 
 
 def test_calls_that_meet_a_standstill_wait_for_it_and_none_fails() -> None:
-    """The server stands still for one second of eight: 1,250 calls are under way then, on as many connections as that takes."""
+    """The server stands still for a second: 1,250 calls are under way then, on as many connections as that takes."""
+    schedule = plain(50, "3500ms") + plain(1250, "1500ms") + plain(50, "4s")  # it stands still from 4 s on
     with serving("stalling") as port:
         params = {"url": f"http://127.0.0.1:{port}", "path": "/"}
-        result = run(Generator("g", gun=http_loads.SimpleGun, schedule=plain(1250, "8s"), params=params))
+        result = run(Generator("g", gun=http_loads.SimpleGun, schedule=schedule, params=params))
     generator = result.generators["g"]
-    assert generator.ledger.ok == generator.ledger.scheduled == 10_000
+    assert generator.ledger.ok == generator.ledger.scheduled == 2_250
     assert generator.groups["GET /"].response.max >= 0.9
 
 

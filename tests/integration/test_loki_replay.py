@@ -89,8 +89,11 @@ def test_a_bundle_is_pushed_on_when_loki_is_there_again(loki: Server, tmp_path: 
     assert len(set(stored(tenant))) == len(stored(tenant)) == result.summary["sinks"]["loki"]["accepted"]
 
 
-def test_a_batch_whose_answer_was_lost_is_not_pushed_twice(loki: Server, proxy: ChaosProxy, tmp_path: Path) -> None:
+def test_a_batch_whose_answer_was_lost_is_not_pushed_twice(
+    loki: Server, proxy: ChaosProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The sink asks Loki for it, and finds it."""
+    monkeypatch.setattr("wasp_ray.node.exports.FLUSH_S", 30.0)
     tenant = loki.tenant()
     proxy.drops_answers = 3
     books = run(proxy.url, tenant, tmp_path / "out").summary["sinks"]["loki"]

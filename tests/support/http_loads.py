@@ -46,7 +46,7 @@ class AsyncCalls:
             (await http.get("/500", group="json")).json()
             raise AssertionError("the call had to end there")
         elif kind == "hangs":
-            await http.get("/hang", group="hangs", timeout="50ms")
+            await http.get("/hang", group="hangs", timeout="200ms")
         elif kind == "cut":
             await http.get("/cut", group="cut")
         elif kind == "returned":
@@ -92,7 +92,7 @@ class SyncCalls:
             http.get("/500", group="json").json()
             raise AssertionError("the call had to end there")
         elif kind == "hangs":
-            http.get("/hang", group="hangs", timeout="50ms")
+            http.get("/hang", group="hangs", timeout="200ms")
         elif kind == "cut":
             http.get("/cut", group="cut")
         elif kind == "returned":

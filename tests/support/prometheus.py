@@ -18,6 +18,8 @@ from support.programs import PROMETHEUS, program
 from support.query_answers import Rule, Sample, ask, ask_for_data, rules_of, samples_of
 
 INTERVAL = "200ms"
+SCRAPE_INTERVAL = "500ms"
+"""A page that takes longer to be read is not read at all."""
 
 
 class Prometheus(Daemon):
@@ -42,14 +44,18 @@ class Prometheus(Daemon):
     def _config(self) -> dict[str, Any]:
         files = {"files": [f"{self._targets}/*.json"], "refresh_interval": "1s"}
         return {
-            "global": {"scrape_interval": INTERVAL, "scrape_timeout": INTERVAL, "evaluation_interval": INTERVAL},
+            "global": {
+                "scrape_interval": SCRAPE_INTERVAL,
+                "scrape_timeout": SCRAPE_INTERVAL,
+                "evaluation_interval": INTERVAL,
+            },
             "scrape_configs": [{"job_name": "targets", "file_sd_configs": [files]}],
             "rule_files": [f"{self._rules}/*.yaml"],
             "storage": {"tsdb": {"out_of_order_time_window": "10m"}},  # what its documentation advises for OTLP
         }
 
     def scrape(self, name: str, port: int, **labels: str) -> None:
-        """From now on `/metrics` at a loopback port is scraped, five times a second."""
+        """From now on `/metrics` at a loopback port is scraped, twice a second."""
         unfinished = self._targets / f"{name}.new"
         unfinished.write_text(json.dumps([{"targets": [f"127.0.0.1:{port}"], "labels": {"name": name, **labels}}]))
         unfinished.replace(self._targets / f"{name}.json")
