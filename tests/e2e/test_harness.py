@@ -16,6 +16,8 @@ from e2e.harness.kwok import TAINT, Kwok, running_kwok
 from e2e.harness.pods import on_the_host, pod, run_pod, wait_for
 from e2e.harness.proxy import Proxy
 
+pytestmark = pytest.mark.nightly
+
 IN_POD = """
 import json, mmap, os, ssl, urllib.request
 

@@ -69,10 +69,22 @@ VALUE_SETS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=[tools.HELM3, tools.HELM4], ids=["helm3", "helm4"])
+HELMS = [
+    pytest.param(tools.HELM3, id="helm3", marks=pytest.mark.nightly),
+    pytest.param(tools.HELM4, id="helm4"),
+]
+
+
+@pytest.fixture(scope="module", params=HELMS)
 def helm(request: pytest.FixtureRequest) -> Helm:
     """Each helm, built when it is not there."""
     return find_helm(str(tools.built(request.param)))
+
+
+@pytest.fixture(scope="module")
+def helm3() -> Helm:
+    """Helm 3, for the few of these tests that are made with it before each landing."""
+    return find_helm(str(tools.built(tools.HELM3)))
 
 
 def run(helm: Helm, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -341,3 +353,22 @@ def test_errors_name_the_cure(chart: Path, helm: Helm, tmp_path: Path) -> None:
     assert "wrong" in said and "correct the values that are named" in said
     (chart / "templates" / "jobs.yaml").write_text("a: b: c")
     assert "chart" in problem(str(chart), values, helm)
+
+
+# -- Helm 3 in short: by night all of the above is run with it
+
+
+@pytest.mark.parametrize("name", ["the seed's", "numbers"])
+def test_helm_3_takes_values_as_people_write_them(name: str, helm3: Helm, tmp_path: Path) -> None:
+    """The set of a whole run, and the one whose numbers each version of Helm might write in its own way."""
+    test_values_as_people_write_them_mean_the_same_to_helm(name, helm3, tmp_path)
+
+
+def test_helm_3_refuses_bad_values(helm3: Helm) -> None:
+    """By the chart's schema."""
+    test_the_chart_refuses_bad_values_by_itself("jobz=1", "jobz", helm3)
+
+
+def test_helm_3_renders_a_custom_chart(chart: Path, helm3: Helm) -> None:
+    """With its hooks left out."""
+    test_a_custom_chart_may_render_n_jobs(chart, helm3)

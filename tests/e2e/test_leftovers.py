@@ -24,7 +24,7 @@ from e2e.harness.processes import Daemon, end, recorded, start, start_time, wait
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = pytest.mark.builds
+pytestmark = [pytest.mark.builds, pytest.mark.nightly]
 
 
 @pytest.fixture
