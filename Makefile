@@ -59,7 +59,7 @@ test-fast: $(STAMP)  ## Run the unit and contract tests
 
 # The two halves of tests/integration.
 test-waiting: $(STAMP)
-	$(call pytest,waiting) -n $(WORKERS) --dist loadfile -m waits tests/integration
+	$(call pytest,waiting) -n $(WORKERS) --dist loadgroup -m waits tests/integration
 
 test-alone: $(STAMP)
 	$(call pytest,alone) -m "not waits" tests/integration

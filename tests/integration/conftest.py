@@ -13,6 +13,19 @@ from support.kube_server import KubeServer, kube_server
 from support.loki import Loki
 from support.prometheus import Prometheus
 
+HERE = Path(__file__).parent
+COSTLY = {"cluster", "loki", "prometheus"}
+"""Fixtures that start a server for a module."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With --dist loadgroup one worker runs what shares a server; all other tests go to whoever is free."""
+    for item in items:
+        is_costly = isinstance(item, pytest.Function) and COSTLY & set(item.fixturenames)
+        if HERE in item.path.parents and is_costly and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:

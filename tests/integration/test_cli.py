@@ -16,6 +16,8 @@ from support.books import closed_books, is_alive, wait_until
 
 from wasp_ray._version import __version__
 
+pytestmark = pytest.mark.waits
+
 ROOT = Path(__file__).parents[2]
 WASP = [sys.executable, "-P", "-m", "wasp_ray"]
 

@@ -16,6 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+pytestmark = pytest.mark.waits
+
 FOLDER = Path(__file__).parents[2] / "examples" / "cluster"
 WORDS = set(json.loads((FOLDER / "data" / "words.json").read_text()))
 PEOPLE = {line.split(",")[0] for line in (FOLDER / "data" / "people.csv").read_text().splitlines()[1:]}

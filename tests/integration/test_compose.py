@@ -16,6 +16,8 @@ from support.books import wait_until
 from support.loki import Loki
 from support.programs import LOKI, program
 
+pytestmark = pytest.mark.waits
+
 COMPOSE = Path(__file__).parents[2] / "docs" / "compose"
 SERVICES: dict[str, Any] = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
 WASP = (sys.executable, "-m", "wasp_ray")

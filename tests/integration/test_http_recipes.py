@@ -13,6 +13,8 @@ from support.web2 import http2_server
 
 from wasp_ray import Generator, Profile, RunResult, plain
 
+pytestmark = pytest.mark.waits
+
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes.md"
 
 

@@ -18,6 +18,8 @@ from support.wrong_steps import Keep, good
 
 from wasp_ray import Generator, Profile, RunResult, VirtualUser, plain
 
+pytestmark = pytest.mark.waits
+
 BOTH = [loads.Aiohttp, loads.Requests]
 REASON_CODE = """
 import sys

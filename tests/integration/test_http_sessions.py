@@ -18,6 +18,8 @@ from support.web2 import http2_server
 
 from wasp_ray import Generator, Profile, RunResult, VirtualUser, plain
 
+pytestmark = pytest.mark.waits
+
 CALLS = 3
 BOTH = [loads.Aiohttp, loads.Requests]
 

@@ -18,6 +18,8 @@ from support.loki_client import PAGE, Line
 from support.prometheus import Prometheus
 from support.query_answers import Refused, Sample, ask
 
+pytestmark = pytest.mark.waits
+
 SOME_MORE_THAN_A_PAGE = PAGE + 700
 STARTED_NS = 1_700_000_000_000_000_000
 

@@ -7,6 +7,10 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.waits
+
 
 def run(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
     """The script to its end."""

@@ -34,7 +34,7 @@ def check_books(result: RunResult) -> None:
         assert min(vars(ledger).values()) >= 0, (generator.name, ledger)
 
 
-def wait_until(what: Callable[[], object], deadline_s: float = 30.0) -> None:
+def wait_until(what: Callable[[], object], deadline_s: float = 60.0) -> None:
     """Until it is true."""
     give_up = time.monotonic() + deadline_s
     while not what():
@@ -42,7 +42,7 @@ def wait_until(what: Callable[[], object], deadline_s: float = 30.0) -> None:
         time.sleep(0.01)
 
 
-def wait_for_start(going: Any, deadline_s: float = 20.0) -> None:
+def wait_for_start(going: Any, deadline_s: float = 60.0) -> None:
     """Until t = 0 of a run in the background is known."""
     give_up = time.monotonic() + deadline_s
     while not going._execution.node.start_ns_known and going._thread.is_alive():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from ray.cluster_utils import Cluster
 
 from support.processes import descendants
 
+START_TIMEOUT_S = 120.0
 STORE_BYTES = 80 * 2**20
 HOST: dict[str, Any] = {"num_cpus": 2, "object_store_memory": STORE_BYTES}
 QUICK = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
@@ -26,6 +31,14 @@ ray.init(sys.argv[1], log_to_driver=False)
 groups = [group["state"] for group in placement_group_table().values()]
 print(json.dumps({"groups": groups, "free": ray.available_resources(), "all": ray.cluster_resources()}))
 """
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Lets one cluster start on this machine: Ray gives each host 30 s, which are not enough for several at once."""
+    with open(Path(tempfile.gettempdir()) / "wasp-ray-starts.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class RayCluster:
@@ -40,10 +53,11 @@ class RayCluster:
         if self._jobs:
             head["dashboard_port"] = free_port()
             self.dashboard = f"http://127.0.0.1:{head['dashboard_port']}"
-        self.cluster: Any = Cluster(initialize_head=True, head_node_args=head)
-        self.hosts = [
-            self.add_host(**(self._last if number == self._others - 1 else {})) for number in range(self._others)
-        ]
+        with one_at_a_time():
+            self.cluster: Any = Cluster(initialize_head=True, head_node_args=head)
+            self.hosts = [self._add_host() for _ in range(self._others - 1)]
+            if self._others:
+                self.add_last_host()
         self.address = str(self.cluster.address)
         self._files = self._session_folder()
         return self
@@ -52,11 +66,18 @@ class RayCluster:
         self.cluster.shutdown()
         shutil.rmtree(self._files, ignore_errors=True)  # environments that it made weigh as much as this one
 
-    def add_host(self, **more: Any) -> Any:
-        """One more raylet."""
+    def _add_host(self, **more: Any) -> Any:
         host = self.cluster.add_node(**HOST, **more)
-        self.cluster.wait_for_nodes()
+        self.cluster.wait_for_nodes(START_TIMEOUT_S)
         return host
+
+    def lose_last_host(self) -> None:
+        """Kill its raylet, as a machine that is gone; `add_last_host` puts another one in its place."""
+        self.cluster.remove_node(self.hosts.pop(), allow_graceful=False)
+
+    def add_last_host(self) -> None:
+        """Add a host with what the last one has."""
+        self.hosts.append(self._add_host(**self._last))
 
     def _session_folder(self) -> str:
         return str(self.cluster.head_node.get_session_dir_path())

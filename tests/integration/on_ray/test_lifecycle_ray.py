@@ -15,7 +15,7 @@ from support.lifecycle_place import LOAD, Going
 from support.processes import ancestors
 from support.ray_cluster import RayCluster, actor_processes, node_processes
 
-pytestmark = pytest.mark.waits
+pytestmark = [pytest.mark.waits, pytest.mark.xdist_group("ray")]
 
 
 class OnRay:

@@ -19,7 +19,7 @@ from support.processes import descendants
 from support.ray_cluster import RayCluster, processes
 from support.ray_runs import WASP, summary_of, wasp
 
-pytestmark = pytest.mark.waits
+pytestmark = [pytest.mark.waits, pytest.mark.xdist_group("own ray")]
 VERSIONS = """
 import json, sys, ray
 from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put

@@ -11,7 +11,7 @@ import pytest
 from support.ray_cluster import RayCluster, processes
 from support.ray_runs import summary_of, wait_for_load, wasp
 
-pytestmark = pytest.mark.waits
+pytestmark = [pytest.mark.waits, pytest.mark.xdist_group("own ray")]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from support.books import wait_until
 from support.ray_cluster import RayCluster, processes
 from support.ray_runs import WASP, in_python, summary_of
 
-pytestmark = pytest.mark.waits
+pytestmark = [pytest.mark.waits, pytest.mark.xdist_group("own ray")]
 USES_TINY = """
 import tiny
 from wasp_ray import *

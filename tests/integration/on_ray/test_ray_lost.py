@@ -13,7 +13,7 @@ from support.books import wait_until
 from support.ray_cluster import RayCluster, actor_processes, node_processes, processes
 from support.ray_runs import in_python, summary_of, wait_for_load, wasp
 
-pytestmark = pytest.mark.waits
+pytestmark = [pytest.mark.waits, pytest.mark.xdist_group("ray")]
 STRICT = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "100"}
 """To Ray's memory monitor any machine is full."""
 
@@ -26,12 +26,11 @@ def killed(name: str) -> None:
 
 def lose_a_host(cluster: RayCluster, process: subprocess.Popen[str]) -> str:
     """Kills one that is not the head's; what the run says of it until its end. There are three again afterwards."""
-    host = cluster.hosts.pop()
     try:
-        cluster.cluster.remove_node(host, allow_graceful=False)
+        cluster.lose_last_host()
         return process.communicate(timeout=90)[0]
     finally:
-        cluster.hosts.append(cluster.add_host())
+        cluster.add_last_host()
 
 
 def users_are_set_up(folder: Path) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from support.books import wait_until
 from support.ray_cluster import RayCluster, actor_processes, node_processes
 from support.ray_runs import WASP, summary_of
 
-pytestmark = pytest.mark.waits
+pytestmark = [pytest.mark.waits, pytest.mark.xdist_group("ray")]
 
 LOAD = """
 import asyncio, os, time
@@ -62,14 +61,6 @@ hung = Profile(Generator("hung", user=Hangs, schedule=plain(1, 3), placement=Pla
 nowhere = Profile(Generator("rare", user=Actor, schedule=plain(2, 1), placement=Placement(resources={"unicorn": 1})))
 broken = Profile(Generator("broken", user=Actor, schedule=plain(0, 1), placement=Placement(gpus=1.5)))
 """
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[RayCluster]:
-    """Three hosts; the last has two GPUs and something fast."""
-    with RayCluster(num_gpus=2, resources={"fast": 4}) as started:
-        yield started
-        started.check_empty()
 
 
 @pytest.fixture
