@@ -15,8 +15,8 @@ from wasp_ray.cluster import reaper
 
 
 def until(what: Callable[[], bool]) -> bool:
-    """Whether it comes true within 5 s."""
-    give_up = time.monotonic() + 5
+    """Whether it comes true within 30 s."""
+    give_up = time.monotonic() + 30
     while not what() and time.monotonic() < give_up:
         time.sleep(0.01)
     return what()
