@@ -17,12 +17,14 @@ E2E_WORKERS ?= 2
 RESULTS ?=
 pytest = $(BIN)/pytest --durations=10 $(if $(RESULTS),--junitxml=$(RESULTS)/$(1).xml) $(PYTEST_ARGS)
 NEEDS_RAY = tests/unit/cluster/test_ray_nodes.py
+MODEL_EXAMPLES ?= 3000
+MODEL_SECONDS ?=
 STAMP = $(VENV)/.ready$(if $(WHEEL),-wheel)
 
 # Tests start hundreds of processes, and each would compile its modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env servers test test-fast test-waiting test-alone test-e2e test-nightly e2e-programs demo lint format types contracts wheel \
+.PHONY: help env servers test test-fast test-waiting test-alone model model-ci test-e2e test-nightly e2e-programs demo lint format types contracts wheel \
 	bench bench-cluster bench-peers lock clean
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -63,6 +65,13 @@ test-waiting: $(STAMP)
 
 test-alone: $(STAMP)
 	$(call pytest,alone) -m "not waits" tests/integration
+
+model: $(STAMP)  ## Compare runs with what their own calls wrote down: pinned scenarios, then MODEL_EXAMPLES random ones or MODEL_SECONDS of them
+	WASP_MODEL_EXAMPLES=$(MODEL_EXAMPLES) WASP_MODEL_SECONDS=$(MODEL_SECONDS) $(call pytest,model) -n $(WORKERS) --dist worksteal -p no:cacheprovider tests/model
+
+# What CI runs: the pinned scenarios and three minutes of random ones, which the commit seeds.
+model-ci:
+	@$(MAKE) --no-print-directory model MODEL_EXAMPLES= MODEL_SECONDS=180
 
 e2e-programs: $(STAMP)
 	$(BIN)/python -m tests.e2e.harness build
