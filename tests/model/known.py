@@ -51,17 +51,9 @@ def _always(scenario: Scenario) -> bool:
     return True
 
 
-def _several_nodes(scenario: Scenario) -> bool:
-    return scenario.nodes > 1
-
-
 def _does(scenario: Scenario, what: str, *, early: bool = False) -> int:
     """How many events do `what`; `early`: before the load begins."""
     return sum(event.do == what and (event.after_ms < 0 or not early) for event in scenario.events)
-
-
-def _pauses_early(scenario: Scenario) -> bool:
-    return bool(_does(scenario, "pause", early=True) or _does(scenario, "resume", early=True))
 
 
 def _hurries_inline(scenario: Scenario) -> bool:
@@ -116,17 +108,6 @@ def _cleans_up(load: Load, scenario: Scenario) -> bool:
 
 
 @_any_load
-def _stops_and_pauses(load: Load, scenario: Scenario) -> bool:
-    stops = s.has(load, s.StopGenerator, s.Feed, s.Leave) or load.fail_on_error or bool(_does(scenario, "stop"))
-    return load.is_rate and stops and bool(_does(scenario, "pause"))
-
-
-@_any_load
-def _hung_mates(load: Load, scenario: Scenario) -> bool:
-    return load.kind in ("async gun", "packed") and s.has(load, s.Swallow, s.Block)
-
-
-@_any_load
 def _hung_inline(load: Load, scenario: Scenario) -> bool:
     return scenario.runtime == "inline" and s.has(load, s.Swallow, s.Block)
 
@@ -152,13 +133,6 @@ def _bad_setup_after_restart(load: Load, scenario: Scenario) -> bool:
 def _idle_pack(load: Load, scenario: Scenario) -> bool:
     idle = any(isinstance(part, s.Idle) for part in load.schedule) or bool(_does(scenario, "pause"))
     return load.kind == "packed" and idle
-
-
-@_any_load
-def _come_and_go(load: Load, scenario: Scenario) -> bool:
-    """The number of users falls and rises within the schedule, in any order."""
-    values = _values(load)
-    return not load.is_rate and values not in (sorted(values), sorted(values, reverse=True))
 
 
 @_any_load
@@ -195,7 +169,6 @@ def _values(load: Load) -> list[int]:
 # -- the marks: A and B are those of the review of the engine, R of that of the newcomer, N were found by this model
 
 KNOWN: dict[str, Region] = {
-    "A1 neighbours of a hung call": Region(_hung_mates, "outcomes, groups, group outcomes, requests, times"),
     "A3 active_max is not measured": Region(_users, "users"),
     "A3 no users.delivered": Region(_users, "delivered"),
     "A4a a setup fails in a pack": Region(_bad_setup_in_pack, ALL),
@@ -203,16 +176,12 @@ KNOWN: dict[str, Region] = {
     "A4c a setup fails after RestartUser in a pack": Region(_bad_setup_in_pack, ALL),
     "A5 a waiting pack spins": Region(_idle_pack, "lag, grace"),
     "A6 threads lose records": Region(_threads, ALL),
-    "A7 equal random streams on all nodes": Region(_several_nodes, "streams"),
-    "A8 scheduled after stop, pause and resume": Region(_stops_and_pauses, "closes, scheduled, reasons"),
     "B12 a thread that was given up calls on": Region(_outlives_timeout_inline, ALL),
     "B13 max_in_flight is rounded up": Region(_few_slots, "limits"),
     "B15 users are cancelled again and again": Region(_cleans_up, "order"),
     "B16 the pace outlives RestartUser": Region(_paced_restarts, "early, scheduled"),
-    "B19 users are sent home before they are wanted": Region(_come_and_go, "order"),
     "real-clients B1 cut requests are in no group": Region(_cut, "groups, group outcomes"),
     "real-clients B1 groups lack three outcomes": Region(_always, "group outcomes"),
-    "real-clients B2 pause before t = 0": Region(_pauses_early, ALL),
     "real-clients B3a a forked child records a group": Region(_forks, ALL),
     "real-clients B3b a forked child raises SystemExit": Region(_forks, ALL),
     "real-clients B3c a forked child returns": Region(_forks, ALL),
