@@ -173,7 +173,8 @@ class RequestMaker:
         except ValueError as exc:
             raise BadInput("Location: no URL") from exc
         origin, target = split_url(url)
-        method, body, dropped = request.method, request.body, set()
+        method, body = request.method, request.body
+        dropped: set[str] = set()
         if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
             method, body = "GET", None
             dropped |= OF_BODY

@@ -84,4 +84,5 @@ class HangDetector:
         numbers = entries[:, :, 0].copy()
         suspects = (numbers != 0) & (entries[:, :, 2] < before)
         suspects &= entries[:, :, 0] == numbers  # the start belongs to another call if the number has changed
-        return suspects.any(axis=1)[rings]
+        has_suspects: NDArray[np.bool_] = suspects.any(axis=1)
+        return has_suspects[rings]

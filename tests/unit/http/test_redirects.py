@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support.http_judged import Judged
 from support.http_requests import Sent, sent
@@ -153,7 +155,7 @@ def test_headers_of_ones_own_stay_with_their_origin(given_to: str, location: str
         "Referer": "http://shop.test/account",
         "Origin": "x",
     }
-    given = {"headers": {**own, "Authorization": "hush"}}
+    given: dict[str, Any] = {"headers": {**own, "Authorization": "hush"}}
     judged = Judged(redirects=5, asks=given) if given_to == "request" else Judged(redirects=5, **given)
     assert sent(judged.talk.request).one("x-api-key") == "hush"
     assert judged.answer(302, "Location: /same") is None
