@@ -118,7 +118,7 @@ class SlabReader:
         data: dict[int, bytes] = {}
         counters: list[tuple[str, int]] = []
         is_record = kinds == Kind.RECORD
-        if not is_record.all():
+        if not is_record.all() or self._pending_data:
             self._read_others(rows, rings, kinds, data, counters)
             kept = np.flatnonzero(is_record)
             if data:
@@ -141,6 +141,7 @@ class SlabReader:
         data: dict[int, bytes], counters: list[tuple[str, int]],
     ) -> None:  # fmt: skip
         """Definitions, raw data and counters, one by one: rare beside records."""
+        self._attach_pending(rings, kinds, data)
         wanted = np.flatnonzero((kinds == Kind.DEFINE) | (kinds == Kind.DATA) | (kinds == Kind.COUNT))
         for at in wanted.tolist():
             ring, length, number = int(rings[at]), int(rows["due"][at]), int(rows["group"][at])
@@ -153,7 +154,6 @@ class SlabReader:
                 self._define(ring, number, text.decode("utf-8", "replace"))
             else:
                 self._attach(rows, rings, at + 1 + following, ring, text, data)
-        self._attach_pending(rings, kinds, data)
 
     def _define(self, ring: int, number: int, text: str) -> None:
         if number >= self._ids.shape[1]:
@@ -178,9 +178,10 @@ class SlabReader:
             self._pending_data[ring] = text
 
     def _attach_pending(self, rings: NDArray[np.intp], kinds: NDArray[np.uint8], data: dict[int, bytes]) -> None:
+        """Data that came before this batch belongs to the first record of its ring."""
         for ring in list(self._pending_data):
             found = np.flatnonzero((rings == ring) & (kinds == Kind.RECORD))
-            if len(found) and int(found[0]) not in data:
+            if len(found):
                 data[int(found[0])] = self._pending_data.pop(ring)
 
     def forget(self, ring: int) -> None:
