@@ -56,6 +56,33 @@ class RecordsPid(Gun):
         await asyncio.sleep(0.001)
 
 
+class Witness:
+    """Writes a line per call to the file params["file"]: what truly ran, whatever wasp_ray counts."""
+
+    context: Any
+
+    def setup(self) -> None:
+        self.witness = os.open(self.context.params["file"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def seen(self, line: str = "") -> None:
+        """One write, which the system appends as a whole."""
+        os.write(self.witness, f"{line}\n".encode())
+
+
+class WitnessedGun(Witness, Gun):
+    """Returns at once, blocking."""
+
+    def call(self) -> None:
+        self.seen()
+
+
+class WitnessedUser(Witness, VirtualUser):
+    """Returns at once, blocking."""
+
+    def call(self) -> None:
+        self.seen()
+
+
 class WaitsForFile(Gun):
     """Ends when params["file"] exists, async: a target that the test lets stand still."""
 
