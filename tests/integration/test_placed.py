@@ -47,14 +47,17 @@ def test_processes_killed_at_random_leave_the_ledger_exact(home: Runtime) -> Non
         Generator("packs", user=loads.AsyncLooper, schedule=plain(4, "8s"), users_per_process=2),
         Generator("gun", gun=loads.Quick, schedule=plain(100, "8s")),
     )
+
+    def wait_for_successor(name: tuple[int, ...]) -> None:
+        wait_until(lambda: (*name[:2], name[2] + 1) in placer.processes or not going._thread.is_alive())
+
     rng, killed = random.Random(5), 0
-    give_up = time.monotonic() + 6
-    while time.monotonic() < give_up:
+    give_up = time.monotonic() + 5
+    while time.monotonic() < give_up and placer.processes:
         name = rng.choice(list(placer.processes))
         placer.processes[name].kill()
         killed += 1
-        successor = (*name[:2], name[2] + 1)
-        wait_until(lambda due=successor: due in placer.processes or not going._thread.is_alive())
+        wait_for_successor(name)
         time.sleep(rng.uniform(0.2, 0.5))
     result = going.wait(60)
     check_books(result)
