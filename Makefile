@@ -33,6 +33,7 @@ help:  ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 env: $(STAMP)  ## Make the environment .venv with all that tests and tools need; .venv/bin/wasp is the command
+	@:
 
 # A lock file is complete, so pip need not resolve it (--no-deps); compiling takes longer than installing and is done by all cores. The demo
 # compiles what it imports, in its first run.
