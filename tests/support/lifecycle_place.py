@@ -18,7 +18,7 @@ from support.lifecycle_gate import Gate
 
 RUN = Path(__file__).with_name("lifecycle_run.py")
 LOAD = Path(__file__).parents[1] / "e2e/image/lifecycle.py"
-WAIT_S = 90.0
+WAIT_S = 120.0
 TERMS = {"timeout": "10m", "deploy_timeout": "2m", "drain": "60s", "on_lost_node": "stop"}
 
 

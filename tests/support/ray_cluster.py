@@ -92,7 +92,7 @@ class RayCluster:
     def state(self) -> dict[str, Any]:
         """Placement groups' states and resources, free and all, as another driver sees them."""
         done = subprocess.run(
-            [sys.executable, "-c", STATE, self.address], capture_output=True, text=True, timeout=60, check=True,
+            [sys.executable, "-c", STATE, self.address], capture_output=True, text=True, timeout=120, check=True,
             env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0"},
         )  # fmt: skip
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

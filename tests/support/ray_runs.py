@@ -66,7 +66,7 @@ def in_python(address: str, folder: Path, environment: Mapping[str, str] = {}, *
     """The summary of a RayProfile's run."""
     given = {"address": address, "test": "load.py", **options}
     done = subprocess.run(
-        [sys.executable, "-c", PYTHON, json.dumps(given)], cwd=folder, capture_output=True, text=True, timeout=90,
+        [sys.executable, "-c", PYTHON, json.dumps(given)], cwd=folder, capture_output=True, text=True, timeout=120,
         env={**os.environ, **environment},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

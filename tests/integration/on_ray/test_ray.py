@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.waits, pytest.mark.xdist_group("ray")]
 def test_one_run_on_three_hosts(cluster: RayCluster, folder: Path) -> None:
     """The load is split exactly over nodes of three raylets; neighbours and variables are there; one bundle."""
     process = wasp(cluster.address, folder, "-e", "TARGET=here")
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 0, out
     summary = summary_of(folder)
     assert summary["generators"]["quick"]["ledger"]["ok"] == 300
@@ -38,7 +38,7 @@ def test_sigterm_is_a_stop_as_well(cluster: RayCluster, folder: Path) -> None:
     process = wasp(cluster.address, folder, "-p", "seconds=60")
     wait_for_load(process, folder)
     process.terminate()
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 143, out
     assert summary_of(folder)["ledger"]["ok"] > 0
     assert not node_processes()
@@ -98,7 +98,7 @@ def test_another_version_on_the_cluster_is_named(cluster: RayCluster, folder: Pa
 def test_no_cluster_is_told_at_once(folder: Path, arguments: list[str], code: int, told: str) -> None:
     """With the address and the cure."""
     done = subprocess.run(
-        [*WASP, "run", "load.py", "--on", "ray", *arguments], cwd=folder, capture_output=True, text=True, timeout=30
+        [*WASP, "run", "load.py", "--on", "ray", *arguments], cwd=folder, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == code, done.stdout + done.stderr
     assert told in (done.stderr if code == 2 else done.stdout)
@@ -112,7 +112,7 @@ def test_a_missing_ray_names_the_extra(folder: Path) -> None:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
     assert done.returncode == 2, done.stdout + done.stderr
     assert "pip install 'wasp-ray[ray]'" in done.stderr

@@ -41,7 +41,7 @@ def test_the_head_is_lost(doomed: RayCluster, folder: Path, lose: Callable[[RayC
     process = wasp(doomed.address, folder, "-p", "seconds=100")
     wait_for_load(process, folder)
     lose(doomed)
-    out, _ = process.communicate(timeout=100)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode in (3, 4), out
     summary = summary_of(folder)
     assert summary["ledger"]["ok"] > 0

@@ -28,7 +28,7 @@ def lose_a_host(cluster: RayCluster, process: subprocess.Popen[str]) -> str:
     """Kills one that is not the head's; what the run says of it until its end. There are three again afterwards."""
     try:
         cluster.lose_last_host()
-        return process.communicate(timeout=90)[0]
+        return process.communicate(timeout=120)[0]
     finally:
         cluster.add_last_host()
 
@@ -68,7 +68,7 @@ def test_an_actor_killed_as_soon_as_it_is_there(cluster: RayCluster, folder: Pat
     process = wasp(cluster.address, folder, "-e", "SETUP_S=60")
     wait_until(lambda: len(actor_processes()) == actors)
     os.kill(actor_processes()[0], signal.SIGKILL)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 4, out
     assert told in str(summary_of(folder)["reasons"])
 
@@ -88,7 +88,7 @@ def test_a_killed_driver_is_told(cluster: RayCluster, folder: Path) -> None:
     wait_for_load(process, folder)
     time.sleep(2)  # a state a second is told
     killed("ray_driver")
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 4, out
     summary = summary_of(folder)
     assert "the process that is Ray's driver ended with -9" in summary["reasons"][0]
@@ -111,6 +111,6 @@ def test_a_node_that_the_kernel_kills(cluster: RayCluster, folder: Path) -> None
     process = wasp(cluster.address, folder, "-p", "seconds=60")
     wait_for_load(process, folder)
     os.kill(node_processes()[0], signal.SIGKILL)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 3, out
     assert any("its process was ended by SIGKILL" in reason for reason in summary_of(folder)["reasons"])

@@ -99,7 +99,7 @@ def wait_for_load(process: subprocess.Popen[str], folder: Path) -> None:
 def test_users_are_actors_on_the_host_that_has_what_they_ask_for(cluster: RayCluster, folder: Path) -> None:
     """Three actors with half a GPU each, each row once, in the same ledger as packs and a gun of forks beside them."""
     process = wasp(cluster, folder, "load.py", "-e", "TARGET=here")
-    out, _ = process.communicate(timeout=90)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 0, out
     summary = summary_of(folder)
     assert summary["generators"]["quick"]["ledger"]["ok"] == 200
@@ -121,7 +121,7 @@ def test_a_killed_user_is_replaced_by_another_actor(cluster: RayCluster, folder:
     process = wasp(cluster, folder, "load.py", "-p", "seconds=6")
     wait_for_load(process, folder)
     os.kill(int(said(folder)[0][6]), signal.SIGKILL)
-    out, _ = process.communicate(timeout=90)
+    out, _ = process.communicate(timeout=120)
     summary = summary_of(folder)
     assert summary["generators"]["actor"]["ledger"]["killed"] == 1, out
     assert summary["generators"]["actor"]["users"]["replaced"] == 1
@@ -132,7 +132,7 @@ def test_a_killed_user_is_replaced_by_another_actor(cluster: RayCluster, folder:
 def test_a_hung_user_is_killed_at_its_timeout_and_replaced(cluster: RayCluster, folder: Path) -> None:
     """Its call is a timeout."""
     process = wasp(cluster, folder, "load.py:hung")
-    out, _ = process.communicate(timeout=90)
+    out, _ = process.communicate(timeout=120)
     summary = summary_of(folder)
     assert summary["ledger"]["timeout"] >= 1 and summary["ledger"]["killed"] == 0, out
 
@@ -147,7 +147,7 @@ def test_what_is_killed_takes_the_users_along(cluster: RayCluster, folder: Path,
     else:
         os.kill(actor_processes()[0], signal.SIGKILL)
     wait_until(lambda: not actor_processes("UserActor") and not node_processes(), 30)
-    out, _ = process.communicate(timeout=90)
+    out, _ = process.communicate(timeout=120)
     assert kind == "driver" or process.returncode == 3, out
 
 
@@ -156,7 +156,7 @@ def test_ctrl_c_ends_users_with_their_teardown(cluster: RayCluster, folder: Path
     process = wasp(cluster, folder, "load.py", "-p", "seconds=60")
     wait_for_load(process, folder)
     os.killpg(process.pid, signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 130, out
     assert summary_of(folder)["ledger"]["killed"] == 0
 
@@ -169,14 +169,14 @@ def test_what_no_host_has_is_told(cluster: RayCluster, folder: Path) -> None:
     assert "1 place with CPU 3, unicorn 2" in told, told
     assert "3 hosts with CPU 2, unicorn 0, of which CPU " in told and "unicorn 0 is free" in told, told
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode == 130
 
 
 def test_bad_input_is_told_before_anything_is_placed(cluster: RayCluster, folder: Path) -> None:
     """As it is on one machine: exit 2 and every problem."""
     process = wasp(cluster, folder, "load.py:broken")
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=120)
     assert process.returncode == 2, out
     assert "gpus=1.5: expected a fraction of one GPU, or a whole number" in out
     assert not (folder / "out").exists()
