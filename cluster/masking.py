@@ -38,7 +38,7 @@ class Masker:
         forms = {form for secret in self._secrets for form in _forms(secret)} - {""}
         by_length = sorted(forms, key=lambda form: (-len(form), form))
         self._plain = [form for form in by_length if len(form) >= SHORT]
-        self._folded = [_folded(form) for form in self._plain if re.search(r"\s", form) and len(form) <= LONG]
+        self._folded = [_folded(form) for form in self._plain if len(form) <= LONG and len(form.split()) > 1]
         self._alone = {form: _alone(form) for form in by_length if len(form) < SHORT}
 
     def tree(self, data: Any) -> Any:
