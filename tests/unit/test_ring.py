@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import cycle
 from typing import Any
 
@@ -220,6 +224,59 @@ def test_a_full_ring_refuses_after_its_wait_and_the_time_is_counted() -> None:
     batch = reader.drain()
     assert batch is not None and batch.rows["start"].tolist() == list(range(64))
     assert writer.publish(RECORD, 0, 99, 99, 0, 0, 0, 0, 0, 0, 0, 99)
+
+
+@pytest.fixture
+def eager_threads() -> Iterator[None]:
+    """Threads change places at every chance."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("eager_threads")
+def test_threads_that_share_a_writer_lose_and_overwrite_nothing() -> None:
+    """From the moment at which the first of them comes, while the owner is publishing: each record once, with its own text and
+    data, those of a thread in their order.
+    """
+    each, threads = 150, 3
+    for _ in range(40):
+        writer, reader, strings, _ = make(slots=8192)
+        everyone_is_here = threading.Barrier(threads + 1)
+
+        def publish(thread: int, at: int, writer: RingWriter = writer) -> None:
+            path = writer.intern(f"{thread}/{at}", 256)
+            with writer.lock if at % 3 == 0 else nullcontext():
+                if at % 3 == 0:
+                    writer.publish_data(b"%d/%d" % (thread, at))
+                assert writer.publish(RECORD, thread, at, at, 0, path, 0, 0, 0, 0, 0, at)
+
+        def work(thread: int, writer: RingWriter = writer, barrier: threading.Barrier = everyone_is_here) -> None:
+            barrier.wait()
+            for at in range(each):
+                writer.share()
+                publish(thread, at)
+
+        others = [threading.Thread(target=work, args=(thread,)) for thread in range(1, threads + 1)]
+        for other in others:
+            other.start()
+        everyone_is_here.wait()
+        for at in range(each):
+            assert writer.publish(RECORD, 0, at, at, 0, 0, 0, 0, 0, 0, 0, at)
+        for other in others:
+            other.join()
+        batch = reader.drain()
+        assert batch is not None and reader.torn == 0
+        records = list(zip(batch.rows["due"].tolist(), batch.rows["start"].tolist(), strict=True))
+        for thread in range(threads + 1):
+            assert [at for whose, at in records if whose == thread] == list(range(each))
+        texts = [strings.texts[path] for path in batch.path]
+        assert texts == [f"{thread}/{at}" if thread else "" for thread, at in records]
+        with_data = {
+            row: b"%d/%d" % records[row] for row in range(len(records)) if records[row][0] and records[row][1] % 3 == 0
+        }
+        assert batch.data == with_data
 
 
 def test_strings_beyond_the_limit_share_one_name() -> None:

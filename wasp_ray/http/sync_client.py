@@ -20,7 +20,9 @@ from wasp_ray.http.talk import Talk
 
 
 class SyncClient(Client[Response]):
-    """For one thread. Keeps one connection for each origin: a thread has one request at a time."""
+    """Keeps one connection for each origin, since a thread has one request at a time. Other threads of the same user open their own
+    for what they send meanwhile.
+    """
 
     def __init__(self, base_url: str, recorder: Recorder | None = None, **options: Any) -> None:
         super().__init__(base_url, recorder, **options)

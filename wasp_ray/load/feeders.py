@@ -12,7 +12,7 @@ import random
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,12 +155,11 @@ class SharedCounter:
     """Numbers 0, 1, ... handed out once each over all processes of a node: 8 bytes of a memfd under an fcntl record
     lock.
 
-    The kernel frees the lock of a process that is killed. Threads need a `guard` beside it.
+    The kernel frees the lock of a process that is killed. It keeps no threads of one process apart, which `guard` does.
     """
 
-    def __init__(self, fd: int, index: int, guard: AbstractContextManager[Any] | None = None) -> None:
-        self._fd, self._at = fd, 8 * index
-        self._guard: AbstractContextManager[Any] = guard if guard is not None else nullcontext()
+    def __init__(self, fd: int, index: int, guard: AbstractContextManager[Any]) -> None:
+        self._fd, self._at, self._guard = fd, 8 * index, guard
 
     def next(self) -> int:
         """The next number; about 2 us."""

@@ -27,7 +27,7 @@ class PartsFactory:
         self, profile: Any, message: dict[str, Any], *, inline: bool, given: Sequence[int] | None = None
     ) -> None:
         self._generators, self._message = profile.generators, message
-        self._guard = threading.Lock() if inline else None
+        self._inline, self._guard = inline, threading.Lock()
         self._given = None if given is None else list(given)
         self._files: dict[int, list[int]] = {}
 
@@ -87,7 +87,7 @@ class PartsFactory:
 
     def _view(self, index: int, pieces: Callable[[], Sequence[bytes | bytearray | memoryview]]) -> memoryview:
         """Threads need no file, forks its mapping only, others the file as well."""
-        if self._guard is not None:
+        if self._inline:
             return memoryview(b"".join(pieces())).toreadonly()
         fd = self._file(index, pieces)
         view = shared_view(fd)

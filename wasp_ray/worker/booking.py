@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Coroutine
+from threading import get_ident
 from types import TracebackType
 from typing import NoReturn
 
@@ -86,12 +87,12 @@ class TimedGroup:
 
 
 class Booker:
-    """Books the calls of one worker. One thread (or event loop) uses it at a time, except for threads of user code."""
+    """Books the calls of one worker, in its own thread; requests and counters in threads of user code as well."""
 
     def __init__(self, host: Host, writer: RingWriter, notes: Notes) -> None:
         part = host.part
         self._host, self._part, self.writer, self._notes = host, part, writer, notes
-        self._known, self._publish_bits = writer.known, writer.publish
+        self._known, self._publish_bits, self._owner = writer.known, writer.publish, writer.owner
         self._words = host.arena.words
         self._begun_word = host.header(Header.BEGUN)
         self._lost_word = host.header(Header.LOST)
@@ -224,10 +225,13 @@ class Booker:
         self, call: CallState | None, due: int, start: int, end: int, group: str, *,
         status: object = "", error: str = "", bytes_in: int = 0, bytes_out: int = 0, path: str = "",
     ) -> None:  # fmt: skip
-        """Books one request; a failed one makes its call failed."""
+        """Books one request; a failed one makes its call failed. From any thread."""
+        if get_ident() != self._owner:
+            self.writer.share()
         if call is not None and not call.closed:
             call.requests += 1
-            call.failed = call.failed or bool(error)
+            if error:
+                call.failed = True
         outcome = Outcome.FAILED if error else Outcome.OK
         result = Response(
             group,
@@ -246,7 +250,9 @@ class Booker:
         self.request(None, start, start, now_ns(), SETUP_GROUP, error=error)
 
     def count(self, name: str, number: int) -> None:
-        """Adds to a counter."""
+        """Adds to a counter. From any thread."""
+        if get_ident() != self._owner:
+            self.writer.share()
         group = self.writer.intern(str(name), MAX_NAME_BYTES)
         self.writer.publish(head_bits(Kind.COUNT), int(number), 0, now_ns(), group, 0, 0, 0, 0, 0, 0, 0)
 
@@ -262,6 +268,7 @@ class Booker:
         """One record; a loss is counted where the ledger sees it."""
         writer = self.writer
         path = status = failure = bytes_in = bytes_out = 0
+        raw = b""
         group_id = writer.intern(group, MAX_NAME_BYTES)
         if result is not None:
             error = result.error
@@ -277,14 +284,23 @@ class Booker:
         if self._host.wants_raw and self.sampled(outcome):
             flags |= Flag.SAMPLED
             if result is not None and result.data is not None:
-                writer.publish_data(_json_data(result.data))
+                raw = _json_data(result.data)
         user, number = (call.user, call.number) if call is not None else (self._host.first_user, 0)
         bits = head_bits(Kind.RECORD, outcome, flags)
         number &= 0xFFFFFFFF
-        if not writer.publish(
-            bits, due, start, end, group_id, path, status, failure, bytes_in, bytes_out, user, number
-        ):
-            self._words[self._lost_word if flags & Flag.ENDS_CALL else self._lost_requests_word] += 1
+        if not raw:
+            found_room = writer.publish(
+                bits, due, start, end, group_id, path, status, failure, bytes_in, bytes_out, user, number
+            )
+        else:
+            with writer.lock:  # side by side, whatever other threads publish
+                writer.publish_data(raw)
+                found_room = writer.publish(
+                    bits, due, start, end, group_id, path, status, failure, bytes_in, bytes_out, user, number
+                )
+        if not found_room:
+            with writer.lock:
+                self._words[self._lost_word if flags & Flag.ENDS_CALL else self._lost_requests_word] += 1
 
     def _print(
         self, group: str, outcome: int, flags: int, start: int, end: int, result: Response | None, error: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any
 
 from wasp_ray.wire.arena import Header
@@ -54,6 +55,7 @@ def _ended(host: Host, writer: RingWriter, booker: Booker, sends_together: bool)
     client the loop has a turn before the next call: to wake the server for each write alone costs a fifth of their time.
     """
     intern, publish, known = writer.intern, writer.publish, writer.known
+    owner, share = writer.owner, writer.share
     is_verbose, wants_raw, sampled, nobody = host.verbose, host.wants_raw, booker.sampled, host.first_user
     words, lost_word = host.arena.words, host.header(Header.LOST_REQUESTS)
     statuses: dict[int, int] = {}
@@ -63,6 +65,8 @@ def _ended(host: Host, writer: RingWriter, booker: Booker, sends_together: bool)
         bytes_out: int,
     ) -> None:  # fmt: skip
         """One record; a failed request makes its call failed. What ends after its call was booked is not its own."""
+        if get_ident() != owner:
+            share()
         user, number, flag, failure = nobody, 0, 0, 0
         if call is not None and call.closed:
             return
@@ -96,6 +100,7 @@ def _ended(host: Host, writer: RingWriter, booker: Booker, sends_together: bool)
         if not publish(
             bits, due, start, end, group_id, route_id, status_id, failure, bytes_in, bytes_out, user, number
         ):
-            words[lost_word] += 1
+            with writer.lock:
+                words[lost_word] += 1
 
     return request_ended
