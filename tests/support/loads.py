@@ -83,6 +83,40 @@ class WitnessedUser(Witness, VirtualUser):
         self.seen()
 
 
+class WarmingGun(Witness, Gun):
+    """The rows of its feeder say how long the request `step` of a call takes and whether it fails; async."""
+
+    async def call(self) -> None:
+        row = self.context.feed("ticks")
+        with self.group("step") as step:
+            began = time.monotonic_ns()
+            await asyncio.sleep(row["s"])
+            self.seen(f"{row['n']} {int(row['fails'])} {time.monotonic_ns() - began}")
+            if row["fails"]:
+                step.fail("cold")
+
+
+class WarmingSyncGun(Witness, Gun):
+    """The same, blocking."""
+
+    def call(self) -> None:
+        row = self.context.feed("ticks")
+        with self.group("step") as step:
+            began = time.monotonic_ns()
+            time.sleep(row["s"])
+            self.seen(f"{row['n']} {int(row['fails'])} {time.monotonic_ns() - began}")
+            if row["fails"]:
+                step.fail("cold")
+
+
+class WarmingUser(Witness, VirtualUser):
+    """Writes when each of its calls began."""
+
+    def call(self) -> None:
+        self.seen(str(time.monotonic_ns()))
+        time.sleep(0.01)
+
+
 class WaitsForFile(Gun):
     """Ends when params["file"] exists, async: a target that the test lets stand still."""
 
