@@ -10,7 +10,7 @@ from support.http_cases import Case, check
 from support.http_drivers import Driver
 from support.http_keys import authority, server_context
 from support.wrong_server import WrongServer
-from support.wrong_steps import Drip, Endless, Hang, Keep, Pause, Reset, Script, Taken, Tunnel, good
+from support.wrong_steps import Drip, Endless, Hang, Keep, Reset, Script, Taken, Tunnel, good
 
 SHORT = {"timeout": "300ms"}
 SHORT_CONNECT = {"connect_timeout": "300ms"}
@@ -73,7 +73,7 @@ TUNNELS: list[tuple[str, Script, dict[str, Any], str]] = [
     ("cannot reach the target", [b"HTTP/1.1 502 Bad Gateway\r\n\r\n"], {}, "proxy refused"),
     ("redirects", [b"HTTP/1.1 302 Found\r\nLocation: http://evil.test/\r\n\r\n"], {}, "proxy refused"),
     ("closes", [], {}, "proxy refused"),
-    ("resets", [Pause(0.05), Reset()], {}, "connection reset"),
+    ("resets", [Reset()], {}, "connection reset"),
     ("closes in its answer", [b"HTTP/1.1 200"], {}, "proxy refused"),
     ("answers junk", [b"junk\r\n\r\n"], {}, "proxy refused"),
     ("is no proxy but greets", [b"220 mail.test\r\n"], {}, "proxy refused"),
@@ -89,7 +89,7 @@ TUNNELS: list[tuple[str, Script, dict[str, Any], str]] = [
     ("hangs, and the request's time runs out", [Hang()], SHORT, "timeout"),
     ("drips its answer", [Drip(ESTABLISHED * 50)], SHORT_CONNECT, "connect timeout"),
     ("agrees and hangs", [ESTABLISHED + b"\r\n", Hang()], SHORT_CONNECT, "connect timeout"),
-    ("agrees and closes", [ESTABLISHED + b"\r\n", Pause(0.05)], {}, "tls failed"),
+    ("agrees and closes", [ESTABLISHED + b"\r\n", Taken()], {}, "tls failed"),
     ("agrees and answers itself", [ESTABLISHED + b"\r\n", Taken(), good(1)], {}, "tls failed"),
 ]
 

@@ -13,7 +13,7 @@ from support.http_cases import Case, check
 from support.http_drivers import Driver
 from support.http_keys import authority, server_context
 from support.wrong_server import WrongServer
-from support.wrong_steps import ByRequest, Deaf, Drip, Endless, Hang, Keep, Pause, Reset, Script, good
+from support.wrong_steps import Asked, ByRequest, Deaf, Drip, Endless, Hang, Keep, Reset, Script, good
 
 LARGE = b"x" * 5_000_000
 SHORT = {"timeout": "300ms"}
@@ -126,7 +126,7 @@ HANDSHAKES: list[tuple[str, Script, dict[str, Any], str]] = [
     ("speaks plain HTTP", [good(1)], {}, "tls failed"),
     ("sends junk", [b"junk" * 100], {}, "tls failed"),
     ("closes at once", [], {}, "tls failed"),
-    ("resets in the handshake", [Pause(0.05), Reset()], {}, "tls failed"),
+    ("resets in the handshake", [Asked(), Reset()], {}, "tls failed"),
     ("closes in its hello", [TLS_RECORD], {}, "tls failed"),
     ("says nothing", [Hang()], SHORT_CONNECT, "connect timeout"),
     ("says nothing at all", [Hang()], SHORT, "timeout"),

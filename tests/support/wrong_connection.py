@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from support.wrong_steps import (
     Ahead,
+    Asked,
     ByRequest,
     Deaf,
     Drip,
@@ -147,6 +148,8 @@ class Served:
             ended.wait(step.s)
         elif isinstance(step, Taken):
             self.wait_until_read()
+        elif isinstance(step, Asked):
+            self.sock.recv(1, socket.MSG_PEEK)
         elif isinstance(step, Ahead):
             assert self.server.clock is not None
             self.server.clock.advance(step.s)

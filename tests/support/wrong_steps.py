@@ -36,6 +36,11 @@ class Taken:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """Nothing until the client has sent something, which stays unread."""
+
+
+@dataclass(frozen=True)
 class Ahead:
     """So many seconds pass for the client, which has `server.clock`."""
 
@@ -86,7 +91,23 @@ class Tunnel:
     """As a proxy that was asked for CONNECT: a connection to there, and all that comes is passed on, both ways."""
 
 
-Step = bytes | Tunnel | Drip | Endless | Pause | Taken | Ahead | Later | Hang | Read | Deaf | Keep | Reset | ByRequest
+Step = (
+    bytes
+    | Tunnel
+    | Drip
+    | Endless
+    | Pause
+    | Taken
+    | Asked
+    | Ahead
+    | Later
+    | Hang
+    | Read
+    | Deaf
+    | Keep
+    | Reset
+    | ByRequest
+)
 Script = Sequence[Step]
 
 
