@@ -128,7 +128,7 @@ def test_a_chart_of_n_jobs_runs_to_its_verdict(team: Team, with_helm: dict[str, 
     process.communicate()
     assert team.wasp("status", run).stdout.count("ready") == 2
     attached = team.wasp("attach", run, "--out", "attached")
-    assert team.passed(attached, "attached")["generators"]["quick"]["ledger"]["ok"] == 1200
+    assert team.passed(attached, "attached")["generators"]["quick"]["ledger"]["ok"] == 400
     team.wait_for(lambda: team.left_behind() == [], "nothing is left")
 
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable
 from typing import Any
 
 from wasp_ray import RunResult
-
-LATE = re.compile("this machine (started calls over 50 ms late|was too busy to measure)")
-"""The reasons of a verdict that is `invalid` since others took the cores."""
 
 
 def closed_books(summary: dict[str, Any]) -> dict[str, Any]:
