@@ -88,11 +88,6 @@ def _few_slots(load: Load, scenario: Scenario) -> bool:
 
 
 @_any_load
-def _threads(load: Load, scenario: Scenario) -> bool:
-    return s.has(load, s.Threads)
-
-
-@_any_load
 def _forks(load: Load, scenario: Scenario) -> bool:
     return s.has(load, s.Fork)
 
@@ -175,7 +170,6 @@ KNOWN: dict[str, Region] = {
     "A4b StopUser in a setup of a pack": Region(_bad_setup_in_pack, ALL),
     "A4c a setup fails after RestartUser in a pack": Region(_bad_setup_in_pack, ALL),
     "A5 a waiting pack spins": Region(_idle_pack, "lag, grace"),
-    "A6 threads lose records": Region(_threads, ALL),
     "B12 a thread that was given up calls on": Region(_outlives_timeout_inline, ALL),
     "B13 max_in_flight is rounded up": Region(_few_slots, "limits"),
     "B15 users are cancelled again and again": Region(_cleans_up, "order"),
