@@ -17,7 +17,7 @@ from model import scenario as s
 from model.counting import MS, SECOND
 from model.drive import Evidence
 from model.order import order_of
-from model.times import NEVER, PAUSE_SETTLES_NS, Times
+from model.times import CLAIM_NS, NEVER, PAUSE_SETTLES_NS, Times
 from model.truth import COLUMNS, INTERRUPTED, KILLED, Fact, Outcomes, Truth, settled, truths
 from model.witness import Call, Life, parse
 
@@ -71,8 +71,8 @@ class _Comparison:
     def __init__(self, scenario: s.Scenario, evidence: Evidence) -> None:
         self.scenario, self.evidence = scenario, evidence
         self.lives = parse(evidence.lines)
-        self.times = Times(scenario, self.lives, evidence.notes)
         self.summary: dict[str, Any] = evidence.summary or {}
+        self.times = Times(scenario, self.lives, evidence.notes, self.summary.get("started_at"))
         self.out: list[Divergence] = []
 
     def say(self, check: str, text: str) -> None:
@@ -487,6 +487,8 @@ class _Comparison:
 
     def _durations(self, index: int) -> None:
         times, data, load = self.times, self.generator(index), self.scenario.loads[index]
+        if times.claimed_ns is not None and not times.t0_lo - CLAIM_NS <= times.claimed_ns <= times.t0_hi + CLAIM_NS:
+            self.say("times", f"started_at is {_s(times.claimed_ns - times.t0_hi)} after the first call")
         longest = data["call"]["service_s"]["max"]
         lasted = (times.over_ns - times.t0_lo) / SECOND
         if longest is not None and longest > lasted:

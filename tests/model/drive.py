@@ -135,7 +135,7 @@ class Driver:
         """See `drive`."""
         folder, before, threads = self.folder, descendants(), set(threading.enumerate())
         with self._thread_errors(), knobs(self.scenario.slots):
-            self.note("start")
+            self.note("start", time.time_ns() - time.monotonic_ns())
             profile = profile_of(self.scenario, folder)
             bundle = folder / "out"
             run = profile.start(runtime=self.scenario.runtime, nodes=self.scenario.nodes, seed=SEED, out=bundle)
@@ -144,10 +144,9 @@ class Driver:
                     self._apply(run, self._events.pop(0))
                 self._follow(run)
             finally:
+                self.note("over")
                 self._thaw(NEVER)
                 (folder / RELEASED).touch()
-        self._look()
-        self.note("over")
         if self.evidence.summary is not None:
             self._read(bundle)
         self._wait_for_the_rest(before, threads)

@@ -197,8 +197,12 @@ EVENTS: dict[str, Scenario] = {
     ),
     "stop before t = 0": Scenario((Load("async gun", GUN, NAP, setup=(Sleep(200),)),), events=(Event("stop", -1),)),
     "pause and resume": Scenario(
-        (Load("async gun", GUN, NAP), Load("sync user", USERS, NAP), Load("sync gun", GUN, NAP)),
-        events=(Event("pause", 200), Event("resume", 1000)),
+        (
+            Load("async gun", (Piece(40, 40, 1500),), NAP),
+            Load("sync user", (Piece(3, 3, 1500),), NAP),
+            Load("sync gun", (Piece(40, 40, 1500),), NAP),
+        ),
+        events=(Event("pause", 100), Event("resume", 1300)),
     ),
     "pause, then stop": Scenario(
         (Load("async gun", GUN, NAP), Load("sync user", USERS, NAP)), events=(Event("pause", 200), Event("stop", 300))
@@ -267,6 +271,10 @@ EVENTS: dict[str, Scenario] = {
             Load("sync user", (Piece(3, 3, 20_000),), ((Feed(), Sleep(5)),), rows=20),
             Load("packed", (Piece(3, 3, 20_000),), ((Feed(), Sleep(5)),), rows=20),
         )
+    ),
+    "rows on two nodes": Scenario((Load("sync user", (Piece(3, 3, 1000),), ((Feed(), Sleep(5)),), rows=400),), nodes=2),
+    "the highest users leave first": Scenario(
+        (Load("sync user", (Piece(4, 1, 600),), NAP), Load("packed", (Piece(4, 1, 600),), NAP, pack=4))
     ),
     "rows used up by a gun": Scenario(
         (

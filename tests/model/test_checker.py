@@ -32,7 +32,7 @@ class Story:
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.evidence = Evidence()
-        self.note(-500, "start")
+        self.note(-500, "start", 0)
         self._numbers: Counter[str] = Counter()
         self._draws = itertools.count()
 
@@ -82,6 +82,7 @@ class Story:
         total = {column: sum(ledger[column] for ledger in ledgers) for column in ledgers[0]}
         self.evidence.summary = {
             "verdict": "passed", "reasons": [], "duration_s": duration_s, "ledger": total,
+            "started_at": "1970-01-01T00:16:40.000Z",
             "generators": {s.name_of(index): data for index, data in enumerate(generators)},
             "nodes": [{"node": 1, "ledger": dict(total)}],
         }  # fmt: skip
@@ -370,6 +371,8 @@ MUTATIONS: dict[str, tuple[str, Change]] = {
     "a call is reported longer than the run": ("times", summary("call", "service_s", "max", to=60.0)),
     "the longest call is reported too short": ("times", summary("call", "service_s", "max", to=0.05)),
     "the run is reported longer than it was": ("times", whole("duration_s", 61.0)),
+    "t = 0 is reported after the first call": ("times", whole("started_at", "1970-01-01T00:16:40.100Z")),
+    "t = 0 is reported before its users were ready": ("times", whole("started_at", "1970-01-01T00:16:39.100Z")),
     "a reason that nothing explains": ("reasons", whole("reasons", ["g0: the ledger does not close"])),
     "a fault of the engine as a reason": (
         "reasons",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from model import counting
 from model.counting import MS, SECOND
@@ -16,6 +17,8 @@ from model.witness import Call, Life, Note
 NEVER = 2**63
 SLACK_NS = 200 * MS
 """How much earlier than its `begin` line the engine may have taken a call's start, and how late a look at a clock may act."""
+CLAIM_NS = 5 * MS
+"""How exactly `started_at` (in ms, wall time) says when t = 0 was."""
 CRASH_LOOP, SETUP_TRIES = 5, 4
 """Deaths in a row, and failed setups, that end a Generator (docs/verdicts.md)."""
 FAILURES = ("failed", "error", "wrong", "raised", "restarted", "timeout")
@@ -32,7 +35,9 @@ class Death:
 class Times:
     """Bounds for one run."""
 
-    def __init__(self, scenario: Scenario, lives: Sequence[Life], notes: Sequence[Note]) -> None:
+    def __init__(
+        self, scenario: Scenario, lives: Sequence[Life], notes: Sequence[Note], started_at: str | None = None
+    ) -> None:
         self.scenario, self.lives, self.notes = scenario, lives, notes
         self.over_ns = self._first("over", NEVER)
         begins = [call.begin_ns for life in lives for call in life.calls]
@@ -40,9 +45,21 @@ class Times:
         """t = 0 was not later than the first call"""
         self.t0_lo = min(self.t0_hi, max([self._first("start", 0), *self._first_ready()]))
         """nor before the workers of the first instant were ready"""
+        self.claimed_ns = self._claim(started_at) if begins else None
+        """the run's own word for t = 0; it sharpens the bounds when it lies within them"""
+        if self.claimed_ns is not None and self.t0_lo - CLAIM_NS <= self.claimed_ns <= self.t0_hi + CLAIM_NS:
+            self.t0_lo = max(self.t0_lo, min(self.claimed_ns - CLAIM_NS, self.t0_hi))
+            self.t0_hi = min(self.t0_hi, max(self.claimed_ns + CLAIM_NS, self.t0_lo))
         self.hurry_ns = self._second_stop()
         self.deaths = self._deaths()
         self.killed_pids = {note.detail[0]: note.ns for note in notes if note.what == "kill"}
+
+    def _claim(self, started_at: str | None) -> int | None:
+        start = next((note for note in self.notes if note.what == "start"), None)
+        if started_at is None or start is None or not start.detail:
+            return None
+        wall = datetime.fromisoformat(started_at) - datetime(1970, 1, 1, tzinfo=UTC)
+        return wall // timedelta(microseconds=1) * 1000 - int(start.detail[0])
 
     def _first(self, what: str, default: int) -> int:
         return next((note.ns for note in self.notes if note.what == what), default)
@@ -53,10 +70,7 @@ class Times:
     def _first_ready(self) -> Iterator[int]:
         for index, load in enumerate(self.scenario.loads):
             if load.is_rate:
-                for node in range(1, self.scenario.nodes + 1):
-                    ready = [ns for life in self.of(index, node) if (ns := life.at("ready")) is not None]
-                    if ready:
-                        yield min(ready)
+                yield from self._first_workers(load, index)
             else:
                 for user in range(counting.users_at(load.schedule, 0)):
                     ready = [
@@ -64,6 +78,18 @@ class Times:
                     ]
                     if ready:
                         yield min(ready)
+
+    def _first_workers(self, load: Load, index: int) -> Iterator[int]:
+        """One worker of each node; of an async gun all of them, since it has no more later."""
+        for node in range(1, self.scenario.nodes + 1):
+            ready: dict[int, int] = {}
+            for life in self.of(index, node):
+                at = life.at("ready")
+                if at is not None:
+                    ready[life.user if load.is_async else -1] = min(
+                        at, ready.get(life.user if load.is_async else -1, at)
+                    )
+            yield from ready.values()
 
     def _second_stop(self) -> int:
         stops = self._all("stop")

@@ -108,7 +108,7 @@ class _Reader:
             self._setup(life, mine)
             for call in life.calls:
                 self._call(life, call, mine if mine is not None and mine.call == call.number else None)
-            self._outside(life)
+            self._outside(life, mine)
         for pid, line in last.items():
             first, *others = self.uncertain.get(pid, (Fact(),))
             phantoms = [first + phantom for phantom in self._phantoms(line)]
@@ -153,10 +153,23 @@ class _Reader:
         else:
             self._certain(fact)
 
-    def _outside(self, life: Life) -> None:
+    def _outside(self, life: Life, last: Line | None) -> None:
         """Requests of setup and teardown."""
-        self._certain(Fact(requests=tuple(self._ended_requests(life.outside, self._cut_ns(life.outside)))))
         self._slack(life.outside)
+        facts = [self._outside_fact(life.outside)]
+        if last is not None and last.call < 0 and last.what in ("close", "record", "opening"):
+            facts.append(self._outside_fact(_without_last(life.outside, last.what)))
+            self.uncertain[life.pid] = tuple(facts)
+            return
+        self.truth.add(facts[0])
+        for name, outcomes, number in facts[0].requests:
+            (self.truth.maybe if KILLED in outcomes else self.truth.done)[name] += number
+
+    def _outside_fact(self, outside: Call) -> Fact:
+        cut_ns = self._cut_ns(outside)
+        still = [r for r in outside.requests if r.opening_ns < cut_ns and not _is_ended(r, cut_ns)]
+        unheard = frozenset({"timeout", "failed", KILLED, INTERRUPTED})
+        return Fact(requests=(*self._ended_requests(outside, cut_ns), *((r.name, unheard, 1) for r in still[-1:])))
 
     def _call(self, life: Life, call: Call, last: Line | None) -> None:
         outcome = self._outcome(life, call)
