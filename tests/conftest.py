@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Iterator
 
@@ -21,6 +22,12 @@ with contextlib.suppress(ImportError):
 # Hypothesis gives an example 200 ms and its generation a second, by the clock: a busy machine needs more. CI's own profile stays.
 settings.register_profile("busy", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+for _number, _handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+    if (
+        signal.getsignal(_number) == signal.SIG_IGN
+    ):  # as nohup and background jobs leave it: commands that tests start would ignore it too
+        signal.signal(_number, _handler)
 
 REQUIRE_ALL = os.environ.get("WASP_REQUIRE_ALL") == "1"
 LEAK_WAIT_S = 20.0
