@@ -40,7 +40,7 @@ def test_a_slow_target_gets_its_processes_soon(tmp_path: Path) -> None:
 
 def test_a_further_process_whose_setup_fails_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that takes ten connections ends no run that needs twenty: its calls wait, and the warning says why."""
-    monkeypatch.setattr("wasp_ray.runtime.fleet.SETUP_RETRIES", 0)
+    monkeypatch.setattr("wasp_ray.runtime.fleet.SETUP_BACKOFF_NS", ())
     result = run(tmp_path / "calls", 50, 2, 0.4, witness.TenConnections, min_delivered=0, graceful_stop="20s")
     assert result.verdict == "passed", result.reasons
     (warning,) = [text for text in result.warnings if "too many connections" in text]
@@ -51,7 +51,7 @@ def test_a_further_process_whose_setup_fails_is_a_warning(tmp_path: Path, monkey
 
 def test_a_first_process_whose_setup_fails_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As for users: nothing has begun without it."""
-    monkeypatch.setattr("wasp_ray.runtime.fleet.SETUP_RETRIES", 0)
+    monkeypatch.setattr("wasp_ray.runtime.fleet.SETUP_BACKOFF_NS", ())
     params = {"file": str(tmp_path / "calls")}
     result = Profile(Generator("g", gun=witness.TenConnections, schedule=plain(400, "2s"), params=params)).run()
     assert result.verdict == "error" and any("too many connections" in reason for reason in result.reasons)
