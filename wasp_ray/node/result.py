@@ -146,6 +146,11 @@ def _warn(node: Node, run: GeneratorRun) -> None:
         node.warnings.append(
             f"Generator {name!r}: a worker used more than 4,096 distinct strings; the later ones are counted as __other__"
         )
+    if sums.forks:
+        node.warnings.append(
+            f"Generator {name!r}: user code forked {sums.forks:,} process{'es' if sums.forks > 1 else ''}; their groups and records"
+            " are not counted"
+        )
     if run.longest_standstill_ns > MAX_STANDSTILL_NS:
         node.invalid.append(
             f"Generator {name!r}: a signal stopped a worker process for {run.longest_standstill_ns / 1e9:.1f} s during the load,"

@@ -25,6 +25,7 @@ class Sums:
     dropped_stopped: int = 0
     skipped_paces: int = 0
     overflowed_strings: int = 0
+    forks: int = 0
 
     def add(self, other: Sums) -> None:
         """Adds column by column."""
@@ -47,6 +48,7 @@ _WORDS = {
     "dropped_stopped": Header.DROPPED_STOPPED,
     "skipped_paces": Header.SKIPPED_PACES,
     "overflowed_strings": Header.OVERFLOWED_STRINGS,
+    "forks": Header.FORKS,
 }
 
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from wasp_ray.clock import now_ns
 from wasp_ray.runtime.birth import give_back_hooks
 from wasp_ray.runtime.nursery import Exit, Standstill, WorkerKey
+from wasp_ray.worker import forks
 from wasp_ray.worker.child import enter_child, inherited_signals, load_prctl
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.main import run_worker
@@ -74,6 +75,7 @@ class ForkNursery:
         try:
             enter_child(host, self._pid, self._prctl, foreign, self._output, polite=host.part.kind == "users")
             give_back_hooks()
+            forks.register()
             run_worker(host)
             code = 0
         finally:

@@ -16,6 +16,7 @@ from typing import Any
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import WaspError
 from wasp_ray.load.locate import trim_traceback
+from wasp_ray.worker.forks import end_if_forked
 
 HOOK_TIMEOUT_S = 60.0
 MAX_RESULT_BYTES = 1 << 20
@@ -47,14 +48,19 @@ def run_hook(hook: Callable[[], Any] | None, *, forked: bool, user_dir: str) -> 
 
 
 def _call(hook: Callable[[], Any], user_dir: str) -> dict[str, Any]:
+    pid = os.getpid()
     try:
         result = hook()
         if inspect.isawaitable(result):
             import asyncio
 
             result = asyncio.run(_await(result))
+        end_if_forked(pid)
         text = json.dumps({"result": result})
-    except Exception as exc:
+    except BaseException as exc:
+        end_if_forked(pid, exc)
+        if not isinstance(exc, Exception):
+            raise
         return {"error": f"{type(exc).__name__}: {exc}\n{trim_traceback(exc, user_dir)}"}
     if len(text) > MAX_RESULT_BYTES:
         return {"error": f"it returned {len(text):,} bytes of JSON, at most {MAX_RESULT_BYTES:,} are handed on"}

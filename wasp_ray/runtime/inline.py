@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from wasp_ray.runtime.nursery import Exit, Standstill, WorkerKey
+from wasp_ray.worker import forks
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.main import run_worker
 
@@ -49,6 +50,7 @@ class ThreadNursery:
             target=self._live, args=(key, host, entry), name=f"wasp-{host.part.name}-{host.worker}", daemon=True
         )
         self._threads[key] = entry
+        forks.register()
         entry.thread.start()
 
     def _live(self, key: WorkerKey, host: Host, entry: _Thread) -> None:

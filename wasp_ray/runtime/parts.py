@@ -65,6 +65,7 @@ class PartsFactory:
             users_per_process=g.users_per_process, feeds=feeds,
             per_user=frozenset(name for name, feeder in g.feeders.items() if feeder.per == "user"),
             shared_data=shared, ticket=counters[-1].next if has_tickets else None, max_calls=self._max_calls(g),
+            guard=self._guard,
         )  # fmt: skip
 
     def _max_calls(self, g: Generator) -> int | None:

@@ -18,6 +18,7 @@ from wasp_ray.runtime.source import find_profile
 from wasp_ray.wire.arena import Arena, Header, SlabLayout, State
 from wasp_ray.wire.channel import Channel, ChannelClosed, Message
 from wasp_ray.wire.control import Control
+from wasp_ray.worker import forks
 from wasp_ray.worker.child import open_streams, reseed
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.main import run_worker
@@ -74,6 +75,7 @@ def _work(orders: Message, fds: Sequence[int]) -> None:
     )  # fmt: skip
     open_streams(host, output_fd, output_fd)
     reseed(host)
+    forks.register()
     run_worker(host)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -30,6 +30,7 @@ from wasp_ray.runtime.source import find_profile
 from wasp_ray.wire.arena import Arena, SlabLayout
 from wasp_ray.wire.channel import Channel, ChannelClosed, Message, served_channel
 from wasp_ray.wire.control import Control
+from wasp_ray.worker.forks import end_if_forked
 from wasp_ray.worker.host import GeneratorPart, Host
 
 if TYPE_CHECKING:
@@ -106,8 +107,10 @@ class Zygote:
         """Imports and checks everything; starts nothing."""
         self._load_order = message
         sys.path[:] = message["path"] or sys.path
+        pid = os.getpid()
         try:
             profile = self._profile if self._profile is not None else find_profile(message)
+            end_if_forked(pid)
             profile = apply_options(profile, message)
             problems = problems_of(profile)
             if not message["places"]:
@@ -127,6 +130,7 @@ class Zygote:
             self._profile = profile
             return {"plan": make_plan(profile, message), "warnings": [] if self._inline else import_warnings()}
         except BadInput as exc:
+            end_if_forked(pid, exc)
             return {"problems": exc.problems}
 
     # -- preparation

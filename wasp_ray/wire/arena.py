@@ -7,6 +7,7 @@ region page-aligned, so that a reader sees all headers (and all tables) as one a
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import sys
@@ -21,6 +22,8 @@ HEADER_WORDS = 32
 ENTRY_WORDS = 4
 """An in-flight entry: call number (0 = free), due ns, start ns, user."""
 CONTROL_BYTES = 64 * 1024
+_MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
+"""Of Linux, on x86 and ARM alike; Python's mmap has no place for the first."""
 
 
 class Header:
@@ -41,6 +44,7 @@ class Header:
     HEARTBEAT = 12  # monotonic ns, event loops only
     ACTIVE_USERS = 13
     OVERFLOWED_STRINGS = 14
+    FORKS = 15  # processes that user code forked from the worker
     TAIL = 24  # slots taken by the aggregator
 
 
@@ -131,8 +135,8 @@ class Arena:
         Raises BadInput when the machine has no room for it.
         """
         size = slabs[-1].end if slabs else CONTROL_BYTES
-        if not shared:
-            return cls(slabs, mmap.mmap(-1, size), None)
+        if not shared:  # by no fork either
+            return cls(slabs, mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), None)
         fd = os.memfd_create("wasp_ray", os.MFD_CLOEXEC)
         try:
             os.posix_fallocate(fd, 0, size)
@@ -176,6 +180,26 @@ class Arena:
             for at in range(first, first + slab.entries * ENTRY_WORDS, ENTRY_WORDS)
             if words[at]
         ]
+
+    def make_private(self) -> None:
+        """In a fork: what is written from here on stays in this process. Only the control block keeps its contents.
+
+        Raises OSError.
+        """
+        if self.fd is None:
+            return
+        control = bytes(self.bytes[:CONTROL_BYTES])
+        size = len(self.memory)
+        at = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.mmap.restype = ctypes.c_void_p
+        libc.mmap.argtypes = [
+            ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_ssize_t
+        ]  # fmt: skip
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED | _MAP_NORESERVE
+        if libc.mmap(at, size, mmap.PROT_READ | mmap.PROT_WRITE, flags, -1, 0) != at:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        self.bytes[:CONTROL_BYTES] = control
 
     def close(self) -> None:
         """Unmaps and closes. Memory of one process is left to its last user: a thread that was given up may hold its

@@ -58,10 +58,12 @@ class RingWriter:
         self.head = arena.words[self._header + Header.HEAD]
         self.lock = RLock()
         self.owner = get_ident()
-        self.publish, self.share = self._make_publish()
+        self.publish, self.share, self._reset = self._make_publish()
 
-    def _make_publish(self) -> tuple[Publish, Callable[[], None]]:
-        """Return the hot path as a closure, since cells are twice as fast as attributes, and what opens it to other threads."""
+    def _make_publish(self) -> tuple[Publish, Callable[[], None], Callable[[], None]]:
+        """Return the hot path as a closure, since cells are twice as fast as attributes, what opens it to other threads, and what
+        forgets those that are gone.
+        """
         words, pack_into, memory = self._words, BODY.pack_into, self._bytes
         mask, limit = self._slots - 1, self._slots
         head_word, tail_word = self._header + Header.HEAD, self._header + Header.TAIL
@@ -108,7 +110,16 @@ class RingWriter:
                         room_until = 0
                         sleep_s(_POLL_S)
 
-        return publish, share
+        def reset() -> None:
+            nonlocal is_writing
+            is_writing = False
+
+        return publish, share, reset
+
+    def repair_after_fork(self) -> None:
+        """In a child of the process: the threads that it lacks had the lock, or were about to write."""
+        self.lock._at_fork_reinit()  # type: ignore[attr-defined]  # as the standard library does it
+        self._reset()
 
     def _publish_locked(self, bits: int, *fields: int) -> bool:
         with self.lock:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import SetupFailed, WaspError
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.context import WorkerContext
+from wasp_ray.worker.forks import ForkGuard
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.unawaited import stage
@@ -20,11 +22,12 @@ async def set_up(host: Host, booker: Booker, notes: Notes, local_user: int, rest
     start, error = now_ns(), ""
     context: WorkerContext | None = None
     try:
-        actor = host.part.actor()
-        actor.context = context = WorkerContext(host, booker, notes, local_user, restarts)
+        with ForkGuard(host):
+            actor = host.part.actor()
+            actor.context = context = WorkerContext(host, booker, notes, local_user, restarts)
         try:
             with stage() as current:
-                await asyncio.wait_for(_finish(actor.setup()), host.part.setup_timeout_ns / 1e9)
+                await asyncio.wait_for(_finish(host, actor.setup), host.part.setup_timeout_ns / 1e9)
         except TimeoutError as exc:
             raise SetupFailed(f"setup took longer than setup_timeout, {host.part.setup_timeout_ns / 1e9:g} s") from exc
         if current.unawaited:
@@ -43,7 +46,7 @@ async def tear_down(host: Host, booker: Booker, actor: Any) -> None:
     """Runs teardown and ends what the actor spawned; failures are told, never raised."""
     try:
         with stage() as current:
-            await asyncio.wait_for(_finish(actor.teardown()), host.part.teardown_timeout_ns / 1e9)
+            await asyncio.wait_for(_finish(host, actor.teardown), host.part.teardown_timeout_ns / 1e9)
         if current.unawaited:
             raise WaspError(current.unawaited)
     except (Exception, asyncio.CancelledError) as exc:
@@ -56,6 +59,8 @@ async def tear_down(host: Host, booker: Booker, actor: Any) -> None:
     await actor.context.close_clients()
 
 
-async def _finish(result: Any) -> None:
-    if inspect.isawaitable(result):
-        await result
+async def _finish(host: Host, hook: Callable[[], Any]) -> None:
+    with ForkGuard(host):
+        result = hook()
+        if inspect.isawaitable(result):
+            await result

@@ -8,6 +8,7 @@ failed. A hand-made Response, or a call without any request, is booked under its
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Coroutine
 from threading import get_ident
@@ -305,7 +306,9 @@ class Booker:
     def _print(
         self, group: str, outcome: int, flags: int, start: int, end: int, result: Response | None, error: str
     ) -> None:
-        """`wasp run --once`: a line a request or call, on stdout."""
+        """`wasp run --once`: a line a request or call, on stdout; none of a process that user code forked."""
+        if os.getpid() != self._host.pid:
+            return
         what = "call" if flags & Flag.ENDS_CALL else "request"
         told = f" {result.status}" if result is not None and result.status != "" else ""
         more = f" {result.path}" if result is not None and result.path else ""

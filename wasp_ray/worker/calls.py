@@ -9,6 +9,7 @@ from typing import Any
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import RestartUser, StopUser
 from wasp_ray.wire.arena import ENTRY_WORDS, Header
+from wasp_ray.worker import forks
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState
 from wasp_ray.worker.host import Host
@@ -67,10 +68,17 @@ class AsyncCalls:
                 if state.task.cancelling():
                     raise
         except (Exception, SystemExit) as exc:
+            if forks.has_forked:
+                forks.end_if_forked(self._host.pid, exc)
             if not state.closed:
                 ok = booker.raised(state, exc, now_ns(), group)
                 asked = exc if isinstance(exc, (StopUser, RestartUser)) else None
+        except BaseException as exc:
+            forks.end_if_forked(self._host.pid, exc)
+            raise
         else:
+            if forks.has_forked:
+                forks.end_if_forked(self._host.pid)
             if not state.closed:
                 ok = booker.returned(state, result, now_ns(), group)
         finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
 from wasp_ray.clock import now_ns
@@ -44,6 +45,7 @@ class GeneratorPart:
     shared_data: memoryview | None
     ticket: Callable[[], int] | None  # users: the next call number of all users, when max_calls is set
     max_calls: int | None
+    guard: Any = field(default_factory=Lock)  # of what its threads draw from: rows, tickets
 
 
 _PLAIN = (
@@ -78,6 +80,7 @@ class Host:
     wants_raw: bool
     verbose: bool  # prints every request
     setup_data: Any = None
+    pid: int = 0  # of the process that the worker runs in
     owns_process: bool = True  # the inline runtime has threads in the user's own process
     abandoned: Callable[[], bool] = field(default=lambda: False)  # inline: this thread was given up
 

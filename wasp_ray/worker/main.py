@@ -12,6 +12,7 @@ from wasp_ray.load.locate import trim_traceback
 from wasp_ray.wire.arena import Header, State
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.booking import Booker
+from wasp_ray.worker.forks import end_if_forked, watched
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.sync_gun import SyncGun
@@ -29,6 +30,11 @@ def run_worker(host: Host) -> int:
     writer = RingWriter(host.arena, host.part.index, host.ring)
     notes = Notes(host.notes_fd, host.part.index, host.global_user(host.first_user))
     booker = Booker(host, writer, notes)
+    with watched(host, writer):
+        return _run(host, writer, booker, notes)
+
+
+def _run(host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> int:
     state: int = State.DONE
     try:
         if host.part.is_async:
@@ -40,6 +46,7 @@ def run_worker(host: Host) -> int:
     except StopUser:
         state = State.STOPPED_ITSELF
     except BaseException as exc:
+        end_if_forked(host.pid, exc)
         begun = host.arena.words[host.header(Header.BEGUN)] > 0
         state = State.BROKEN if begun and not host.part.is_async else State.SETUP_FAILED
         kind = "broken" if state == State.BROKEN else "setup_failed"

@@ -18,6 +18,7 @@ from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState, why_stopped
 from wasp_ray.worker.context import WorkerContext
 from wasp_ray.worker.drops import Drops
+from wasp_ray.worker.forks import ForkGuard, end_if_forked
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.pace import LATE_NS
@@ -40,9 +41,10 @@ class SyncGun:
         host.enter(State.SETUP)
         start, error = now_ns(), ""
         try:
-            gun = host.part.actor()
-            gun.context = WorkerContext(host, booker, self._notes, host.worker)
-            gun.setup()
+            with ForkGuard(host):
+                gun = host.part.actor()
+                gun.context = WorkerContext(host, booker, self._notes, host.worker)
+                gun.setup()
         except BaseException as exc:
             error = f"{type(exc).__name__}: {exc}"
             raise
@@ -50,11 +52,13 @@ class SyncGun:
             booker.setup_done(start, error)
         host.enter(State.READY)
         try:
-            self._loop(gun)
+            with ForkGuard(host):
+                self._loop(gun)
         finally:
             host.enter(State.TEARDOWN)
             try:
-                gun.teardown()
+                with ForkGuard(host):
+                    gun.teardown()
             except Exception as exc:
                 booker.tell(f"teardown: {type(exc).__name__}: {exc}", "teardown", exc)
             finally:
@@ -82,6 +86,7 @@ class SyncGun:
             try:
                 result = call()
             except (Exception, SystemExit) as exc:
+                end_if_forked(host.pid, exc)
                 end = now_ns()
                 ok = booker.raised(state, exc, end, group)
                 if isinstance(exc, StopUser):

@@ -18,6 +18,7 @@ from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState
 from wasp_ray.worker.context import WorkerContext
+from wasp_ray.worker.forks import ForkGuard, end_if_forked
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.pace import Pace
@@ -63,10 +64,11 @@ class SyncUser:
     def _set_up(self) -> Any:
         start, error = now_ns(), ""
         try:
-            actor = self._host.part.actor()
-            self._context = WorkerContext(self._host, self._booker, self._notes, self._local, self._restarts)
-            actor.context = self._context
-            actor.setup()
+            with ForkGuard(self._host):
+                actor = self._host.part.actor()
+                self._context = WorkerContext(self._host, self._booker, self._notes, self._local, self._restarts)
+                actor.context = self._context
+                actor.setup()
         except BaseException as exc:
             error = f"{type(exc).__name__}: {exc}"
             raise
@@ -76,7 +78,8 @@ class SyncUser:
 
     def _tear_down(self, actor: Any) -> None:
         try:
-            actor.teardown()
+            with ForkGuard(self._host):
+                actor.teardown()
         except Exception as exc:
             self._booker.tell(f"teardown: {type(exc).__name__}: {exc}", "teardown", exc)
         finally:
@@ -130,6 +133,7 @@ class SyncUser:
                 try:
                     result = call()
                 except BaseException as exc:
+                    end_if_forked(self._host.pid, exc)
                     end = clock()
                     ok = booker.raised(state, exc, end, group)
                     if not isinstance(exc, Exception) and not isinstance(exc, SystemExit):
@@ -164,7 +168,10 @@ class SyncUser:
         return self._words[self._keep_word] <= self._local or self._host.abandoned()
 
     def _wait_for_turn(self) -> bool:
-        """Blocks while the user may not begin a call; False when it is to leave."""
+        """Blocks while the user may not begin a call; False when it is to leave. A fork that returned from call() ends here, since
+        no call may begin in it.
+        """
+        end_if_forked(self._host.pid)
         while not self._leaving():
             if self._words[self._run_word] > self._local:
                 start = self._host.control.start_ns
