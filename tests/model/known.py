@@ -88,11 +88,6 @@ def _few_slots(load: Load, scenario: Scenario) -> bool:
 
 
 @_any_load
-def _forks(load: Load, scenario: Scenario) -> bool:
-    return s.has(load, s.Fork)
-
-
-@_any_load
 def _fails_on_error(load: Load, scenario: Scenario) -> bool:
     return load.fail_on_error
 
@@ -176,9 +171,6 @@ KNOWN: dict[str, Region] = {
     "B16 the pace outlives RestartUser": Region(_paced_restarts, "early, scheduled"),
     "real-clients B1 cut requests are in no group": Region(_cut, "groups, group outcomes"),
     "real-clients B1 groups lack three outcomes": Region(_always, "group outcomes"),
-    "real-clients B3a a forked child records a group": Region(_forks, ALL),
-    "real-clients B3b a forked child raises SystemExit": Region(_forks, ALL),
-    "real-clients B3c a forked child returns": Region(_forks, ALL),
     "R6 paces in a long call are not scheduled": Region(_paced, "scheduled"),
     "N1 an async gun that was given up fires on": Region(_hung_inline, ALL),
     "N2 a leaving user has no graceful_stop": Region(_leavers_hang, "grace"),
