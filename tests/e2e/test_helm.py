@@ -284,7 +284,7 @@ data:
   client.yaml: |
     {{- dict "token" .Values.env.loki.token "phrase" .Values.secretEnv.PHRASE | toYaml | nindent 4 }}
   folded: >-
-    {{- .Values.secretEnv.PHRASE | splitList " " | join "\n" | nindent 4 }}
+    {{- .Values.secretEnv.PHRASE | splitList " " | join "\\n" | nindent 4 }}
   tls.key: |
     {{- .Values.secretEnv.KEY | nindent 4 }}
   port: {{ .Values.secretEnv.NUMBER }}
