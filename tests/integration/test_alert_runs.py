@@ -161,10 +161,10 @@ def test_a_run_that_is_killed_in_the_wait_has_left_its_results(tmp_path: Path, g
 
 
 def test_a_pipe_is_written_to_once(tmp_path: Path, grafana: RulesServer) -> None:
-    """With the verdict, behind the wait; which one depends on whether the first question came within this short load."""
+    """With the verdict, behind the wait."""
     process = command(tmp_path, grafana, "--quiet", "--json", "/dev/stdout")
     said = process.communicate(timeout=60)[0]
-    assert said.count('"verdict": ') == 1 and said.count('"alerts": ') == 1, said
+    assert said.count('"verdict": "passed"') == said.count('"verdict"') == 1, said
 
 
 def test_the_token_is_in_its_header_only(tmp_path: Path, grafana: RulesServer) -> None:

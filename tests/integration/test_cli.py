@@ -326,13 +326,11 @@ def test_plan_shows_placements_where_they_can_be_had(tmp_path: Path) -> None:
 
 
 def test_init_writes_a_file_that_runs(tmp_path: Path) -> None:
-    """And never overwrites one. All its calls are ok; its limit on latency, and starts in time, depend on the machine."""
+    """And never overwrites one."""
     assert wasp("init", cwd=tmp_path).returncode == 0
     assert wasp("init", cwd=tmp_path).returncode == 2
     done = wasp("run", "load.py", "--quiet", cwd=tmp_path)
-    assert done.returncode in (0, 1, 3), done.stdout + done.stderr
-    ledger = summary_of(tmp_path / "wasp-runs" / "latest" / "summary.json")["ledger"]
-    assert ledger["ok"] == ledger["started"] > 0 == ledger["lost"], done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_what_users_print_goes_to_the_log_with_its_author_and_is_capped(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def target() -> Iterator[str]:
 
 
 def run(file: str, folder: Path, target: str, *options: str) -> dict[str, Any]:
-    """The summary of a run from another folder. It passes, unless this machine is too busy for the example's limit on latency."""
+    """The summary of a run that must pass, started from another folder."""
     command = [
         sys.executable,
         "-P",
@@ -74,11 +74,9 @@ def run(file: str, folder: Path, target: str, *options: str) -> dict[str, Any]:
     done = subprocess.run(
         command, cwd=folder, env={**os.environ, "TARGET_URL": target}, capture_output=True, text=True, timeout=60
     )
-    assert done.returncode in (0, 1), done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     summary: dict[str, Any] = json.loads((folder / "result.json").read_text())
-    missed = [threshold for threshold in summary["thresholds"] if not threshold["passed"]]
-    assert all(threshold["expression"].startswith("p99(response)") for threshold in missed), summary["reasons"]
-    assert (summary["verdict"], len(summary["reasons"])) == ("failed" if missed else "passed", len(missed)), summary
+    assert summary["verdict"] == "passed"
     return summary
 
 

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,19 +14,14 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(p for p in (ROOT / "examples").glob("*.py") if p.name not in ("target.py", "demo.py", "run_demo.py"))
 
 
-BUSY = re.compile(r"p99\(response\)|more than 50 ms late|the aggregator did not run")
-"""Reasons of a machine that is too busy for a load file with a limit on latency: four loops beside two cores are enough."""
-
-
 def run(command: list[str], folder: Path) -> dict[str, object]:
-    """The summary of a run that finishes. It passes, unless this machine is too busy: then nothing else may be wrong."""
+    """The summary of a run that must pass."""
     done = subprocess.run(
         [*command, "--quiet", "--json", "result.json"], cwd=folder, capture_output=True, text=True, timeout=120
     )
-    assert done.returncode in (0, 1, 3), done.stdout + done.stderr
-    summary: dict[str, Any] = json.loads((folder / "result.json").read_text())
-    assert [reason for reason in summary["reasons"] if not BUSY.search(reason)] == [], done.stdout
-    assert (summary["verdict"] == "passed") == (summary["reasons"] == [])
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary: dict[str, object] = json.loads((folder / "result.json").read_text())
+    assert summary["verdict"] == "passed"
     return summary
 
 

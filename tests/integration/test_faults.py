@@ -338,12 +338,7 @@ def test_late_calls_are_dropped_when_asked() -> None:
     result = run(generator)
     assert 4 <= result.ledger.started <= 14
     assert result.ledger.dropped == 50 - result.ledger.started
-    dropped = result.summary["generators"]["g"]["dropped_by"]
-    assert set(dropped) <= {
-        "worker_limit",
-        "generator",
-    }  # a busy machine may let a free worker wait for more than 10 ms
-    assert dropped["worker_limit"] > result.ledger.dropped / 2
+    assert set(result.summary["generators"]["g"]["dropped_by"]) == {"worker_limit"}
 
 
 def test_late_calls_fire_and_their_response_time_tells_it() -> None:
