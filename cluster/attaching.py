@@ -38,7 +38,7 @@ def taken_over(
     kube: Kube, state: RunState, view: View, say: Callable[[str], None], *, keep: bool = False, out: Path | None = None,
     json_path: Path | None = None, wants_bundle: bool = True, refusal: str = "",
 ) -> ClusterExecution:  # fmt: skip
-    """Waits for the lease of a run, then the run as one that goes on. Raises NodeFailed when it ends meanwhile, or when its
+    """Waits for the lease of a run, then adopts the run. Raises NodeFailed when it ends meanwhile, or when its
     nodes run another version of wasp_ray. `refusal`: why the run must be ended with an error.
     """
     wait_for_lease(kube, state.run, say)

@@ -1,6 +1,6 @@
 """What a controller keeps in the run's ConfigMap so that another one can finish the run with the same verdict. Pure.
 
-Keys of the ConfigMap: `plan` and `version` (of the nodes) are there before the start, `causes` before the nodes are told to
+Keys of the ConfigMap: `plan` and `version` (of the nodes) are there before the start, `causes` before the nodes are ordered to
 stop, `verdict` when the run is over and its objects stay. Values are JSON, or "gz:" and base64 of gzipped JSON.
 """
 
@@ -48,7 +48,7 @@ class Adopted:
     released: bool
     """The common start is fixed."""
     aborted: bool
-    """The nodes were told to stop."""
+    """Whether the nodes were ordered to stop."""
     plan: dict[str, Any] = field(default_factory=dict)
     version: str = ""
     """Of wasp_ray on the nodes."""

@@ -22,7 +22,7 @@ from wasp_ray import AlertCheck, __version__
 from wasp_ray.cluster.record import packed, unpacked
 from wasp_ray.execution.reporter import NO_PLAN
 
-pytestmark = pytest.mark.waits
+pytestmark = [pytest.mark.waits, pytest.mark.timeout(900)]
 
 
 def test_a_threshold_counts_though_the_plan_can_no_longer_be_read_from_the_logs(

@@ -19,7 +19,7 @@ from wasp_ray.cluster import helm
 from wasp_ray.cluster.config import ClusterConfig
 from wasp_ray.cluster.profile import Deployment
 
-pytestmark = pytest.mark.waits
+pytestmark = [pytest.mark.waits, pytest.mark.timeout(900)]
 
 TOKEN = "glsa_very-secret-7"
 LABELS = {"requirement_name": "baseline"}

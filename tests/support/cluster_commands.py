@@ -12,7 +12,7 @@ from typing import Any
 
 from support.kube_server import NAMESPACE, KubeServer
 
-WITHIN_S = 120.0
+WITHIN_S = 300.0
 
 
 class Commands:

@@ -17,7 +17,7 @@ from wasp_ray.load.plan import make_plan
 from wasp_ray.node.options import NodeResult
 from wasp_ray.stats.totals import GeneratorTotals, Ledger, NodeTotals
 
-WITHIN_S = 120.0
+WITHIN_S = 300.0
 
 
 class Quick(Gun):

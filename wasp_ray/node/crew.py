@@ -91,7 +91,7 @@ class Crew:
             self.generators[gen].fleet.closed(ring)
 
     def unanswered_ns(self, now: int) -> int:
-        """For how long the aggregator has not answered, although it was told to close rings; 0 when it has nothing to answer."""
+        """How long the aggregator has left orders to close rings unanswered, in ns; 0 without such orders."""
         return now - self._answered_ns if any(g.fleet.closing for g in self.generators) else 0
 
     def bury(self) -> None:

@@ -20,7 +20,7 @@ SECOND = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class Piece:
     """A segment with integer coefficients: N(t) = (base + linear t + square t^2) / scale, t from the segment's start."""
 
     from_ns: int
@@ -61,23 +61,23 @@ class RateCurve:
     """Constant arrivals, exact."""
 
     def __init__(self, schedule: Schedule, unit_ns: int) -> None:
-        self._pieces: list[_Piece] = []
+        self.pieces: list[Piece] = []
         self._rates: list[tuple[Fraction, Fraction]] = []
         total = Fraction(0)
         for from_ns, to_ns, segment in schedule.bounds():
             a, b, d = to_fraction(segment.start), to_fraction(segment.end), to_ns - from_ns
             linear, square = a / unit_ns, (b - a) / (2 * d * unit_ns)
             scale = math.lcm(total.denominator, linear.denominator, square.denominator)
-            self._pieces.append(
-                _Piece(from_ns, to_ns, int(total * scale), int(linear * scale), int(square * scale), scale)
+            self.pieces.append(
+                Piece(from_ns, to_ns, int(total * scale), int(linear * scale), int(square * scale), scale)
             )
             self._rates.append((a * SECOND / unit_ns, b * SECOND / unit_ns))
             total += linear * d + square * d * d
-        self._total = total
+        self.total = total
         self.count = math.ceil(total)
         self.peak_per_s = float(max((max(pair) for pair in self._rates), default=Fraction(0)))
-        self._starts = [piece.from_ns for piece in self._pieces]
-        self._ends = [Fraction(p.reached(p.to_ns - p.from_ns), p.scale) for p in self._pieces]
+        self._starts = [piece.from_ns for piece in self.pieces]
+        self._ends = [Fraction(p.reached(p.to_ns - p.from_ns), p.scale) for p in self.pieces]
 
     def _piece_of(self, i: int) -> int:
         """The piece in which N begins to exceed i."""
@@ -88,7 +88,7 @@ class RateCurve:
 
     def due_ns(self, i: int) -> int:
         """The first ns at which N > i; the instant itself where N passes i with positive slope."""
-        piece = self._pieces[self._piece_of(i)]
+        piece = self.pieces[self._piece_of(i)]
         return piece.from_ns + _first_reach(piece, i * piece.scale)
 
     def dues(self, first: int, stride: int) -> Iterator[int]:
@@ -96,7 +96,7 @@ class RateCurve:
         i = first
         while i < self.count:
             at = self._piece_of(i)
-            piece, last = self._pieces[at], math.ceil(self._ends[at])
+            piece, last = self.pieces[at], math.ceil(self._ends[at])
             if piece.square == 0:
                 start, scale, linear = piece.from_ns, piece.scale, piece.linear
                 wanted, step = i * scale - piece.base, stride * scale
@@ -127,15 +127,15 @@ class RateCurve:
 
     def _reached(self, t_ns: int) -> Fraction:
         at = max(0, bisect_right(self._starts, t_ns) - 1)
-        piece = self._pieces[at]
+        piece = self.pieces[at]
         return Fraction(piece.reached(min(t_ns, piece.to_ns) - piece.from_ns), piece.scale)
 
     def rate_at(self, t_ns: int) -> float:
         """Calls per second asked for at an instant; 0 outside the schedule."""
         at = bisect_right(self._starts, t_ns) - 1
-        if at < 0 or t_ns >= self._pieces[at].to_ns:
+        if at < 0 or t_ns >= self.pieces[at].to_ns:
             return 0.0
-        piece, (a, b) = self._pieces[at], self._rates[at]
+        piece, (a, b) = self.pieces[at], self._rates[at]
         return float(a + (b - a) * Fraction(t_ns - piece.from_ns, piece.to_ns - piece.from_ns))
 
     def calls_between(self, from_ns: int, to_ns: int) -> int:
@@ -143,7 +143,7 @@ class RateCurve:
         return self.count_until(to_ns - 1) - self.count_until(from_ns - 1)
 
 
-def _first_reach(piece: _Piece, target: int) -> int:
+def _first_reach(piece: Piece, target: int) -> int:
     """The smallest whole t >= 0 with N(t) * scale >= target, and > target while N is flat there."""
     wanted = target - piece.base
     if wanted <= 0:

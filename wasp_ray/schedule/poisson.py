@@ -14,8 +14,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wasp_ray.schedule.pacing import RateCurve
-from wasp_ray.schedule.segments import Schedule, to_fraction
+from wasp_ray.schedule.pacing import Piece, RateCurve
+from wasp_ray.schedule.segments import Schedule
 
 BLOCK = 1024
 """Calls in a block: sorting one takes 0.15 ms, and a run of a billion calls keeps a million block edges."""
@@ -51,7 +51,7 @@ class PoissonCurve:
     def __init__(self, schedule: Schedule, unit_ns: int, seed: int) -> None:
         self._rates = RateCurve(schedule, unit_ns)
         self.peak_per_s = self._rates.peak_per_s
-        self._spans = _spans(schedule, unit_ns)
+        self._spans = [_span(piece) for piece in self._rates.pieces]
         self._starts = [span.from_ns for span in self._spans]
         self._ends = [span.at(span.duration_ns) for span in self._spans]  # N at the end of each segment
         self._total = max(self._ends, default=0.0)
@@ -142,15 +142,12 @@ class PoissonCurve:
         return self._drawn[1]
 
 
-def _spans(schedule: Schedule, unit_ns: int) -> list[_Span]:
-    """The segments with the exact integral at their start, rounded once."""
-    out, total = [], to_fraction(0)
-    for from_ns, to_ns, segment in schedule.bounds():
-        a, b, duration = to_fraction(segment.start), to_fraction(segment.end), to_ns - from_ns
-        linear, square = a / unit_ns, (b - a) / (2 * duration * unit_ns)
-        out.append(_Span(from_ns, duration, float(total), float(linear), float(square)))
-        total += (linear + square * duration) * duration
-    return out
+def _span(piece: Piece) -> _Span:
+    """The segment in floats; each coefficient is rounded once."""
+    return _Span(
+        piece.from_ns, piece.to_ns - piece.from_ns, piece.base / piece.scale, piece.linear / piece.scale,
+        piece.square / piece.scale,
+    )  # fmt: skip
 
 
 def make_curve(schedule: Schedule, unit_ns: int, arrivals: str, seed: int) -> RateCurve | PoissonCurve:

@@ -33,6 +33,16 @@ def lose_a_host(cluster: RayCluster, process: subprocess.Popen[str]) -> str:
         cluster.add_last_host()
 
 
+def test_a_host_killed_in_the_load_makes_the_run_invalid(cluster: RayCluster, folder: Path) -> None:
+    """SIGKILL of a raylet: its node is lost, and no process of it lives on."""
+    process = wasp(cluster.address, folder, "-p", "seconds=60")
+    wait_for_load(process, folder)
+    out = lose_a_host(cluster, process)
+    assert process.returncode == 3, out
+    assert any("the raylet there is gone" in reason for reason in summary_of(folder)["reasons"])
+    wait_until(lambda: not node_processes())
+
+
 def users_are_set_up(folder: Path) -> bool:
     """Those of all nodes say so at the beginning of their setup."""
     log = folder / "out/logs/users.log"
