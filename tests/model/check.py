@@ -370,8 +370,7 @@ class _Comparison:
         low = min(most, counting.due_by(load.schedule, first)) if first >= 0 else 0
         high = 0
         for node in range(nodes):
-            ends = [ns for life in times.of(index, node + 1) if (ns := life.at("teardown")) is not None]
-            last = min([*ends, times.over_ns])
+            last = min(_last_teardown(times.of(index, node + 1)), times.over_ns)
             due = counting.due_by(load.schedule, last - times.t0_lo - times.held_lo(last))
             high += counting.share(min(most, max(due, low)), node, nodes)
         return low, max(low, high)
@@ -558,6 +557,8 @@ class _Comparison:
             return any(load.ring_wait_ms is not None for load in loads)
         if "fork" in reason:
             return any(s.has(load, s.Fork) for load in loads)
+        if reason == "stopped before the load began":
+            return times.stopped_early
         return "interrupted" in reason
 
     def _bundle(self) -> None:
@@ -646,6 +647,11 @@ def feasible(wanted: Mapping[Outcomes, int], counts: Mapping[str, int]) -> bool:
             if bound > sum(counts[name] for name in chosen):
                 return False
     return True
+
+
+def _last_teardown(lives: Iterable[Life]) -> int:
+    """When the last actor was torn down; NEVER when one was not. Who has no tick left goes before the others."""
+    return max((ns if (ns := life.at("teardown")) is not None else NEVER for life in lives), default=NEVER)
 
 
 def _sleeps(program: s.Program) -> int:

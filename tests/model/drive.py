@@ -142,6 +142,7 @@ class Driver:
             try:
                 while self._events and self._events[0].after_ms == -1:
                     self._apply(run, self._events.pop(0))
+                    self._set_next()
                 self._follow(run)
             finally:
                 self.note("over")
@@ -236,6 +237,7 @@ class Driver:
         self._thaw(now)
         while self._events and self._events[0].after_ms == -2 and self.evidence.lines:
             self._apply(run, self._events.pop(0))
+            self._set_next()
         if not self._events or self._events[0].after_ms < 0:
             return
         if self._next_at is None:
@@ -245,8 +247,12 @@ class Driver:
             self._next_at = first + self._events[0].after_ms * 1_000_000
         while self._events and now >= self._next_at:
             self._apply(run, self._events.pop(0))
-            if self._events:
-                self._next_at = time.monotonic_ns() + self._events[0].after_ms * 1_000_000
+            self._set_next()
+
+    def _set_next(self) -> None:
+        """An event was applied: the next one comes so long after it."""
+        if self._events and self._events[0].after_ms >= 0:
+            self._next_at = time.monotonic_ns() + self._events[0].after_ms * 1_000_000
 
     def _apply(self, run: Run, event: s.Event) -> None:
         match event.do:

@@ -189,6 +189,11 @@ class Times:
         failed = [sorted(ns for life in self.of(i) if (ns := life.at("unready")) is not None)[3:4] for i in loads]
         return min([self.hurry_ns, *stops, *(ns + 1 for found in failed for ns in found)])
 
+    @property
+    def stopped_early(self) -> bool:
+        """Whether a stop may have come before t = 0."""
+        return min(self._all("stop"), default=NEVER) <= self.t0_hi
+
     def stop_lo(self, index: int) -> int:
         """Return the earliest instant at which something may have stopped the load; NEVER: nothing did."""
         return min(self.stops(index), default=NEVER)
