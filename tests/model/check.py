@@ -420,10 +420,15 @@ class _Comparison:
 
     def _setups(self, index: int) -> None:
         lives, failed = self.times.of(index), self.generator(index)["users"]["setup_failed"]
+        inline = self.scenario.runtime == "inline"
+
+        def late(life: Life) -> int:  # setups that end later may have been given up
+            return self.times.given_up_lo(life) if inline else NEVER
+
         refused = [
             ns for life in lives if (ns := life.at("unready")) is not None and life.detail("unready") != ("StopUser",)
         ]
-        never = [life for life in lives if life.at("unready") is None and life.at("ready") is None]
+        never = [life for life in lives if life.at("unready") is None and (life.at("ready") or NEVER) >= late(life)]
         low = sum(ns < self.times.setups_count_until for ns in refused)
         if not low <= failed <= len(refused) + len(never):
             self.say(
@@ -620,7 +625,7 @@ def _group_problems(
         if not began <= count <= began + slack[name]:
             yield Divergence("groups", f"group {name!r} counts {count}, but {began} requests began")
             continue
-        wanted[frozenset({"ok"})] += count - began
+        wanted[frozenset({"ok", "failed", "timeout", KILLED, INTERRUPTED})] += count - began
         low = wanted[frozenset({"failed"})]
         high = sum(number for outcomes, number in wanted.items() if "failed" in outcomes)
         if not low <= data["failed"] <= high:

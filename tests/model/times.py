@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from model import counting
 from model.counting import MS, SECOND
-from model.scenario import Load, Scenario
+from model.scenario import Load, Scenario, Swallow, has
 from model.witness import Call, Life, Note
 
 NEVER = 2**63
@@ -210,6 +210,32 @@ class Times:
     def grace_lo(self, index: int, user: int | None = None) -> int:
         """Return the earliest instant at which graceful_stop may have run out."""
         return min(self.end_lo(index, user) + self.scenario.loads[index].graceful_ms * MS, self.hurry_ns)
+
+    def given_up_lo(self, life: Life) -> int:
+        """Return the earliest instant at which the inline runtime may have given up the thread of an actor."""
+        return min(self.grace_lo(life.load, life.user), self.hung_lo(life))
+
+    def hung_lo(self, life: Life, but: Call | None = None) -> int:
+        """Return from when on a setup or a call `but` this one had outlasted its limit for so long that its thread was given up.
+
+        Calls of an async actor share their loop, so that one which outlasts its deadline by a second takes the others along.
+        """
+        load, out = self.scenario.loads[life.load], [NEVER]
+        setup_ns = load.setup_timeout_ms * MS - SLACK_NS
+        call_ns = NEVER if load.call_timeout_ms is None else load.call_timeout_ms * MS - SLACK_NS
+        for mate in self.of(life.load) if load.is_async else [life]:
+            settled_ns = mate.at("ready") or mate.at("unready") or self.over_ns
+            spans = [(mate.began_ns, settled_ns, setup_ns)]
+            spans += [(call.begin_ns, self._ended_hi(load, call), call_ns) for call in mate.calls if call is not but]
+            grace_ns = SECOND if load.is_async else 0
+            out += [begin + limit + grace_ns for begin, end, limit in spans if end - begin >= limit + grace_ns]
+        return min(out)
+
+    def _ended_hi(self, load: Load, call: Call) -> int:
+        """Return when a call was over at the latest; one that swallows its cancellation goes on."""
+        if call.cancelled_ns and not has(load, Swallow):
+            return call.cleaned_ns or call.cancelled_ns[0]
+        return call.end_ns or self.over_ns
 
 
 PAUSE_SETTLES_NS = 750 * MS

@@ -7,21 +7,22 @@ What is uncertain, and nothing else:
   it has begun the call), so the engine may or may not have taken that fact: the end of a call or request, a record, a
   setup; or it had begun one call more whose `begin` was not written. That is at most one call a killed process.
 - Of a call that was cut, its outcome, where the instants fit more than one cause (deadline and end of graceful_stop close
-  to each other, a death that the driver saw too late). Threads cannot be killed: of a call in the inline runtime that ends
-  after the instant at which it was to be given up, both readings are possible.
+  to each other, a death that the driver saw too late).
+- Threads cannot be killed: of a call in the inline runtime that ends after the instant at which its thread may have been
+  given up, both readings are possible, and of a request that ends after it, whether it counts.
 - Records of threads and floods that were cut in the middle, and all records of a load whose rings were made to overflow.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from model import scenario as s
 from model.counting import MS
 from model.times import NEVER, SLACK_NS, Times
-from model.witness import Call, Life, Line, Request
+from model.witness import Call, Life, Line, Record, Request
 
 Outcomes = frozenset[str]
 OK, FAILED, TIMEOUT = frozenset({"ok"}), frozenset({"failed"}), frozenset({"timeout"})
@@ -55,7 +56,7 @@ class Truth:
     requests: Counter[tuple[str, Outcomes]] = field(default_factory=Counter)
     steps: list[tuple[Fact, ...]] = field(default_factory=list)
     slack: Counter[str] = field(default_factory=Counter)
-    """group -> successful records of cut floods and threads that may have come"""
+    """group -> records of cut floods and threads that may have come, requests of threads that may have been given up"""
     done: Counter[str] = field(default_factory=Counter)
     maybe: Counter[str] = field(default_factory=Counter)
 
@@ -140,6 +141,9 @@ class _Reader:
     def _setup(self, life: Life, last: Line | None) -> None:
         ready, unready = life.at("ready"), life.at("unready")
         unheard = Fact(requests=(("setup", frozenset({"timeout", "failed", KILLED, INTERRUPTED}), 1),))
+        if self.inline and (ready or unready or NEVER) >= self.times.given_up_lo(life):
+            self.truth.slack["setup"] += 1
+            return
         if ready is None and unready is None:
             self.truth.add(unheard)
             self.truth.maybe["setup"] += 1
@@ -150,12 +154,18 @@ class _Reader:
         fact = Fact(requests=(("setup", outcome, 1),))
         if last is not None and last.what in ("ready", "unready"):
             self.uncertain[life.pid] = (fact, unheard)
+        elif self.load.is_async and life.lines[-1].what in ("ready", "unready") and not self._is_ended(life):
+            self.truth.steps.append((fact, unheard))  # its loop may have gone on with a mate that died
+            self.truth.maybe["setup"] += 1
         else:
             self._certain(fact)
 
     def _outside(self, life: Life, last: Line | None) -> None:
         """Requests of setup and teardown."""
         self._slack(life.outside)
+        if self.inline:
+            self._given_up_requests(life, life.outside)
+            return
         facts = [self._outside_fact(life.outside)]
         if last is not None and last.call < 0 and last.what in ("close", "record", "opening"):
             facts.append(self._outside_fact(_without_last(life.outside, last.what)))
@@ -182,6 +192,10 @@ class _Reader:
             self.truth.add(Fact((outcome,), (*self._ended_requests(call, NEVER), *self._own(call))))
             self.truth.done.update({name: n for name, _, n in self._ended_requests(call, NEVER)})
             self.truth.maybe[self.group] += 1
+        elif self.inline and not call.cancelled_ns and (call.end_ns or NEVER) >= self.times.given_up_lo(life):
+            self.truth.add(Fact((outcome,)))
+            self._given_up_requests(life, call)
+            self.truth.slack.update([name for name, _, _ in self._own(call)] or [self.group])
         elif _is_settled(call, outcome):
             self._certain(Fact((outcome,), (*self._ended_requests(call, NEVER), *self._own(call))))
         else:
@@ -225,6 +239,17 @@ class _Reader:
             self.truth.maybe[name] += sum(
                 r.number for r in call.records if r.name == name and r.ns > self._cut_ns(call)
             )
+
+    def _given_up_requests(self, life: Life, call: Call) -> None:
+        """Requests and records of a thread: those that ended before it may have been given up count, the others may."""
+        given_up_ns = self.times.given_up_lo(life)
+        ended = [request for request in call.requests if _is_ended(request, given_up_ns)]
+        done = [record for record in call.records if record.done_ns is not None and record.done_ns < given_up_ns]
+        self._certain(Fact(requests=tuple(self._made(ended, done))))
+        self.truth.slack.update(request.name for request in call.requests if request not in ended)
+        for record in call.records:
+            if record not in done and record.done_ns is not None:
+                self.truth.slack[record.name] += record.number
 
     def _slack(self, call: Call) -> None:
         for record in call.records:
@@ -292,15 +317,7 @@ class _Reader:
     def _has_hung_mate(self, life: Life, call: Call) -> bool:
         """Whether another call of the same loop hung long enough for the thread to be given up while this one ran."""
         until = call.end_ns if call.end_ns is not None else self.times.over_ns
-        for each in self.lives:
-            if not self.load.is_async or each.began_ns > until:
-                continue
-            for other in each.calls:
-                hung_until = other.end_ns if other.end_ns is not None else self.times.over_ns
-                given_up = other.begin_ns + self.timeout_ns - SLACK_NS
-                if other is not call and hung_until >= given_up and until >= given_up:
-                    return True
-        return False
+        return self.load.is_async and until >= self.times.hung_lo(life, but=call)
 
     # -- requests
 
@@ -320,9 +337,12 @@ class _Reader:
 
     def _ended_requests(self, call: Call, cut_ns: int) -> list[tuple[str, Outcomes, int]]:
         """Requests that ended by themselves before their call was cut."""
-        out = [(r.name, _request_outcome(r), 1) for r in call.requests if _is_ended(r, cut_ns)]
         made = [r for r in call.records if r.done_ns is not None and r.ns < cut_ns]
-        return out + [(r.name, FAILED if r.fails else OK, r.number) for r in made]
+        return self._made([r for r in call.requests if _is_ended(r, cut_ns)], made)
+
+    def _made(self, requests: Sequence[Request], records: Sequence[Record]) -> list[tuple[str, Outcomes, int]]:
+        out = [(r.name, _request_outcome(r), 1) for r in requests]
+        return out + [(r.name, FAILED if r.fails else OK, r.number) for r in records]
 
     def _own(self, call: Call) -> list[tuple[str, Outcomes, int]]:
         """A Response built by hand, or the call itself when it made no request."""
