@@ -61,12 +61,6 @@ def _hurries_inline(scenario: Scenario) -> bool:
     return scenario.runtime == "inline" and bool(stops_at_once)
 
 
-def _ends_early(scenario: Scenario) -> bool:
-    """The run may end before t = 0 while workers are ready."""
-    gives_up = any(load.bad_setup is not None and load.bad_setup.times > 3 for load in scenario.loads)
-    return gives_up or bool(_does(scenario, "stop", early=True))
-
-
 @_any_load
 def _users(load: Load, scenario: Scenario) -> bool:
     return not load.is_rate
@@ -85,11 +79,6 @@ def _paced_restarts(load: Load, scenario: Scenario) -> bool:
 @_any_load
 def _few_slots(load: Load, scenario: Scenario) -> bool:
     return load.max_in_flight is not None
-
-
-@_any_load
-def _fails_on_error(load: Load, scenario: Scenario) -> bool:
-    return load.fail_on_error
 
 
 @_any_load
@@ -177,6 +166,4 @@ KNOWN: dict[str, Region] = {
     "N3 a setup that fails after RestartUser is a death": Region(_bad_setup_after_restart, "setups, reasons"),
     "N4 two stops at once, inline": Region(_hurries_inline, ALL),
     "N5 a packed user comes back with the same stream": Region(_pack_comes_and_goes, "streams"),
-    "N6 no fail_on_error in the grace": Region(_fails_on_error, "reasons"),
-    "N7 no teardown before t = 0": Region(_ends_early, "order"),
 }

@@ -1,11 +1,13 @@
-"""The schedule's clock as the control block keeps it: a start, pauses and resumes, in any order."""
+"""The control block: the schedule's clock through a start, pauses and resumes in any order, and what workers ask for."""
 
 from __future__ import annotations
+
+from itertools import permutations
 
 import pytest
 
 from wasp_ray.wire.arena import Arena, lay_out
-from wasp_ray.wire.control import NEVER, Control
+from wasp_ray.wire.control import NEVER, Ask, Control
 
 START = 1_000
 
@@ -48,3 +50,12 @@ def test_a_pause_holds_what_is_due_after_it(control: Control) -> None:
     assert (control.absolute_ns(100), control.absolute_ns(101)) == (START + 100, START + 141)
     control.pause(START + 200)
     assert (control.absolute_ns(160), control.absolute_ns(161)) == (START + 200, NEVER)
+
+
+@pytest.mark.parametrize("order", permutations((Ask.ROWS, Ask.STOP, Ask.FAIL)))
+def test_the_strongest_reason_to_stop_is_kept(control: Control, order: tuple[int, ...]) -> None:
+    """Workers write theirs at any time and read none before: context.stop() must not take back fail_on_error."""
+    assert control.asked(0) == 0
+    for end, why in enumerate(order, 1):
+        control.set(0, why, 1)
+        assert control.asked(0) == max(order[:end])

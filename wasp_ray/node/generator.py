@@ -54,7 +54,6 @@ class GeneratorRun:
         self.stop_ns: int | None = None  # an explicit stop, monotonic
         self.stop_cut_ns = NEVER  # ticks due from this schedule instant on were cut off by the stop
         self.end_ns = NEVER  # nothing becomes due after it, monotonic
-        self.asked = 0  # the Ask of its own code that ended it
         self.cut_ns = NEVER  # where it ended
         self.grace_ns = NEVER
         self.ended = False  # past end or stop: calls in flight have their grace
@@ -116,9 +115,7 @@ class GeneratorRun:
         """One turn of the loop; returns the instant at which it wants the next one."""
         if self.ended:
             return self._drain(now)
-        asked = self.control.get(self.gen, Word.ASK_STOP)
-        if asked and self.stop_ns is None:
-            self.asked = asked
+        if self.asked and self.stop_ns is None:
             self.stop()
         if now >= min(self.end_ns, self.stop_ns if self.stop_ns is not None else NEVER):
             self._end(now)
@@ -202,6 +199,14 @@ class GeneratorRun:
             self.limits.end()
         self.wakes.update(self.fleet.live)
 
+    def cancel(self, now: int) -> None:
+        """The load does not begin: workers run their teardown, those in setup() once that has ended."""
+        self.stop()
+        self._end(now)
+        self.fleet.wanted = 0
+        if self.ticks is not None:
+            self.ticks.close(self.control, self.stop_cut_ns)
+
     def hurry(self, now: int) -> None:
         """At once: no grace, no teardown."""
         if not self.ended:
@@ -230,7 +235,7 @@ class GeneratorRun:
             last = self.grace_ns + self.part["teardown_timeout_ns"] + 2 * CANCEL_GRACE_NS
             for worker, member in self.fleet.live.items():
                 in_call = not self.is_async and bool(self.arena.entries(self.gen, member.ring))
-                if in_call or now > last:
+                if in_call or self._state(member.ring) <= State.SETUP or now > last:
                     self._kill(worker, "interrupted")
         return NEVER
 
@@ -253,6 +258,11 @@ class GeneratorRun:
     def ended_early(self) -> bool:
         """Stopped, or all its users left by themselves: what it delivered is no measure of anything."""
         return self.stop_ns is not None or (self.kind == "users" and bool(self.fleet.gone))
+
+    @property
+    def asked(self) -> int:
+        """The Ask of its own code, 0 for none; also of calls that end after the schedule does."""
+        return self.control.asked(self.gen)
 
     @property
     def stops_everywhere(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wasp_ray.clock import now_ns
-from wasp_ray.wire.control import Ask, publish_ahead
+from wasp_ray.wire.control import publish_ahead
 
 if TYPE_CHECKING:
     from wasp_ray.node.run import Node
@@ -62,8 +62,6 @@ class Orders:
         for generator in node.generators:
             if self.stop.asked or node.errors:
                 generator.stop()
-            if generator.asked == Ask.FAIL and not any(generator.name in reason for reason in node.failed):
-                node.failed.append(f"Generator {generator.name!r}: fail_on_error stopped it at its first failed call")
         if (self.stop.again or node.lost_engine()) and not self._hurried:
             self._hurried = True
             for generator in node.generators:

@@ -14,7 +14,7 @@ from wasp_ray.node.options import NodeResult
 from wasp_ray.node.progress import lateness
 from wasp_ray.node.sums import Sums
 from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
-from wasp_ray.wire.control import NEVER
+from wasp_ray.wire.control import NEVER, Ask
 
 if TYPE_CHECKING:
     from wasp_ray.node.run import Node
@@ -157,6 +157,8 @@ def _warn(node: Node, run: GeneratorRun) -> None:
             f" at most {MAX_STANDSTILL_NS / 1e9:g} s is allowed: its call seems to last as long; do not stop the processes of a"
             " run"
         )
+    if run.asked == Ask.FAIL:
+        node.failed.append(f"Generator {name!r}: a call failed (fail_on_error)")
     if run.fleet.deaths:
         node.warnings.append(f"Generator {name!r}: {run.fleet.deaths} worker deaths, {run.fleet.replaced} replaced")
 

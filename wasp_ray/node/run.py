@@ -237,13 +237,16 @@ class Node:
     # -- the end
 
     def _end_before_start(self) -> None:
-        """Interrupted in setup, or setup failed: nothing was called yet."""
+        """A stop or a failed setup came before t = 0: nothing was called yet, but what setup made is to be torn down."""
         now = now_ns()
         for generator in self.generators:
-            generator.hurry(now)
-        give_up = now + 5_000_000_000
-        while not all(g.over for g in self.generators) and now_ns() < give_up:
-            self._turn(now_ns())
+            generator.cancel(now)
+        while not all(g.over for g in self.generators):
+            now = now_ns()
+            for generator in self.generators:
+                generator.advance(now)
+            self._turn(now)
+            self.orders.obey(now)
             self._poll(LOOP_MS)
 
     def _finish(self) -> NodeResult:

@@ -59,7 +59,7 @@ class UserLimits:
             self._fleet.wanted = -(-keep // per)
         if run != was_run:
             control.set(gen, Word.RUN_LIMIT, run)
-            if control.get(gen, Word.ASK_STOP):  # a worker has closed the gate: it stays closed
+            if control.asked(gen):  # a worker has closed the gate: it stays closed
                 control.set(gen, Word.RUN_LIMIT, 0)
         for low, high in ((min(was_run, run), max(was_run, run)), (min(was_keep, keep), max(was_keep, keep))):
             if low != high:

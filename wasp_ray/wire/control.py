@@ -1,6 +1,6 @@
 """The control block: what the generator tells all workers without a message. One writer (the generator), many readers.
 
-The exception: a worker that asks for the end raises ASK_STOP and closes RUN_LIMIT. Times are monotonic ns.
+The exception: a worker that asks for the end raises the word of its reason and closes RUN_LIMIT. Times are monotonic ns.
 """
 
 from __future__ import annotations
@@ -27,17 +27,21 @@ class Word:
     STOP_NS = 2  # the stop: ticks due from this schedule instant on never start; written once
     FIRE_UNTIL_NS = 3  # overdue ticks may start until then
     GRACE_NS = 4  # calls still in flight then are ended
-    ASK_STOP = 5  # raised by workers: an Ask, 0 = none
+    ASKED_ROWS = 5  # raised by workers, never lowered: see Ask
     WORKERS = 6  # rate: workers that share the ticks
     HOLD_NS = 7  # ticks due from this schedule instant on wait; it only grows, until it is STOP_NS as well
+    ASKED_STOP = 8
+    ASKED_FAIL = 9
 
 
 class Ask:
-    """Why a worker asks for the end of its Generator; the stronger reason stays."""
+    """Why a worker asks for the end of its Generator, the weakest reason first. Each is a word of its own: workers write at any
+    time, and none may overwrite the reason of another.
+    """
 
-    ROWS = 1  # this node's rows are used up: other nodes have their own
-    STOP = 2  # context.stop()
-    FAIL = 3  # fail_on_error
+    ROWS = Word.ASKED_ROWS  # this node's rows are used up: other nodes have their own
+    STOP = Word.ASKED_STOP  # context.stop()
+    FAIL = Word.ASKED_FAIL  # fail_on_error
 
 
 class Control:
@@ -65,6 +69,10 @@ class Control:
     def set(self, gen: int, word: int, value: int) -> None:
         """Stores a generator's word."""
         self.words[_FIRST + gen * _SIZE + word] = value
+
+    def asked(self, gen: int) -> int:
+        """Return the strongest Ask of a generator's workers, 0 for none."""
+        return next((why for why in (Ask.FAIL, Ask.STOP, Ask.ROWS) if self.get(gen, why)), 0)
 
     @property
     def start_ns(self) -> int:

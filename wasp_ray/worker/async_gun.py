@@ -124,7 +124,11 @@ class AsyncGun:
 
     def _fire_due(self) -> None:
         """Fires what is due, arms the timer for the rest; ends when nothing can become due any more."""
-        if self._finished.done() or self._host.control.start_ns == NEVER:
+        if self._finished.done():
+            return
+        if self._host.control.start_ns == NEVER:
+            if self._words[self._stop_word] != NEVER:  # stopped before the load began: it never will
+                self._finish()
             return
         now, hold, until = self._instants()
         for _ in range(AT_ONCE):

@@ -108,8 +108,7 @@ class Host:
         return "/".join(map(str, parts))
 
     def ask_stop(self, why: int) -> None:
-        """Asks the generator process to end this Generator; the stronger reason stays. No user begins another call."""
-        at = Control.at(self.part.index, Word.ASK_STOP)
+        """Ask the node to end this Generator, `why` is an Ask. No user begins another call."""
         words = self.arena.words
-        words[at] = max(words[at], why)
+        words[Control.at(self.part.index, why)] = 1
         words[Control.at(self.part.index, Word.RUN_LIMIT)] = 0
