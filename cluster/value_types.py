@@ -124,7 +124,7 @@ def _secret(value: object) -> object:
     """Never named in its error."""
     found = text(value) if not isinstance(value, bool) else value
     if not isinstance(found, str | SecretStr):
-        raise ValueError("expected a text, found something else (a secret is not shown)")
+        raise ValueError("expected a string, found something else (a secret is not shown)")
     return found
 
 
@@ -201,7 +201,7 @@ def _env_name(name: object) -> str:
 def _env_text(name: object, value: object) -> str:
     found = text(value)
     if not isinstance(found, str):
-        raise ValueError(f"expected a text for {name}, found {type(value).__name__}")
+        raise ValueError(f"expected a string for {name}, found {type(value).__name__}")
     return found
 
 

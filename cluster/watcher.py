@@ -126,5 +126,5 @@ class PodWatcher:
 
 
 def _number(version: str) -> int:
-    """resourceVersions of one kind grow; one that is no number cannot be compared and holds nothing up."""
+    """resourceVersions of one kind grow; one that is not a number cannot be compared and holds nothing up."""
     return int(version) if version.isdigit() else 0

@@ -31,6 +31,11 @@ class Quick(Gun):
         return None
 
 
+def of_locust(**attributes: object) -> type[VirtualUser]:
+    """Return a user class with attributes as a locustfile has them."""
+    return type("Shopper", (Looper,), attributes)
+
+
 class Sleepy(Gun):
     """Sleeps for params["s"], async."""
 

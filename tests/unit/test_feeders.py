@@ -56,7 +56,7 @@ def test_files_are_read_from_the_load_files_folder(tmp_path: Path) -> None:
     [
         ("a.csv", "name\na,b\n", "has 2 values, the header has 1"),
         ("a.jsonl", "[1]\n", "expected an object"),
-        ("a.jsonl", "{\n", "no good jsonl file"),
+        ("a.jsonl", "{\n", "not a valid jsonl file"),
         ("a.csv", "name\n", "has no rows"),
     ],
 )

@@ -144,16 +144,16 @@ def test_combining_and_repeating() -> None:
 BAD = [
     (plain(-1, "1s"), "-1 is negative"),
     (plain(float("nan"), "1s"), "nan is not finite"),
-    (plain("many", "1s"), "'many' is no number"),
-    (plain(True, "1s"), "True is no number"),
-    (plain(1, "soon"), "'soon' is no duration"),
-    (plain(1, 0), "duration 0 is zero"),
+    (plain("many", "1s"), "'many' is not a number"),
+    (plain(True, "1s"), "True is not a number"),
+    (plain(1, "soon"), "'soon' is not a duration"),
+    (plain(1, 0), "duration 0 must be > 0"),
     (plain(1, -5), "-5 is negative"),
     (plain(0, "1s"), "0 all the time"),
     (Schedule([]), "empty"),
-    (combine(plain(1, "1s"), 5), "5 is no schedule"),
+    (combine(plain(1, "1s"), 5), "5 is not a schedule"),
     (combine_and_repeat(0, plain(1, "1s")), "times=0"),
-    (plain(1, "1s") + "x", "'x' is no schedule"),
+    (plain(1, "1s") + "x", "'x' is not a schedule"),
     (steps(1, 1, 0, each="1s"), "steps=0"),
 ]
 

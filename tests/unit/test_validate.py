@@ -26,10 +26,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"user": loads.Looper()}, "expected a class, not an object"),
     ({"schedule": 5}, "schedule=5"),
     ({"schedule": pause("1s")}, "0 all the time"),
-    ({"call_timeout": "soon"}, "'soon' is no duration"),
+    ({"call_timeout": "soon"}, "'soon' is not a duration"),
     ({"setup_timeout": 0}, "setup_timeout=0"),
     ({"think_time": -1}, "-1 is negative"),
-    ({"pacing": "x"}, "'x' is no duration"),
+    ({"pacing": "x"}, "'x' is not a duration"),
     ({"sample": 2}, "sample=2: expected a number from 0 to 1"),
     ({"max_calls": 0}, "max_calls=0"),
     ({"users_per_process": 4}, "users_per_process=4 with a sync user"),
@@ -48,6 +48,19 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"placement": Placement(resources={"disk": float("nan")})}, "expected amounts by name"),
     ({"placement": Placement(resources={"gpu": 1})}, "CPU and GPU are asked for by cpus= and gpus="),
     ({"user": None, "gun": loads.Quick, "placement": Placement()}, "it is an option of user="),
+    (
+        {"user": None, "gun": loads.Quick, "max_workers": 5},
+        "whose call() is async: it is an option of sync guns: use max_in_flight=",
+    ),
+    ({"user": None, "gun": loads.Blocking, "max_in_flight": 5}, "it is an option of async guns: use max_workers="),
+    ({"user": loads.of_locust(wait_time=1)}, "has the attribute `wait_time`, which Locust reads and wasp_ray does not"),
+    (
+        {"user": loads.of_locust(on_start=print)},
+        "`on_start`, which Locust reads and wasp_ray does not: rename it to setup()",
+    ),
+    ({"user": loads.of_locust(on_stop=print)}, "rename it to teardown()"),
+    ({"user": loads.of_locust(host="http://127.0.0.1")}, "give the URL to self.context.http(url) in setup()"),
+    ({"user": loads.of_locust(weight=3)}, "give each class a Generator with its own schedule"),
 ]
 
 
@@ -98,7 +111,7 @@ def test_all_problems_are_told_at_once() -> None:
     for told in (
         "sample=3",
         "-1 is negative",
-        "'x' is no duration",
+        "'x' is not a duration",
         "another one has the same name",
         "nobody",
         "^",

@@ -44,10 +44,10 @@ class AlertCheck:
         if not isinstance(self.labels, Mapping) or any(
             not isinstance(text, str) for pair in self.labels.items() for text in pair
         ):
-            out.append(f"labels={self.labels!r}: expected texts by name, as {{'requirement_name': 'baseline'}}")
+            out.append(f"labels={self.labels!r}: expected strings by name, as {{'requirement_name': 'baseline'}}")
         for name in ("dashboard_uid", "url", "tenant_id"):
             if not isinstance(getattr(self, name), str):
-                out.append(f"{name}={getattr(self, name)!r}: expected a text")
+                out.append(f"{name}={getattr(self, name)!r}: must be a string")
         if not self.labels and not self.dashboard_uid:
             out.append("it names no rules: give labels={'requirement_name': ...}, dashboard_uid=... or both")
         if self.tenant_id and self.kind == "grafana":

@@ -103,7 +103,7 @@ def header(name: str, value: object) -> tuple[str, str]:
     if name.lower() in FRAMING:
         raise BadInput(f"header {name}: the client sets it by the body that it sends")
     if value is None:
-        raise BadInput(f"header {name}: expected a text, found None")
+        raise BadInput(f"header {name}: must be a string, found None")
     text = clean(value.decode("latin-1") if isinstance(value, bytes) else str(value), f"header {name}")
     return name, _latin(text.strip(" \t"), f"header {name}")
 

@@ -92,7 +92,7 @@ class RequestMaker:
             raise BadInput(f"method {method!r}: expected letters, as in GET")
         get = asked.get
         if isinstance(path, bytes) or (not path and path != ""):
-            raise BadInput(f"path {type(path).__name__}: expected a text")
+            raise BadInput(f"path {type(path).__name__}: must be a string")
         origin, target, route = self._target(str(path), get("path"))
         if query := get("query"):
             target += ("&" if "?" in target else "?") + encoded(query)

@@ -81,7 +81,7 @@ def load_rows(feeder: Feeder, base_dir: str, name: str) -> Iterator[dict[str, An
             f"feeder {name!r}: {path} cannot be read ({exc.strerror or exc}): paths start at the load file's folder"
         ) from exc
     except (ValueError, csv_module.Error) as exc:
-        raise BadInput(f"feeder {name!r}: {path} is no good {feeder.kind} file: {exc}") from exc
+        raise BadInput(f"feeder {name!r}: {path} is not a valid {feeder.kind} file: {exc}") from exc
 
 
 def _csv_rows(lines: Iterator[list[str]], where: str) -> Iterator[dict[str, Any]]:

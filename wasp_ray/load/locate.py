@@ -75,7 +75,7 @@ def _object(module: types.ModuleType, path: Path, name: str, params: dict[str, s
         return _call(found, params, path)
     if params:
         raise LoadFileError(
-            f"-p {next(iter(params))}: `{name}` in {path} is no function: make it one to take parameters"
+            f"-p {next(iter(params))}: `{name}` in {path} is not a function: make it one to take parameters"
         )
     return found
 

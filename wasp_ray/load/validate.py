@@ -30,6 +30,16 @@ _RATE_ONLY = {
     "max_workers": 200,
     "min_delivered": 0.99,
 }
+_SYNC_ONLY, _ASYNC_ONLY = {"max_workers": "max_in_flight"}, {"max_in_flight": "max_workers"}
+"""Options of one kind of gun, and the option of the other kind that does the same."""
+_LOCUST = {
+    "wait_time": "set the think time with Generator(think_time=between(1, 3))",
+    "on_start": "rename it to setup()",
+    "on_stop": "rename it to teardown()",
+    "host": "give the URL to self.context.http(url) in setup(), or name the attribute otherwise",
+    "weight": "give each class a Generator with its own schedule, or name the attribute otherwise",
+}
+"""Attributes that Locust reads from a user class; wasp_ray would ignore them without a word."""
 _USERS_ONLY = {"users_per_process": 1, "think_time": 0, "pacing": None, "setup_concurrency": AUTO, "placement": None}
 
 
@@ -72,14 +82,14 @@ def _not_a_generator(found: Any) -> str:
 def _profile_problems(profile: Any, names: set[str]) -> list[str]:
     out = []
     if profile.name is not None and (not isinstance(profile.name, str) or not profile.name.strip()):
-        out.append(f"Profile name {profile.name!r}: expected a text")
+        out.append(f"Profile name {profile.name!r}: must be a string")
     out += [f"Profile {problem}" for problem in _text_map("labels", profile.labels)]
     for hook in ("setup", "teardown"):
         value = getattr(profile, hook)
         if value is not None and not _callable_without_arguments(value):
             out.append(f"Profile {hook}={value!r}: expected a function without arguments")
     if isinstance(profile.thresholds, (str, bytes)) or not isinstance(profile.thresholds, Iterable):
-        out.append(f"Profile thresholds={profile.thresholds!r}: expected a list of texts and AlertChecks")
+        out.append(f"Profile thresholds={profile.thresholds!r}: expected a list of strings and AlertChecks")
         return out
     for threshold in profile.thresholds:
         if isinstance(threshold, AlertCheck):
@@ -90,7 +100,7 @@ def _profile_problems(profile: Any, names: set[str]) -> list[str]:
         return [*out, f"Profile sinks={profile.sinks!r}: expected a list, as [RawSamples()]"]
     for sink in profile.sinks:
         if isinstance(sink, type) or not all(hasattr(sink, name) for name in ("kind", "needs", "options", "problems")):
-            out.append(f"Profile sinks: {sink!r} is no sink: expected one as RawSamples() or Loki()")
+            out.append(f"Profile sinks: {sink!r} is not a sink: expected one as RawSamples() or Loki()")
         else:
             out += [f"Profile sink {sink.kind}: {problem}" for problem in sink.problems()]
     return out
@@ -121,7 +131,7 @@ def _generator_problems(g: Generator) -> list[str]:
         if value is not None:
             out += [f"{name}={value!r}: {problem}" for problem in as_wait(value).problems()]
     if g.pacing is not None and not as_wait(g.pacing).problems() and as_wait(g.pacing).mean_ns == 0:
-        out.append(f"pacing={g.pacing!r}: expected more than nothing, or None for no pacing")
+        out.append(f"pacing={g.pacing!r}: must be > 0, or None for no pacing")
     out += _text_map("labels", g.labels)
     if not isinstance(g.params, Mapping):
         out.append(f"params={g.params!r}: expected a dict")
@@ -136,7 +146,7 @@ def _generator_problems(g: Generator) -> list[str]:
 
 def _name_problems(name: Any) -> list[str]:
     if not isinstance(name, str) or not name.strip():
-        return ["its name: expected a text"]
+        return ["its name: must be a string"]
     if len(name) > MAX_NAME or "/" in name or any(c.isspace() or not c.isprintable() for c in name):
         return [f"its name: expected at most {MAX_NAME} printable characters without spaces and `/`"]
     return []
@@ -166,7 +176,11 @@ def _actor_problems(g: Generator) -> list[str]:
     if methods == [base.call]:
         also = " or methods marked @task" if base is VirtualUser else ""
         return [f"{option}={actor.__name__} has no call(){also}: define one"]
-    out = []
+    out = [
+        f"{option}={actor.__name__} has the attribute `{name}`, which Locust reads and wasp_ray does not: {cure}"
+        for name, cure in _LOCUST.items()
+        if hasattr(actor, name)
+    ]
     kinds = {inspect.iscoroutinefunction(method) for method in methods}
     if len(kinds) > 1:
         out.append(f"{actor.__name__} mixes async and sync @task methods: make them all async or all sync")
@@ -213,7 +227,7 @@ def _number_problems(g: Generator) -> list[str]:
 def _duration(name: str, value: Any, *, zero: bool = False) -> list[str]:
     try:
         if parse_duration(value) == 0 and not zero:
-            return [f"{name}={value!r}: expected more than nothing"]
+            return [f"{name}={value!r}: must be > 0"]
     except ValueError as exc:
         return [f"{name}: {exc}"]
     return []
@@ -223,7 +237,7 @@ def _text_map(name: str, value: Any) -> list[str]:
     if not isinstance(value, Mapping) or any(
         not isinstance(k, str) or not isinstance(v, str) for k, v in value.items()
     ):
-        return [f"{name}={value!r}: expected texts by name, as {{'branch': 'main'}}"]
+        return [f"{name}={value!r}: expected strings by name, as {{'branch': 'main'}}"]
     return []
 
 
@@ -243,7 +257,7 @@ def _feeder_problems(g: Generator) -> list[str]:
             json.dumps(g.shared_data)
         except (TypeError, ValueError):
             out.append(
-                f"shared_data is a {type(g.shared_data).__name__}: expected bytes, a text, or what JSON can hold"
+                f"shared_data is a {type(g.shared_data).__name__}: expected bytes, a string, or what JSON can hold"
             )
     return out
 
@@ -253,8 +267,22 @@ def _wrong_side(g: Generator) -> list[str]:
     if (g.gun is None) == (g.user is None):
         return []
     foreign, given, needed = (_USERS_ONLY, "gun=", "user=") if g.gun is not None else (_RATE_ONLY, "user=", "gun=")
-    return [
+    out = [
         f"{name}={getattr(g, name)!r} with {given}: it is an option of {needed}: leave it out"
         for name, default in foreign.items()
-        if getattr(g, name) is not default and getattr(g, name) != default
+        if _is_given(g, name, default)
     ]
+    if g.gun is not None and isinstance(g.actor, type):
+        kind, other, options = ("async", "sync", _SYNC_ONLY) if g.is_async else ("sync", "async", _ASYNC_ONLY)
+        out += [
+            f"{name}={getattr(g, name)!r} with {g.actor.__name__}, whose call() is {kind}: it is an option of {other} guns:"
+            f" use {instead}="
+            for name, instead in options.items()
+            if _is_given(g, name, _RATE_ONLY[name])
+        ]
+    return out
+
+
+def _is_given(g: Generator, name: str, default: Any) -> bool:
+    value = getattr(g, name)
+    return value is not default and value != default

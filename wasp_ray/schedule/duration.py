@@ -20,12 +20,12 @@ def parse_duration(value: object) -> int:
         ns = (value.days * 86_400 + value.seconds) * 10**9 + value.microseconds * 1_000
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         if value != value or value in (float("inf"), float("-inf")):
-            raise ValueError(f"{value!r} is no duration: {_CURE}")
+            raise ValueError(f"{value!r} is not a duration: {_CURE}")
         ns = round(Fraction(str(value)) * 10**9)
     elif isinstance(value, str):
         ns = _parse_text(value)
     else:
-        raise ValueError(f"{value!r} is no duration: {_CURE}")
+        raise ValueError(f"{value!r} is not a duration: {_CURE}")
     if ns < 0:
         raise ValueError(f"{value!r} is negative: {_CURE}")
     return ns
@@ -37,11 +37,11 @@ def _parse_text(text: str) -> int:
     while at < len(stripped):
         piece = _PIECE.match(stripped, at)
         if piece is None:
-            raise ValueError(f"{text!r} is no duration: {_CURE}")
+            raise ValueError(f"{text!r} is not a duration: {_CURE}")
         total += Fraction(piece[1]) * _UNITS_NS[piece[2]]
         at = piece.end()
     if not stripped:
-        raise ValueError(f"{text!r} is no duration: {_CURE}")
+        raise ValueError(f"{text!r} is not a duration: {_CURE}")
     return round(total)
 
 

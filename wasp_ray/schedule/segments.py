@@ -45,11 +45,11 @@ class Segment:
             out += [f"{where}: {label} {problem}" for problem in _value_problems(value)]
         try:
             if self.duration_ns <= 0:
-                out.append(f"{where}: duration {self.duration!r} is zero: expected more than nothing")
+                out.append(f"{where}: duration {self.duration!r} must be > 0")
         except ValueError as exc:
             out.append(f"{where}: duration {exc}")
         if not isinstance(self.name, str):
-            out.append(f"{where}: name {self.name!r}: expected a text")
+            out.append(f"{where}: name {self.name!r}: must be a string")
         if not isinstance(self.warmup, bool):
             out.append(f"{where}: warmup {self.warmup!r}: expected True or False")
         return out
@@ -57,7 +57,7 @@ class Segment:
 
 def _value_problems(value: Any) -> list[str]:
     if isinstance(value, bool) or not isinstance(value, (int, float, Fraction)):
-        return [f"{value!r} is no number: expected 0 or more"]
+        return [f"{value!r} is not a number: expected 0 or more"]
     if value != value or value in (float("inf"), float("-inf")):
         return [f"{value!r} is not finite: expected 0 or more"]
     if value < 0:
@@ -184,7 +184,7 @@ def steps(
             or value != value
             or abs(value) == float("inf")
         ):
-            return Schedule([], f"steps(): {label}={value!r} is no number")
+            return Schedule([], f"steps(): {label}={value!r} is not a number")
     levels = [to_fraction(start) + at * to_fraction(increase) for at in range(steps)]
     if duration is not None:
         return Schedule(
@@ -203,7 +203,8 @@ def combine(*parts: Any) -> Schedule:
     for part in parts:
         if not isinstance(part, Schedule):
             return Schedule(
-                [], f"combine(): {part!r} is no schedule: expected plain(), ramp(), steps(), pause() or a sum of them"
+                [],
+                f"combine(): {part!r} is not a schedule: expected plain(), ramp(), steps(), pause() or a sum of them",
             )
         if part.complaint:
             return part

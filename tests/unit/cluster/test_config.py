@@ -104,7 +104,7 @@ REFUSED = [
     ({"test.name": "/load.py"}, "test.name: expected FILE[:NAME]"),
     ({"test.name": "--help"}, "test.name: expected FILE[:NAME]"),
     ({"test.name": "a/../../load.py"}, "test.name: expected FILE[:NAME]"),
-    ({"test.timeout": "soon"}, "test.timeout: 'soon' is no duration: write"),
+    ({"test.timeout": "soon"}, "test.timeout: 'soon' is not a duration: write"),
     ({"drain": 0}, "drain: expected a duration above zero, found 0"),
     ({"image": "two words"}, "image: expected an image without spaces, found 'two words'"),
     ({"imagePullPolicy": "never"}, "imagePullPolicy: expected 'Always', 'IfNotPresent' or 'Never', found 'never'"),

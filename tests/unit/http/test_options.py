@@ -49,8 +49,8 @@ def test_all_that_is_wrong_is_told_at_once(client: type) -> None:
         ("timeout", "soon", "250ms"),
         ("timeout", 0, "above zero"),
         ("timeout", -1, "negative"),
-        ("timeout", None, "no duration"),
-        ("first_byte_timeout", "x", "no duration"),
+        ("timeout", None, "not a duration"),
+        ("first_byte_timeout", "x", "not a duration"),
         ("headers", "X: y", "docs/http.md"),
         ("headers", {"X": "a\r\nY: b"}, "CR, LF"),
         ("headers", {"X\n": "a"}, "letters, digits"),
@@ -91,7 +91,7 @@ def test_all_that_is_wrong_is_told_at_once(client: type) -> None:
         ("unix", "a\0b", "path of a socket"),
         ("unix", "", "path of a socket"),
         ("server_name", "a\nb", "CR, LF"),
-        ("dns_ttl", "never", "no duration"),
+        ("dns_ttl", "never", "not a duration"),
     ],
 )
 def test_a_wrong_value_is_told_with_its_cure(name: str, value: Any, cure: str) -> None:

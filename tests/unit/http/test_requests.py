@@ -237,7 +237,7 @@ def test_only_what_can_be_undone_is_asked_for() -> None:
         ({"cookies": 5}, "cookies=int"),
         ({"cookies": {"a": "b; c=d"}}, "without ;"),
         ({"cookies": {"a": "b"}, "headers": {"Cookie": "c=d"}}, "give one of them"),
-        ({"timeout": "soon"}, "no duration"),
+        ({"timeout": "soon"}, "not a duration"),
         ({"timeout": 0}, "above zero"),
         ({"expect": "200"}, "predicate"),
         ({"redirects": "3"}, "whole number"),
