@@ -165,6 +165,10 @@ class G(Gun):
     async def call(self): pass
 g = Generator('g', gun=G, schedule=plain(1, '1s'))
 """
+CONNECTED = """import socket
+listener = socket.create_server(('127.0.0.1', 0))
+client = socket.create_connection(listener.getsockname())
+"""
 BAD_FILES = [
     ("", "has no `profile`"),
     ("import nosuchmodule\n", "nosuchmodule"),
@@ -187,10 +191,23 @@ BAD_FILES = [
         "profile = Profile(Generator('u', user=U, schedule=plain(900000, '1s')))\n",
         "processes",
     ),
+    (f"{CONNECTED}{ONE_GUN}profile = Profile(g)\n", "import left a connection to 127.0.0.1:"),
+    (f"{CONNECTED}{ONE_GUN}profile = Profile(g)\n", "import left a socket that listens on 127.0.0.1:"),
+    (f"{ONE_GUN}profile = Profile(g, import_sockets=1)\n", "import_sockets=1: expected 'refuse' or 'warn'"),
     (f"{ONE_GUN}profile = Profile([g])\n", "argument 1 is a list: expected a Generator. Write Profile(*generators)"),
     (f"{ONE_GUN}profile = Profile(G)\n", "argument 1 is the class G: expected a Generator"),
     (f"{ONE_GUN}profile = Profile(g, thresholds=5)\n", "thresholds=5: expected a list"),
 ]
+
+
+def test_connections_of_the_import_are_warned_of_where_the_profile_allows_them(tmp_path: Path) -> None:
+    """And sockets without an address, which asyncio has for itself, are warned of alone."""
+    pair = "left, right = socket.socketpair()\n"
+    write(tmp_path, f"{CONNECTED}{pair}{ONE_GUN}profile = Profile(g, import_sockets='warn')\n")
+    done = wasp("run", "load.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    warned = " ".join((done.stdout + done.stderr).split())
+    assert "left a connection to 127.0.0.1:" in warned and "left 2 open sockets, which all users share" in warned
 
 
 @pytest.mark.parametrize(("text", "told"), BAD_FILES)

@@ -9,10 +9,8 @@ import importlib
 import importlib.util
 import inspect
 import io
-import os
 import pickle
 import sys
-import threading
 import traceback
 import types
 import typing
@@ -237,38 +235,7 @@ def _main_module(file: Path, name: str) -> types.ModuleType:
     return sys.modules.get(MAIN_ALIAS) or _import(file, MAIN_ALIAS)
 
 
-# -- what the import left behind
-
-
-def live_threads() -> list[str]:
-    """Names of the Python threads that are alive beside the main one."""
-    return [t.name for t in threading.enumerate() if t is not threading.main_thread()]
-
-
-def import_warnings() -> list[str]:
-    """Native threads and open sockets after the import: forked workers would share or miss them."""
-    out = []
-    try:
-        native = len(os.listdir("/proc/self/task")) - len(threading.enumerate())
-        if native > 0:
-            out.append(
-                f"the load file's import started {native} native threads; they do not exist in the workers, which are forked"
-            )
-        sockets = sum(1 for fd in os.listdir("/proc/self/fd") if _is_foreign_socket(fd))
-        if sockets > 1:  # one is the generator's
-            out.append(
-                f"the load file's import left {sockets - 1} sockets open; workers would share them: connect in setup()"
-            )
-    except OSError:
-        pass
-    return out
-
-
-def _is_foreign_socket(fd: str) -> bool:
-    try:
-        return os.readlink(f"/proc/self/fd/{fd}").startswith("socket:")
-    except OSError:
-        return False
+# -- tracebacks
 
 
 def trim_traceback(exc: BaseException, user_dir: str) -> str:

@@ -88,6 +88,8 @@ def _profile_problems(profile: Any, names: set[str]) -> list[str]:
         value = getattr(profile, hook)
         if value is not None and not _callable_without_arguments(value):
             out.append(f"Profile {hook}={value!r}: expected a function without arguments")
+    if profile.import_sockets not in ("refuse", "warn"):
+        out.append(f"Profile import_sockets={profile.import_sockets!r}: expected 'refuse' or 'warn'")
     if isinstance(profile.thresholds, (str, bytes)) or not isinstance(profile.thresholds, Iterable):
         out.append(f"Profile thresholds={profile.thresholds!r}: expected a list of strings and AlertChecks")
         return out

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import BadInput
 from wasp_ray.load.generator import Generator
+from wasp_ray.load.import_effects import import_warnings, socket_problems, thread_problems
 from wasp_ray.load.limits import raise_descriptor_limit
-from wasp_ray.load.locate import import_warnings, live_threads, trim_traceback
+from wasp_ray.load.locate import trim_traceback
 from wasp_ray.load.plan import apply_options, make_plan
 from wasp_ray.load.validate import problems_of
 from wasp_ray.runtime.hooks import HookFailed, run_hook
@@ -119,16 +120,15 @@ class Zygote:
                     for g in profile.generators
                     if isinstance(g, Generator) and g.placement is not None
                 ]
+            warnings: list[str] = []
             if not self._inline:
-                problems += [
-                    f"the load file leaves the Python thread {name!r} running after its import: workers are forked,"
-                    " and a thread does not survive that; start it in setup()"
-                    for name in live_threads()
-                ]
+                problems += thread_problems()
+                (warnings if profile.import_sockets == "warn" else problems).extend(socket_problems())
+                warnings += import_warnings()
             if problems:
                 return {"problems": problems}
             self._profile = profile
-            return {"plan": make_plan(profile, message), "warnings": [] if self._inline else import_warnings()}
+            return {"plan": make_plan(profile, message), "warnings": warnings}
         except BadInput as exc:
             end_if_forked(pid, exc)
             return {"problems": exc.problems}
