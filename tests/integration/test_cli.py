@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.books import closed_books, is_alive, wait_until
+from support.books import closed_books, wait_until
+from support.processes import is_alive
 
 from wasp_ray._version import __version__
 

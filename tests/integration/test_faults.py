@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from support import loads, witness
-from support.books import check_books, is_alive, wait_until, workers_of
+from support.books import check_books, wait_until, workers_of
+from support.processes import is_alive
 
 from wasp_ray import Generator, Profile, RunResult, plain, ramp
 

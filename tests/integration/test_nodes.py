@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from support import loads
-from support.books import check_books, is_alive, wait_until
+from support.books import check_books, wait_until
+from support.processes import is_alive
 
 from wasp_ray import BadInput, Generator, Profile, RunResult, plain, ramp, rows
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from support import loads, picky_load
-from support.books import check_books, is_alive, wait_for_start, wait_until
+from support.books import check_books, wait_for_start, wait_until
+from support.processes import is_alive
 from support.runtimes import Placer, Runtime
 
 from wasp_ray import BadInput, Generator, Placement, Profile, plain, ramp

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.books import closed_books, is_alive, wait_until
-from support.processes import descendants
+from support.books import closed_books, wait_until
+from support.processes import descendants, is_alive
 
 RUN = [sys.executable, "-P", "-m", "wasp_ray", "run", "load.py", "--out", "out"]
 LOAD = """

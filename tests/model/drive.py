@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from support.processes import descendants
+from support.processes import descendants, is_alive
 
 from model import scenario as s
 from model.actors import ACTORS, RELEASED
@@ -214,7 +214,7 @@ class Driver:
             return
         for pid in list(self._alive):
             now = time.monotonic_ns()
-            if _is_alive(pid):
+            if is_alive(pid):
                 self._alive[pid] = now
             else:
                 self.note("dead", pid, self._alive.pop(pid))
@@ -322,14 +322,6 @@ class Driver:
 def _threads(before: set[threading.Thread]) -> list[str]:
     """Names of the run's threads in this process that are still alive."""
     return [t.name for t in threading.enumerate() if t.name.startswith("wasp-") and t not in before]
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except OSError:
-        return False
 
 
 def _aggregators() -> list[int]:

@@ -56,12 +56,3 @@ def workers_of(going: Any) -> list[int]:
             return [int(pid) for pid in file.read().split() if os.path.exists(f"/proc/{pid}")]
     except OSError:
         return []
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except OSError:
-        return False

@@ -50,3 +50,12 @@ def processes_with(variable: str) -> list[int]:
         except OSError:  # it has ended, or is ending
             pass
     return found
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process exists and is no zombie."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False

@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from wasp_ray.clock import now_ns
 from wasp_ray.runtime.birth import give_back_hooks
+from wasp_ray.runtime.exit_handlers import Inherited, forget_inherited_handlers, run_exit_handlers
 from wasp_ray.runtime.nursery import Exit, Standstill, WorkerKey
 from wasp_ray.worker import forks
 from wasp_ray.worker.child import enter_child, inherited_signals, load_prctl
@@ -36,6 +37,7 @@ class ForkNursery:
         self._prctl = load_prctl()
         self._pid = os.getpid()
         inherited_signals()
+        self._inherited = Inherited.now()
         gc.collect()
         gc.freeze()
         self._base_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -73,12 +75,15 @@ class ForkNursery:
         """In the child: ends by _exit, whatever happens."""
         code = 1
         try:
+            forget_inherited_handlers()
             enter_child(host, self._pid, self._prctl, foreign, self._output, polite=host.part.kind == "users")
             give_back_hooks()
             forks.register()
             run_worker(host)
             code = 0
         finally:
+            with suppress(BaseException):
+                run_exit_handlers(self._inherited, host.part.teardown_timeout_ns / 1e9)
             with suppress(BaseException):
                 sys.stdout.flush()
                 sys.stderr.flush()

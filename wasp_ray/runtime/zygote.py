@@ -26,6 +26,7 @@ from wasp_ray.load.validate import problems_of
 from wasp_ray.runtime.hooks import HookFailed, run_hook
 from wasp_ray.runtime.inline import ThreadNursery
 from wasp_ray.runtime.nursery import Nursery
+from wasp_ray.runtime.orphans import become_subreaper, children, end_orphans
 from wasp_ray.runtime.parts import PartsFactory
 from wasp_ray.runtime.source import find_profile
 from wasp_ray.wire.arena import Arena, SlabLayout
@@ -55,6 +56,7 @@ class Zygote:
         self._run: Message = {}
         self._setup_data: Any = None
         self._signals = -1
+        self._of_import: set[int] = set()  # processes that the load file started
         self._poller = select.poll()
 
     def take(self, arena: Arena) -> None:
@@ -82,6 +84,8 @@ class Zygote:
         finally:
             for nursery in self._nurseries():
                 nursery.end_all()
+            if not self._inline:
+                end_orphans(self._of_import)
             if self._factory is not None:
                 self._factory.close()
             self._channel.close()
@@ -128,6 +132,7 @@ class Zygote:
             if problems:
                 return {"problems": problems}
             self._profile = profile
+            self._of_import = children()
             return {"plan": make_plan(profile, message), "warnings": warnings}
         except BadInput as exc:
             end_if_forked(pid, exc)
@@ -287,14 +292,6 @@ def main() -> None:
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         if null != 3:
             os.close(null)
-    _become_subreaper()
+    become_subreaper()
     raise_descriptor_limit()
     Zygote(channel, inline=False).serve()
-
-
-def _become_subreaper() -> None:
-    """Orphans of workers become this process' children, so none is left behind."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
