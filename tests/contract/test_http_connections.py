@@ -42,6 +42,8 @@ AGAIN = [
 
 ONCE = [
     Case("closes instead of an answer", [], "closed without an answer", 0, kept=True, method="POST"),
+    Case("closes instead of an answer, retries off", [], "closed without an answer", 0, kept=True, options={"retries": 0}),
+    Case("resets instead of an answer, retries off", [Reset()], "connection reset", 0, kept=True, options={"retries": 0}),
     Case("closes instead of an answer", [], "closed without an answer", 0, kept=True, method="PATCH"),
     Case("resets instead of an answer", [Reset()], "connection reset", 0, kept=True, method="POST"),
     Case("closes before a body in pieces is answered", [], "closed without an answer", 0, kept=True, method="PUT",

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from wasp_ray.http.talk import RETRIES
 from wasp_ray.stats.totals import OTHER, GeneratorTotals, Ledger, NodeTotals
-from wasp_ray.stats.verdict import JudgeInput, Judgement, exit_code, judge
+from wasp_ray.stats.verdict import HTTP_RETRIES, JudgeInput, Judgement, exit_code, judge
 
 BROKEN = {"expression": "p99 < 300ms", "value": 0.412, "limit": 0.3, "passed": False}
 NO_SAMPLE = {"expression": "p99 of x < 300ms", "value": None, "limit": 0.3, "passed": False}
@@ -217,6 +218,15 @@ def test_names_that_found_no_room_warn() -> None:
     item.add_counter(OTHER)
     (warning,) = judged(item, warnings=[]).warnings
     assert "groups, counters" in warning
+
+
+def test_requests_that_were_sent_twice_are_reported() -> None:
+    """The counter is the HTTP client's."""
+    assert HTTP_RETRIES == RETRIES
+    shop = shop_of()
+    shop.counters[HTTP_RETRIES] = 1_234
+    (warning,) = judged(shop).warnings
+    assert warning.startswith("shop: 1,234 HTTP requests were sent again") and "retries=0" in warning
 
 
 def test_exit_codes_are_those_of_the_interface() -> None:

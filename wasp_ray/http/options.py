@@ -48,6 +48,7 @@ class Options:
     first_byte_timeout_ns: int | None = None
     expect: Expect = None
     redirects: int = 0
+    retries: int = 1
     connections: int = 1000
     idle_ns: int = 60_000_000_000
     decompress: bool = True
@@ -219,6 +220,12 @@ def _unix(value: Any) -> str | None:
     return path
 
 
+def _at_most_one(value: Any) -> int:
+    if isinstance(value, bool) or value not in (0, 1):
+        raise ValueError("expected 0 or 1")
+    return int(value)
+
+
 def _as(name: str, read: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
     return lambda value: {name: read(value)}
 
@@ -232,6 +239,7 @@ _READERS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "first_byte_timeout": _as("first_byte_timeout_ns", _optional_ns),
     "expect": _as("expect", checked_expect),
     "redirects": _as("redirects", checked_count(0)),
+    "retries": _as("retries", _at_most_one),
     "connections": _as("connections", checked_count(1)),
     "idle": _as("idle_ns", duration_ns),
     "decompress": _as("decompress", _truth),

@@ -79,6 +79,7 @@ class Judge:
         """After a failure on a kept connection: whether to send once more on a new one, which is counted."""
         if (
             talk.repeated
+            or not self._options.retries
             or reader.received
             or error not in (failures.NO_ANSWER, failures.RESET)
             or not talk.request.may_repeat(was_sent)

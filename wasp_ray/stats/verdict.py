@@ -28,6 +28,8 @@ CPU_WAIT_SHARE = 0.1
 LEAST_CPU_WAIT_S = 0.5
 """What is less is told by nobody's service times: setups and rests wait as well."""
 OTHER = "__other__"
+HTTP_RETRIES = "http retries"
+"""The counter in which wasp_ray.http counts requests that it sent twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,12 @@ def _warnings(found: JudgeInput) -> list[str]:
         if ledger.killed:
             lines.append(f"{name}: {ledger.killed:,} calls were killed with their process")
         if item.users.setup_failed:
-            lines.append(f"{name}: the setup of {item.users.setup_failed:,} users failed")
+            lines.append(f"{name}: {item.users.setup_failed:,} setups failed")
+        if retries := item.counters.get(HTTP_RETRIES, 0):
+            lines.append(
+                f"{name}: {retries:,} HTTP requests were sent again on a new connection, since the server had closed the kept one;"
+                " retries=0 lets them fail"
+            )
         crowded = [what for what, names in _named(item) if OTHER in names]
         if crowded:
             lines.append(f"{name}: too many different {', '.join(crowded)}: the rest is counted as {OTHER}")

@@ -72,6 +72,8 @@ def test_all_that_is_wrong_is_told_at_once(client: type) -> None:
         ("expect", True, "a predicate"),
         ("expect", b"abc", "a predicate"),
         ("expect", [200, "201"], "a predicate"),
+        ("retries", 2, "expected 0 or 1"),
+        ("retries", True, "expected 0 or 1"),
         ("redirects", "3", "whole number"),
         ("redirects", True, "whole number"),
         ("connections", 1.5, "whole number"),
