@@ -106,6 +106,20 @@ def test_sample_table(summary: Json) -> None:
     assert text.splitlines() == expected.splitlines()
 
 
+def test_failed_calls_that_nothing_judges_are_named_beside_the_verdict(summary: Json) -> None:
+    """A run without thresholds passes whatever its calls did; with thresholds, or without a failed call, nothing is added."""
+    summary |= {"verdict": "passed", "reasons": []}
+    passed = [{**entry, "passed": True} for entry in summary["thresholds"]]
+    assert (
+        final_table({**summary, "thresholds": passed}, {}).splitlines()[-1] == " PASSED  2 thresholds · 2m10s · exit 0"
+    )
+    summary["thresholds"] = []
+    last = final_table(summary, {}).splitlines()[-1]
+    assert last == " PASSED, no thresholds: 152 of 72,918 calls failed · 2m10s · exit 0"
+    summary["ledger"] |= {"failed": 0, "timeout": 0, "killed": 0}
+    assert final_table(summary, {}).splitlines()[-1] == " PASSED  2m10s · exit 0"
+
+
 def test_names_of_any_length_fit(summary: Json) -> None:
     """Long and wide names, errors and expressions are cut with an ellipsis, numbers never."""
     long = summary["generators"].pop("search")

@@ -260,9 +260,17 @@ def _verdict_line(summary: Data, exit_code: int | None, path: str | None) -> Lin
     else:
         about = [f"{len(thresholds)} threshold{'s' * (len(thresholds) != 1)}"] if thresholds else []
     parts = [*about, numbers.length(summary["duration_s"]), f"exit {exit_code}"]
-    start = f" {verdict.upper()}  " + " · ".join(parts)
-    text = start if path is None else f"{start} · {_tail(path, WIDTH - len(start) - 3)}"
-    return text, _VERDICT_STYLES.get(verdict, "bold yellow")
+    head, style = f" {verdict.upper()}  ", _VERDICT_STYLES.get(verdict, "bold yellow")
+    if verdict == "passed" and not thresholds and (unjudged := _failed_calls(summary["ledger"])):
+        head, style = f" {verdict.upper()}, no thresholds: {unjudged} · ", "bold yellow"
+    start = head + " · ".join(parts)
+    return start if path is None else f"{start} · {_tail(path, WIDTH - len(start) - 3)}", style
+
+
+def _failed_calls(ledger: Mapping[str, int]) -> str:
+    """Return how many calls failed, timed out or were killed; "" for none."""
+    failed = ledger["failed"] + ledger["timeout"] + ledger["killed"]
+    return f"{failed:,} of {ledger['started']:,} calls failed" if failed else ""
 
 
 def _tail(path: str, width: int) -> str:
