@@ -31,8 +31,27 @@ for _number, _handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signa
 
 REQUIRE_ALL = os.environ.get("WASP_REQUIRE_ALL") == "1"
 LEAK_WAIT_S = 20.0
+RUNTIMES = ("process", "inline", "placed")
 SERVERS = ("LOKI_", "GRAFANA_", "PROMETHEUS_", "OTEL_EXPORTER_OTLP_")
 """Beginnings of variables that say where results go to, and with which credentials."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out cases of other runtimes than WASP_TEST_RUNTIME, where it is set."""
+    wanted = os.environ.get("WASP_TEST_RUNTIME")
+    if not wanted:
+        return
+    assert wanted in RUNTIMES, f"WASP_TEST_RUNTIME={wanted}: expected one of {', '.join(RUNTIMES)}"
+    others = {name for name in RUNTIMES if name != wanted}
+    left_out = [item for item in items if isinstance(item, pytest.Function) and others & _texts_of(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _texts_of(item: pytest.Function) -> set[str]:
+    """Return the parameters of a case that are strings."""
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return {value for value in values if isinstance(value, str)}
 
 
 @pytest.fixture(scope="session", autouse=True)
