@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import Any
 
 import numpy as np
 
 from benchmarks.figure import Figure
+from wasp_ray import Generator, VirtualUser, plain
 from wasp_ray.aggregator.book import GeneratorBook
 from wasp_ray.aggregator.drain import SLOT, SlabReader, Strings
 from wasp_ray.wire.arena import Arena, Header, lay_out
 from wasp_ray.wire.record import SEQ_MASK, Flag, Kind
 from wasp_ray.wire.ring import RingWriter
 
-PLAN: dict[str, Any] = {
-    "name": "u", "kind": "users", "call_timeout_ns": None,
-    "segments": [{"warmup": False, "from_ns": 0, "to_ns": 10**15}],
-}  # fmt: skip
+PLAN = Generator("u", user=VirtualUser, schedule=plain(1, "1000000s"), call_timeout=None).to_plan(1)
 ROUNDS = 5
 RINGS = 1000
 

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from benchmarks.actors import ENGINE_CPU, WORKER_CPU, EmptyGun, PinnedGun
 from benchmarks.figure import Figure
 from benchmarks.processes import pss
 from wasp_ray import Generator, Loki, Profile, RunResult, plain
+from wasp_ray.plan import Plan
 from wasp_ray.sinks.base import SinkRun
 from wasp_ray.sinks.loki_lines import LokiLines
 from wasp_ray.sinks.rows import NAMES, SLOT, SampleRows
@@ -50,7 +52,8 @@ def samples_of(number: int) -> SampleRows:
 
 def serialising() -> list[Figure]:
     """From sampled records to the compressed body of a push; against json.dumps of a line and gzip."""
-    samples, plan = samples_of(LINES), {"profile": "p", "generators": [{"name": "shop"}], "labels": {}}
+    shop = Generator("shop", gun=EmptyGun, schedule=plain(1, "1s")).to_plan(1)
+    samples, plan = samples_of(LINES), replace(Plan.unknown("p"), generators=(shop,))
     ours, peers = [], []
     for _ in range(ROUNDS):
         lines = LokiLines(SinkRun("run-1", plan, 1, 1, None))

@@ -25,6 +25,7 @@ from wasp_ray.execution import run_node
 from wasp_ray.node.gate import HeldGate
 from wasp_ray.node.options import GeneratorState, NodeOptions, NodeResult
 from wasp_ray.node.run import Node
+from wasp_ray.plan import Plan
 from wasp_ray.report.snapshot import Phase
 
 STATE_EVERY_NS = 1_000_000_000
@@ -81,17 +82,17 @@ class Agent:
             for line in self._encoder.lines(kind, data):
                 self._write_line(line)
 
-    def _ready(self, plan: Mapping[str, Any]) -> None:
+    def _ready(self) -> None:
         self._tell("ready", {"at": wall_s()})
         self._on_ready()
 
     # -- told by the node
 
-    def plan_ready(self, plan: dict[str, Any], warnings: list[str]) -> None:
+    def plan_ready(self, plan: Plan, warnings: list[str]) -> None:
         """The load is known: what others compare and a controller shows."""
-        shared = {**plan, "generators": [_without(part, "arrival_seed") for part in plan["generators"]]}
+        shared = plan.seeded(None)
         self._tell("plan", {
-            "plan": shared, "warnings": warnings, "hash": plan_hash(shared), "version": __version__,
+            "plan": shared.to_data(), "warnings": warnings, "hash": plan_hash(shared), "version": __version__,
             "python": platform.python_version(), "host": platform.node(), "at": wall_s(),
         })  # fmt: skip
 
@@ -135,13 +136,9 @@ class Agent:
         sys.stderr.flush()
 
 
-def plan_hash(plan: Mapping[str, Any]) -> str:
+def plan_hash(plan: Plan) -> str:
     """The same for the same load, whatever process described it."""
-    return hashlib.sha256(json.dumps(plan, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _without(part: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in part.items() if key != name}
+    return hashlib.sha256(json.dumps(plan.to_data(), sort_keys=True).encode()).hexdigest()
 
 
 def take_stdout() -> Callable[[str], None]:

@@ -112,7 +112,7 @@ def refusal_of(state: RunState) -> str:
 
 def leave_result(kube: Kube, run: str, outcome: Outcome, owner: Obj | None) -> None:
     """The summary and plan where whoever attaches finds them."""
-    data = {"summary": outcome.summary, "plan": outcome.plan, "exit_code": outcome.judged.exit_code}
+    data = {"summary": outcome.summary, "plan": outcome.plan.to_data(), "exit_code": outcome.judged.exit_code}
     packed = base64.b64encode(gzip.compress(json.dumps(data).encode(), 9, mtime=0)).decode()
     if len(packed) > MAX_RESULT_BYTES:
         slim = {

@@ -156,7 +156,7 @@ def conclude(execution: ClusterExecution, out: Path | None) -> int:
         os.environ["WASP_TTY"] = "1"
     outcome = execution.run()
     code: int = outcome.judged.exit_code
-    show_table(outcome.summary, outcome.plan, code, shown_path(outcome.path, out))
+    show_table(outcome.summary, code, shown_path(outcome.path, out))
     if execution.failure is not None:  # whole: what is to be done now stands at its end, where the table may cut it
         say(f"wasp: {execution.failure}", err=True)
     return code

@@ -160,7 +160,7 @@ def _show_result(found: dict[str, Any], out: Path | None, json_path: Path | None
     bundle.write_json("plan.json", found["plan"])
     if json_path is not None:
         write_json_file(json_path, summary)
-    show_table(summary, found["plan"], code, shown_path(bundle.path, out))
+    show_table(summary, code, shown_path(bundle.path, out))
     return code
 
 
@@ -247,7 +247,7 @@ def control(run: str) -> int:
         raise execution.failure
     attaching.leave_result(kube, run, outcome, attaching.owner_of(state.job))
     code: int = outcome.judged.exit_code
-    show_table(outcome.summary, outcome.plan, code, None)
+    show_table(outcome.summary, code, None)
     return code
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from wasp_ray._version import __version__
@@ -33,6 +33,7 @@ from wasp_ray.cluster.snapshot import Decoder, Told
 from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.node.options import NodeResult
 from wasp_ray.node.orders import STOP_GENERATOR
+from wasp_ray.plan import Plan
 
 POLL_S = 0.1
 LIVE = (Phase.DEPLOYING, Phase.RUNNING, Phase.DRAINING)
@@ -44,8 +45,8 @@ class Ear(Protocol):
     def line(self, node: int, text: str) -> None:
         """A line of a node's output before it is understood; of node 0, what the cluster says of the run."""
 
-    def planned(self, node: int, data: Mapping[str, Any]) -> None:
-        """A node's plan, warnings, versions and host. Raises BadInput for a plan that cannot be judged from here."""
+    def planned(self, plan: Plan, warnings: Sequence[str]) -> None:
+        """A node's plan, and its warnings. Raises BadInput for a plan that cannot be judged from here."""
 
     def state(self, node: int, data: Mapping[str, Any]) -> None:
         """A node's counts so far."""
@@ -74,7 +75,7 @@ class Controller:
         self._backend, self._ear, self._adopted, self._keeper = backend, ear, adopted, keeper
         self._decoder = Decoder(run_id)
         self._asked: queue.SimpleQueue[StopAsked | str] = queue.SimpleQueue()
-        self._plan: dict[str, Any] = {} if adopted is None else adopted.plan
+        self._plan = Plan.unknown() if adopted is None else adopted.plan
         self._stopped: set[str] = set()
         self.state = Lifecycle(terms, __version__, image)
         self._causes_mark = self.state.causes_mark()
@@ -214,13 +215,16 @@ class Controller:
 
     def _hear_plan(self, node: int, uid: str, data: Mapping[str, Any]) -> None:
         try:
-            self._ear.planned(node, data)
-            if not self._plan:
-                self._plan = data["plan"]
+            plan = Plan.from_data(data["plan"])
+            self._ear.planned(plan, data["warnings"])
+            if not self._plan.is_known:
+                self._plan = plan
                 if self._keeper is not None:
                     self._keeper.record({PLAN: self._plan, VERSION: data["version"]})
         except BadInput as exc:
             self._step(Refused(node, uid, tuple(exc.problems)))
+        except ValueError as exc:
+            self._step(Refused(node, uid, (f"node {node} reported a plan that cannot be read: {exc}",)))
 
     def _stop_everywhere(self, names: Iterable[str]) -> None:
         """A Generator whose code ended it on one node ends on all."""

@@ -19,6 +19,7 @@ from wasp_ray.cluster.record import Adopted
 from wasp_ray.errors import BadInput, WaspError
 from wasp_ray.execution import STOPPED_EARLY, Findings, Outcome, Reporter, Settings, View, signals_to
 from wasp_ray.load.limits import raise_descriptor_limit
+from wasp_ray.plan import Plan
 
 DEPLOY_TIMEOUT_S = 600.0
 SAY_EVERY_NS = 5_000_000_000
@@ -46,7 +47,7 @@ class ClusterExecution:
         self.failure: WaspError | None = None  # why the run was left before its end
         self._reporter = Reporter(settings, view)
         self._states: dict[int, Mapping[str, Any]] = {}
-        self._plan: dict[str, Any] = {}
+        self._plan = Plan.unknown()
         self._say_at_ns, self._show_at_ns = now_ns() + SAY_EVERY_NS, 0
         terms = terms or Terms(nodes=settings.nodes, deploy_timeout_s=DEPLOY_TIMEOUT_S)
         self.controller = Controller(
@@ -62,9 +63,10 @@ class ClusterExecution:
         try:
             with signals_to(self._stop):  # around those of the preparation too: SIGHUP comes more than once
                 is_prepared = self._is_prepared()
-                plan = {} if self._adopted is None else self._adopted.plan
-                if plan:  # before anything is taken over: its alerts may not be asked for from here
-                    self._know_plan(plan, [])
+                if self._adopted is not None and self._adopted.plan.is_known:
+                    self.planned(
+                        self._adopted.plan, []
+                    )  # before anything is taken over: its alerts may not be asked for from here
                 if is_prepared:
                     with self._failure_kept():
                         self.controller.run()
@@ -145,14 +147,11 @@ class ClusterExecution:
         if (self._keep_logs or not node) and self._reporter.bundle is not None:
             self._reporter.bundle.append_line(f"nodes/{node}/pod.log" if node else "events.log", text)
 
-    def planned(self, node: int, data: Mapping[str, Any]) -> None:
+    def planned(self, plan: Plan, warnings: Sequence[str]) -> None:
         """The first node's plan is everybody's. Raises BadInput for alerts that cannot be checked from here."""
-        if not self._plan:
-            self._know_plan(data["plan"], data["warnings"])
-
-    def _know_plan(self, plan: dict[str, Any], warnings: list[str]) -> None:
-        self._reporter.plan_ready(plan, warnings)
-        self._plan = plan
+        if not self._plan.is_known:
+            self._reporter.plan_ready(plan, list(warnings))
+            self._plan = plan
 
     def state(self, node: int, data: Mapping[str, Any]) -> None:
         """Kept until the next turn."""
@@ -176,7 +175,7 @@ class ClusterExecution:
         if state.phase is Phase.DEPLOYING and now >= self._say_at_ns:
             self._say_at_ns = now + SAY_EVERY_NS
             self._say_missing(state.barrier.missing())
-        if self._plan and self._states and now >= self._show_at_ns:
+        if self._plan.is_known and self._states and now >= self._show_at_ns:
             states, totals = merged_states(self._plan, self._states.values())
             elapsed_s = max(data["elapsed_s"] for data in self._states.values())
             self._reporter.progress(merged_phase(state.phase, self._states.values()), elapsed_s, states, totals)

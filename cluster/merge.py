@@ -8,6 +8,7 @@ from typing import Any
 from wasp_ray.cluster.last_word import ledgers
 from wasp_ray.cluster.lifecycle import Phase
 from wasp_ray.node.options import GeneratorState, NodeResult
+from wasp_ray.plan import Kind, Plan
 from wasp_ray.report import snapshot
 from wasp_ray.stats.totals import GeneratorTotals, Ledger, NodeTotals
 
@@ -15,12 +16,10 @@ ENDS = ("ok", "failed", "timeout", "killed", "interrupted")
 UNKNOWN_CAUSE = "worker_lost"
 
 
-def merged_states(
-    plan: Mapping[str, Any], states: Iterable[Mapping[str, Any]]
-) -> tuple[list[GeneratorState], dict[str, Any]]:
+def merged_states(plan: Plan, states: Iterable[Mapping[str, Any]]) -> tuple[list[GeneratorState], dict[str, Any]]:
     """Each Generator's numbers over all nodes, and {name: {"ledger": ...}}. A schedule that nodes share is planned once."""
-    shared = plan["load"] == "total"
-    found = {part["name"]: _Sum(part["kind"]) for part in plan["generators"]}
+    shared = plan.load == "total"
+    found = {part.name: _Sum(part.kind) for part in plan.generators}
     for state in states:
         for data in state["generators"]:
             if data["name"] in found:
@@ -33,7 +32,7 @@ def merged_states(
 
 
 class _Sum:
-    def __init__(self, kind: Any) -> None:
+    def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self.planned = 0.0
         self.users_active = self.in_flight = self.started = self.dropped = 0
@@ -60,7 +59,7 @@ def merged_phase(phase: Phase, states: Iterable[Mapping[str, Any]]) -> snapshot.
 
 
 def result_of_lost(
-    node: int, state: Mapping[str, Any] | None, plan: Mapping[str, Any], began_wall_s: float,
+    node: int, state: Mapping[str, Any] | None, plan: Plan, began_wall_s: float,
     word: Mapping[str, Any] | None = None,
 ) -> NodeResult:  # fmt: skip
     """From what a node left at its end (`word`), which has whole books and no times; else from the last state that was
@@ -68,7 +67,7 @@ def result_of_lost(
     """
     totals = NodeTotals(node=node, host="")
     elapsed_s = 0.0 if state is None else float(state["elapsed_s"])
-    kinds = {part["name"]: part["kind"] for part in plan.get("generators", [])}
+    kinds = {part.name: part.kind for part in plan.generators}
     books = None if word is None else ledgers(word, list(kinds))
     if books is not None:
         for name, ledger in books.items():
@@ -80,7 +79,7 @@ def result_of_lost(
         for data in state["generators"]:
             totals.generators[data["name"]] = _generator(kinds.get(data["name"], data["kind"]), data)
     errors = [] if word is None else list(word["errors"])
-    return NodeResult(dict(plan), totals, elapsed_s, began_wall_s, stopped=True, errors=errors)
+    return NodeResult(plan, totals, elapsed_s, began_wall_s, stopped=True, errors=errors)
 
 
 def _generator(kind: str, data: Mapping[str, Any]) -> GeneratorTotals:

@@ -15,6 +15,7 @@ from wasp_ray.cluster.lifecycle import Cleaned, Collected, Ended, Event, Refused
 from wasp_ray.cluster.ray_api import LINES, ORDERS, ActorAway, ActorGone, RayCluster, answer, ready
 from wasp_ray.cluster.ray_config import LEAD_S, RayConfig
 from wasp_ray.cluster.ray_places import no_place, places_of, user_amounts
+from wasp_ray.plan import Plan
 
 READ_S = 1.0
 AWAY_S = 30.0
@@ -112,8 +113,9 @@ class RayNodes:
             return [Refused(1, uid, tuple(told["problems"]))]
         if "error" in told:
             return [Trouble(1, told["error"], fatal=True)]
-        each, users = self._config.each(), user_amounts(told["plan"])
-        self._places = places_of(told["plan"], len(self._orders), self._config.load, each)
+        plan = Plan.from_data(told["plan"])
+        each, users = self._config.each(), user_amounts(plan)
+        self._places = places_of(plan, len(self._orders), self._config.load, each)
         cluster.place(self._places, each, self._config.strategy)
         for number, order in enumerate(self._orders, 1):
             node = _Node(number, order["uid"])

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from wasp_ray.node.shape import shape_of
+from wasp_ray.plan import Plan
 from wasp_ray.report.numbers import amounts_text
 
 Amounts = Mapping[str, float]
 MOST_KINDS = 20
 
 
-def places_of(plan: Mapping[str, Any], nodes: int, load: str, each: Amounts) -> list[dict[str, float]]:
+def places_of(plan: Plan, nodes: int, load: str, each: Amounts) -> list[dict[str, float]]:
     """Of each node: `each` for itself, and what its placed users ask for at their peak, all on one host."""
     out = []
     for node in range(nodes):
         place = dict(each)
         share, shares = (node, nodes) if load == "total" else (0, 1)
-        for part in plan["generators"]:
-            workers = shape_of(part, share, shares, inline=False).workers if part["placement"] is not None else 0
-            for name, amount in (part["placement"] or {}).items():
+        for part in plan.generators:
+            workers = shape_of(part, share, shares, inline=False).workers if part.is_placed else 0
+            for name, amount in (part.placement or {}).items():
                 place[name] = place.get(name, 0.0) + workers * amount
         out.append(place)
     return out
 
 
-def user_amounts(plan: Mapping[str, Any]) -> dict[str, Amounts]:
+def user_amounts(plan: Plan) -> dict[str, Amounts]:
     """What a placed user, or a pack, of each Generator asks for, by the Generator's number as JSON has it."""
-    parts = enumerate(plan["generators"])
-    return {str(gen): part["placement"] for gen, part in parts if part["placement"] is not None}
+    parts = enumerate(plan.generators)
+    return {str(gen): part.placement for gen, part in parts if part.placement is not None}
 
 
 def no_place(places: Sequence[Amounts], hosts: Sequence[Amounts], free: Amounts, strict: bool) -> str:

@@ -18,7 +18,7 @@ def read_plan(order: Mapping[str, Any]) -> dict[str, Any]:
     os.environ.update(order.pop("env", {}))
     node = Node(options_from({**order, "places": True, "bundle_dir": None}), NoListener())
     try:
-        return {"plan": node.describe()}
+        return {"plan": node.describe().to_data()}
     except BadInput as exc:
         return {"problems": exc.problems}
     except NodeFailed as exc:

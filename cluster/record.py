@@ -10,12 +10,15 @@ import base64
 import gzip
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from types import NoneType
 from typing import Any
 
 from wasp_ray.cluster.snapshot import expanded
 from wasp_ray.errors import BadInput
+from wasp_ray.plan import Plan, SinkPlan
+from wasp_ray.schedule import Schedule
 
 PLAN, VERSION, CAUSES, VERDICT = "plan", "version", "causes", "verdict"
 PLAIN_CHARS = 1_000
@@ -27,7 +30,6 @@ KEPT_TEXTS = 20
 """Of each kind, where `causes` or `verdict` would be larger."""
 _PREFIX = "gz:"
 _FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
-    PLAN: {"generators": list, "thresholds": list},
     CAUSES: {
         "problems": list,
         "errors": list,
@@ -38,7 +40,7 @@ _FIELDS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     },
     VERDICT: {"verdict": str, "reasons": list},
 }
-"""What each must have at least."""
+"""The least that each must have; a plan checks itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Adopted:
     """The common start is fixed."""
     aborted: bool
     """Whether the nodes were ordered to stop."""
-    plan: dict[str, Any] = field(default_factory=dict)
+    plan: Plan = field(default_factory=Plan.unknown)
     version: str = ""
     """Of wasp_ray on the nodes."""
     causes: Mapping[str, Any] = field(default_factory=dict)
@@ -64,9 +66,13 @@ def adopted(data: Mapping[str, str]) -> Adopted:
     """Read what `record` and `Blackboard` wrote; values that cannot be read are among `problems`."""
     found: dict[str, Any] = {}
     problems = []
-    for name in (PLAN, CAUSES, VERDICT):
+    readers: Mapping[str, Callable[[dict[str, Any]], Any]] = {
+        PLAN: Plan.from_data, **{name: partial(_checked, name) for name in _FIELDS},
+    }  # fmt: skip
+    for name, reader in readers.items():
         try:
-            found[name] = _checked(name, unpacked(data[name])) if data.get(name) else {}
+            if data.get(name):
+                found[name] = reader(unpacked(data[name]))
         except ValueError as exc:
             problems.append(f"the run's ConfigMap has a value of {name!r} that cannot be read: {exc}")
     return Adopted(
@@ -112,11 +118,11 @@ def unpacked(text: str) -> dict[str, Any]:
     return found
 
 
-def _packed_plan(plan: Mapping[str, Any]) -> str:
+def _packed_plan(plan: Plan) -> str:
     """Raises BadInput."""
     text = ""
     for smaller in _smaller_plans(plan):
-        text = packed(smaller)
+        text = packed(smaller.to_data())
         if len(text) <= MAX_PLAN_CHARS:
             return text
     raise BadInput(
@@ -125,17 +131,16 @@ def _packed_plan(plan: Mapping[str, Any]) -> str:
     )
 
 
-def _smaller_plans(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _smaller_plans(plan: Plan) -> Iterator[Plan]:
     """The whole plan, then without what no verdict needs: schedules, then segments other than warm-ups. Never with the options of
     sinks, which nodes alone use: their headers may hold what not everybody should read.
     """
-    sinks = [{name: sink[name] for name in ("kind", "name")} for sink in plan["sinks"]]
-    plan = {**plan, "sinks": sinks}
+    plan = replace(plan, sinks=tuple(SinkPlan(kind=sink.kind, name=sink.name) for sink in plan.sinks))
     yield plan
-    parts = [{key: value for key, value in part.items() if key != "schedule"} for part in plan["generators"]]
-    yield {**plan, "generators": parts}
-    warm = [{**part, "segments": [one for one in part["segments"] if one.get("warmup")]} for part in parts]
-    yield {**plan, "generators": warm}
+    generators = [replace(generator, schedule=Schedule(())) for generator in plan.generators]
+    yield replace(plan, generators=tuple(generators))
+    warm = [replace(one, segments=tuple(s for s in one.segments if s.warmup)) for one in generators]
+    yield replace(plan, generators=tuple(warm))
 
 
 def _bounded(data: Mapping[str, Any]) -> str:

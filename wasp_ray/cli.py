@@ -128,7 +128,7 @@ def run(
         return 0  # the result is told; what it means is the controller's to say
     outcome = execution_of(settings, view, place).run()
     code = outcome.judged.exit_code
-    show_table(outcome.summary, outcome.plan, code, shown_path(outcome.path, settings.out))
+    show_table(outcome.summary, code, shown_path(outcome.path, settings.out))
     return code
 
 

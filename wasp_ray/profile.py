@@ -15,6 +15,7 @@ from wasp_ray.errors import BadInput, WaspError
 from wasp_ray.load.generator import Generator
 from wasp_ray.load.locate import dumps_profile
 from wasp_ray.load.validate import problems_of
+from wasp_ray.plan import Plan
 
 MAIN_GUARD = (
     "Profile.run() was called while the load file was being imported by wasp_ray's own process: expected it to run only"
@@ -34,7 +35,7 @@ class RunResult:
     """How a run ended. `summary` has the shape of summary.json, `path` is the bundle's folder or None."""
 
     def __init__(
-        self, summary: dict[str, Any], exit_code: int, path: Path | None, totals: Any = None, plan: Any = None
+        self, summary: dict[str, Any], exit_code: int, path: Path | None, totals: Any = None, plan: Plan | None = None
     ) -> None:
         self.summary, self.exit_code, self.path = summary, exit_code, path
         self.verdict: str = summary["verdict"]

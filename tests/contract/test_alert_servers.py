@@ -39,12 +39,12 @@ def grafana() -> Iterator[RulesServer]:
 
 def looked(grafana: RulesServer, check: AlertCheck = CHECK, token: str = TOKEN) -> AlertWatch:
     """A watch after one request."""
-    watch, spec = AlertWatch(), check.options()
-    server = server_of(spec, {"GRAFANA_URL": grafana.url + "/", "GRAFANA_TOKEN": token})
+    watch, plan = AlertWatch(), check.to_plan()
+    server = server_of(plan, {"GRAFANA_URL": grafana.url + "/", "GRAFANA_TOKEN": token})
 
     async def once() -> None:
         async with api.new_session() as session:
-            await api.look(session, server, spec, watch, time.time)
+            await api.look(session, server, plan, watch, time.time)
 
     asyncio.run(once())
     return watch

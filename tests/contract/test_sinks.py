@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support import sink_cases
+from support.plans import generator_plan, plan_of
 from support.sink_cases import SinkCase
 
 from wasp_ray.sinks.base import SinkBooks, SinkRun
@@ -36,7 +37,7 @@ class Outside:
         self.feed = SampleFeed(mine)
         self.thread = threading.Thread(target=serve, args=(Channel(theirs), feed), daemon=True)
         self.thread.start()
-        plan = {"generators": [{"name": "shop"}], "sinks": list(sinks), "profile": "p", "labels": {}}
+        plan = plan_of(generator_plan("shop"), profile="p").to_data() | {"sinks": list(sinks)}
         self.tell("plan", plan=plan, run_id="r1", node=1, nodes=1, folder=str(folder))
 
     def tell(self, op: str, **message: Any) -> None:
@@ -199,7 +200,7 @@ def test_books_that_are_given_up_close() -> None:
 
 def test_a_sample_file_without_a_bundle_counts_what_it_cannot_keep() -> None:
     """A library run has no folder."""
-    sink = SampleFile({}, SinkRun("r", {}, 1, 1, None))
+    sink = SampleFile({}, SinkRun("r", plan_of(), 1, 1, None))
     asyncio.run(sink.open())
     reader = FrameReader(["shop"])
     frame, _ = record_frame(0, batch_of(4))

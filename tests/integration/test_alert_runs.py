@@ -182,8 +182,8 @@ def test_the_token_is_in_its_header_only(tmp_path: Path, grafana: RulesServer) -
 
 def test_a_load_that_is_over_before_its_alerts_are_asked_for_is_told_what_is_known() -> None:
     """All orders are there when the process first reads: none of them is lost."""
-    spec = AlertCheck(labels={"requirement_name": "baseline"}, url="http://127.0.0.1:9").options()
-    checks = AlertChecks([spec], "run-1", lambda text: None)
+    check = AlertCheck(labels={"requirement_name": "baseline"}, url="http://127.0.0.1:9").to_plan()
+    checks = AlertChecks([check], "run-1", lambda text: None)
     try:
         (result,) = checks.finish(wall_s() - 0.1, wall_s(), wait=False, cut=lambda: True)
     finally:

@@ -198,4 +198,8 @@ def test_credentials_come_from_the_environment_and_stay_there(
     monkeypatch.setenv(name, value)
     result = run(fickle)
     assert fickle.authorizations == {sent}
-    assert "t0p" not in json.dumps(result.summary) and "t0p" not in json.dumps(result.plan)
+    assert (
+        result.plan is not None
+        and "t0p" not in json.dumps(result.summary)
+        and "t0p" not in json.dumps(result.plan.to_data())
+    )

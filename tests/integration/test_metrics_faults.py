@@ -141,7 +141,11 @@ def test_credentials_come_from_the_environment_and_stay_there(monkeypatch: pytes
         result = run("")
         assert receiver.paths == {"/root/v1/metrics"}
         assert receiver.headers["Authorization"] == "Bearer t0p" and receiver.headers["X-Scope-OrgID"] == "team"
-    assert "t0p" not in json.dumps(result.summary) and "t0p" not in json.dumps(result.plan)
+    assert (
+        result.plan is not None
+        and "t0p" not in json.dumps(result.summary)
+        and "t0p" not in json.dumps(result.plan.to_data())
+    )
 
 
 @pytest.mark.parametrize(

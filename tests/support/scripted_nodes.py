@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,8 +12,9 @@ from wasp_ray import AlertCheck, Generator, Gun, Profile, __version__, plain
 from wasp_ray.cluster.agent import plan_hash
 from wasp_ray.cluster.last_word import word_text
 from wasp_ray.cluster.snapshot import Encoder
-from wasp_ray.load.plan import make_plan
+from wasp_ray.load.build import make_plan
 from wasp_ray.node.options import NodeResult
+from wasp_ray.plan import Plan
 from wasp_ray.stats.totals import GeneratorTotals, Ledger, NodeTotals
 
 WITHIN_S = 300.0
@@ -27,20 +27,19 @@ class Quick(Gun):
         """Nothing."""
 
 
-def plan_of(nodes: int, thresholds: Sequence[str | AlertCheck] = ("failed < 1%",)) -> dict[str, Any]:
+def plan_of(nodes: int, thresholds: Sequence[str | AlertCheck] = ("failed < 1%",)) -> Plan:
     """The plan of a rate of 100/s for 10 s, as nodes report it."""
     profile = Profile(
         Generator("search", gun=Quick, schedule=plain(100, "10s")), name="shop", thresholds=list(thresholds)
     )
     assert profile.validate() == []
-    found = make_plan(profile, {"seed": 7, "nodes": nodes})
-    return dict(json.loads(json.dumps(found)))
+    return make_plan(profile, {"seed": 7, "nodes": nodes})
 
 
 class ScriptedNodes:
     """The pods of one run, by node 1 .. N."""
 
-    def __init__(self, kube: KubeServer, run: str, plan: dict[str, Any], *, version: str = __version__) -> None:
+    def __init__(self, kube: KubeServer, run: str, plan: Plan, *, version: str = __version__) -> None:
         self.kube, self.run, self.plan, self.version = kube, run, plan, version
         self.pods: dict[int, ScriptedPod] = {}
         self._encoders: dict[int, Encoder] = {}
@@ -60,12 +59,12 @@ class ScriptedNodes:
             return bool(job) and job["spec"].get("suspend") is False
 
         wait_until(is_let_go, WITHIN_S)
-        for node in range(1, self.plan["nodes"] + 1):
+        for node in range(1, self.plan.nodes + 1):
             self.pods[node] = self.kube.start_pod(self.run, node, job["metadata"]["labels"]["sync"])
             self._encoders[node] = Encoder(self.run, node, self.pods[node].uid)
             self.say(node, "plan", {
-                "plan": self.plan, "warnings": [], "hash": plan_hash(self.plan), "version": self.version, "python": "3.11",
-                "host": f"host-{node}", "at": time.time(),
+                "plan": self.plan.to_data(), "warnings": [], "hash": plan_hash(self.plan), "version": self.version,
+                "python": "3.11", "host": f"host-{node}", "at": time.time(),
             })  # fmt: skip
 
     def until(self, what: Callable[[dict[str, str]], object]) -> None:

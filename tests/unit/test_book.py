@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.plans import generator_plan, segment_plans
 
 from wasp_ray.aggregator.book import GeneratorBook
 from wasp_ray.aggregator.drain import SLOT, Strings
@@ -20,10 +21,9 @@ CALL = Flag.ENDS_CALL | Flag.IN_GROUP
 def make_book(kind: str = "rate", warmup_s: int = 0, seconds: int = 20) -> GeneratorBook:
     """The book of one Generator `g`, begun; its first segment is a warm-up of that length."""
     bounds = [(0, warmup_s, True), (warmup_s, seconds, False)] if warmup_s else [(0, seconds, False)]
-    segments = [{"from_ns": a * SECOND, "to_ns": b * SECOND, "warmup": warm} for a, b, warm in bounds]
-    plan = {"name": "g", "kind": kind, "call_timeout_ns": SECOND, "segments": segments}
-    book = GeneratorBook(plan, 1, Strings())
-    book.begin(START, [START + segment["to_ns"] for segment in segments])
+    segments = segment_plans((end - start, warm) for start, end, warm in bounds)
+    book = GeneratorBook(generator_plan(kind=kind, call_timeout_ns=SECOND, segments=segments), 1, Strings())
+    book.begin(START, [START + segment.to_ns for segment in segments])
     return book
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+from support.plans import generator_plan, segment_plans
 
 from wasp_ray.aggregator.book import GeneratorBook
 from wasp_ray.aggregator.drain import Strings
@@ -16,10 +15,8 @@ START = 100 * SECOND
 
 def book(timeout_s: float | None = 2.0) -> GeneratorBook:
     """The book of a gun whose load began at START."""
-    plan: dict[str, Any] = {
-        "name": "g", "kind": "rate", "call_timeout_ns": None if timeout_s is None else int(timeout_s * SECOND),
-        "segments": [{"warmup": False, "to_ns": 60 * SECOND}],
-    }  # fmt: skip
+    timeout_ns = None if timeout_s is None else int(timeout_s * SECOND)
+    plan = generator_plan(call_timeout_ns=timeout_ns, segments=segment_plans([(60, False)]))
     made = GeneratorBook(plan, 1, Strings())
     made.begin(START, [START + 60 * SECOND])
     return made

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.plans import generator_plan
 
 from wasp_ray.node.hang_detector import ASYNC_LOOK_NS, CANCEL_GRACE_NS, PLACED_START_NS, HangDetector, Overdue
 from wasp_ray.node.headers import entries_of, headers_of
@@ -16,7 +18,9 @@ from wasp_ray.wire.arena import Arena, Header, State, lay_out
 SECOND = 10**9
 NOW = 10_000 * SECOND
 LIVE = {4: Member(0, 0, NOW - 90 * SECOND), 7: Member(2, 0, NOW - 90 * SECOND)}
-PART = {"is_async": False, "placement": None, "setup_timeout_ns": 60 * SECOND, "teardown_timeout_ns": 10 * SECOND}  # fmt: skip
+PLAN = generator_plan(
+    is_async=False, call_timeout_ns=5 * SECOND, setup_timeout_ns=60 * SECOND, teardown_timeout_ns=10 * SECOND
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -43,7 +47,7 @@ def call(arena: Arena, ring: int, entry: int, started_ns: int, number: int = 1) 
 
 def detector(arena: Arena, **changed: Any) -> HangDetector:
     """For sync workers with call_timeout 5 s, unless told otherwise."""
-    return HangDetector(0, {**PART, "call_timeout_ns": 5 * SECOND, **changed}, arena)
+    return HangDetector(0, replace(PLAN, **changed), arena)
 
 
 def test_calls_within_their_timeout_and_free_entries_are_left_alone(arena: Arena) -> None:

@@ -13,7 +13,6 @@ from wasp_ray.report.live import LiveView, live_lines, plain_line
 from wasp_ray.report.snapshot import GeneratorView, Snapshot
 from wasp_ray.report.text import columns
 
-PLAN = {"profile": "shop"}
 SEARCH = GeneratorView("search", "rate", 500.0, 499.9, 0, 12, 2512, 2500, 3, 1, 4, 0.012, 0.096)
 CHECKOUT = GeneratorView("checkout", "users", 50, 0.0, 49, 49, 4100, 4100)
 NOW = Snapshot(5.0, 130.0, "running", [SEARCH, CHECKOUT])
@@ -61,7 +60,7 @@ def _seconds(view: LiveView, clock: Clock, seconds: int) -> None:
 def test_plain_lines() -> None:
     """Without a terminal there is one line every 5 s and a last one, with no escapes."""
     out, clock = io.StringIO(), Clock()
-    view = LiveView(out, PLAN, now_ns=clock)
+    view = LiveView(out, "shop", now_ns=clock)
     _seconds(view, clock, 12)
     view.close()
     view.close()
@@ -73,7 +72,7 @@ def test_plain_lines() -> None:
 def test_last_plain_line_is_not_said_twice() -> None:
     """A run that ends on a line does not repeat it."""
     out, clock = io.StringIO(), Clock()
-    view = LiveView(out, PLAN, now_ns=clock)
+    view = LiveView(out, "shop", now_ns=clock)
     _seconds(view, clock, 5)
     view.close()
     assert len(out.getvalue().splitlines()) == 1
@@ -102,7 +101,7 @@ def test_terminal(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], co
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     out, clock = Terminal(), Clock()
-    view = LiveView(out, PLAN, now_ns=clock)
+    view = LiveView(out, "shop", now_ns=clock)
     _seconds(view, clock, 2)
     text = out.getvalue()
     assert text.count("GENERATOR") == 10 and "499.9/s" in text
@@ -117,7 +116,7 @@ def test_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None
     """A terminal that cannot move its cursor is treated as none."""
     monkeypatch.setenv("TERM", "dumb")
     out, clock = Terminal(), Clock()
-    view = LiveView(out, PLAN, now_ns=clock)
+    view = LiveView(out, "shop", now_ns=clock)
     _seconds(view, clock, 5)
     view.close()
     assert out.getvalue().startswith("00:05/02:10 running")
@@ -126,7 +125,7 @@ def test_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None
 def test_user_output_is_limited() -> None:
     """Of what users print 20 lines a second are shown, the rest is counted; the engine's own notes all come."""
     out, clock = io.StringIO(), Clock()
-    view = LiveView(out, PLAN, now_ns=clock)
+    view = LiveView(out, "shop", now_ns=clock)
     for number in range(50):
         view.note(f"line {number}")
     view.note("first exception", limit=False)
@@ -139,7 +138,7 @@ def test_user_output_is_limited() -> None:
 def test_quiet() -> None:
     """--quiet leaves the engine's notes only."""
     out, clock = io.StringIO(), Clock()
-    view = LiveView(out, PLAN, True, now_ns=clock)
+    view = LiveView(out, "shop", True, now_ns=clock)
     _seconds(view, clock, 12)
     view.note("from a user")
     view.note("from the engine", limit=False)
@@ -150,7 +149,7 @@ def test_quiet() -> None:
 def test_reader_gone() -> None:
     """A closed pipe ends the view, not the run."""
     out, clock = Broken(), Clock()
-    view = LiveView(out, PLAN, now_ns=clock)
+    view = LiveView(out, "shop", now_ns=clock)
     _seconds(view, clock, 12)
     view.note("x")
     view.close()

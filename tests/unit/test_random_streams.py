@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from wasp_ray import Generator, Gun, Profile, plain
-from wasp_ray.load.plan import make_plan
+from wasp_ray.load.build import make_plan
 from wasp_ray.wire.arena import Arena, lay_out
 from wasp_ray.wire.control import Control
 from wasp_ray.wire.record import Outcome
@@ -50,7 +50,7 @@ def test_generators_of_a_profile_have_seeds_of_their_own() -> None:
     schedule = plain(20, "10s")
     generators = [Generator(name, gun=Idle, schedule=schedule, arrivals="poisson") for name in "abc"]
     generators.append(Generator("d", gun=Idle, schedule=schedule, arrivals="poisson", seed=5))
-    plans = [make_plan(Profile(*generators), {"seed": seed})["generators"] for seed in (7, 7, 8)]
-    assert len({part["seed"] for part in plans[0]}) == 4
-    assert [part["seed"] for part in plans[0]] == [part["seed"] for part in plans[1]]
-    assert plans[0][0]["seed"] != plans[2][0]["seed"] and plans[0][3]["seed"] == plans[2][3]["seed"] == 5
+    plans = [make_plan(Profile(*generators), {"seed": seed}).generators for seed in (7, 7, 8)]
+    assert len({part.seed for part in plans[0]}) == 4
+    assert [part.seed for part in plans[0]] == [part.seed for part in plans[1]]
+    assert plans[0][0].seed != plans[2][0].seed and plans[0][3].seed == plans[2][3].seed == 5

@@ -8,6 +8,7 @@ from support.scripted_nodes import plan_of
 from wasp_ray.execution import Findings, NoView, Reporter, Settings
 from wasp_ray.execution.reporter import NO_PLAN, STOPPED_EARLY
 from wasp_ray.node.options import NodeResult
+from wasp_ray.plan import Plan
 from wasp_ray.stats.totals import GeneratorTotals, Ledger, NodeTotals
 
 GOOD = Ledger(scheduled=100, started=100, ok=100)
@@ -17,7 +18,7 @@ def result(*, has_plan: bool = True, duration_s: float = 10.0, ledger: Ledger = 
     """One node whose calls all went well."""
     totals = NodeTotals(node=1, host="h")
     totals.generators["search"] = GeneratorTotals(kind="rate", ledger=ledger, delivered=ledger.started)
-    return NodeResult(plan_of(1) if has_plan else {}, totals, duration_s, 0.0)
+    return NodeResult(plan_of(1) if has_plan else Plan.unknown(), totals, duration_s, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.stage import Stage
 
 from wasp_ray import Generator, Gun, Profile, plain
-from wasp_ray.load.plan import make_plan
+from wasp_ray.load.build import make_plan
 from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.ledger import leftovers, scheduled
 from wasp_ray.node.orders import Orders
@@ -82,16 +82,15 @@ class Load:
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
         generator = Generator("g", gun=Fires, schedule=plain(1000, "200ms"))
-        part = make_plan(Profile(generator), {"seed": 1})["generators"][0]
-        part["arrival_seed"] = 1
+        plan = make_plan(Profile(generator), {"seed": 1})
         arena: Any = Arena.create(lay_out([(WORKERS, 64, 4)]), shared=False)
         arena.words = stage.words(arena.words)
         control = Control(arena)
         control.initialise(1)
-        self.run = GeneratorRun(0, part, Shape(WORKERS, WORKERS, 64, 4), arena, control, 0, 1, False)
+        self.run = GeneratorRun(0, plan.generators[0], Shape(WORKERS, WORKERS, 64, 4), arena, control, 0, 1, False)
         links = SimpleNamespace(tell_aggregator=lambda message: True)
         node: Any = SimpleNamespace(
-            control=control, generators=[self.run], errors=[], failed=[], links=links, plan={"generators": [part]},
+            control=control, generators=[self.run], errors=[], failed=[], links=links, plan=plan,
             lost_engine=lambda: False,
         )  # fmt: skip
         self.orders = Orders(node)

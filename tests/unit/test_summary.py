@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from support.plans import generator_plan, plan_of, segment_plans
 
+from wasp_ray.plan import Plan
 from wasp_ray.stats.summary import summarise
 from wasp_ray.stats.totals import GeneratorTotals, Ledger, NodeTotals
 from wasp_ray.stats.verdict import Judgement
@@ -20,15 +23,12 @@ TIMES = ["min", "mean", "p50", "p90", "p95", "p99", "p999", "max"]
 COLUMNS = ["scheduled", "dropped", "started", "ok", "failed", "timeout", "killed", "interrupted", "lost"]
 
 
-def plan_of(**change: Any) -> dict[str, Any]:
-    segments = [
-        {"index": 0, "name": "warm", "warmup": True, "from_ns": 0, "to_ns": 10**9, "planned_calls": 10},
-        {"index": 1, "name": "", "warmup": False, "from_ns": 10**9, "to_ns": 5 * 10**9, "planned_calls": 90},
-    ]
-    rate = {"name": "shop", "kind": "rate", "duration_ns": 5 * 10**9, "segments": segments}
-    users = {"name": "vu", "kind": "users", "duration_ns": 5 * 10**9, "segments": []}
-    return {"profile": "demo", "labels": {"branch": "main"}, "seed": 7, "nodes": 1, "load": "total",
-            "generators": [rate, users]} | change  # fmt: skip
+def demo_plan(**changed: Any) -> Plan:
+    warm, rest = segment_plans([(1, True), (4, False)], 10, 90)
+    rate = generator_plan("shop", duration_ns=5 * 10**9, segments=(replace(warm, name="warm"), rest))
+    users = generator_plan("vu", kind="users", duration_ns=5 * 10**9, segments=())
+    given: dict[str, Any] = {"profile": "demo", "labels": {"branch": "main"}, "seed": 7}
+    return plan_of(rate, users, **given | changed)
 
 
 def node_of(number: int) -> NodeTotals:
@@ -45,10 +45,10 @@ def node_of(number: int) -> NodeTotals:
     return NodeTotals(number, f"host{number}", 0.002 * number, 1.0, 100, {"shop": shop})
 
 
-def summary_of(plan: dict[str, Any] | None = None, **run: Any) -> dict[str, Any]:
+def summary_of(plan: Plan | None = None, **run: Any) -> dict[str, Any]:
     judged = Judgement("failed", ["why"], ["mind"], 1)
     made = summarise(
-        plan or plan_of(), [node_of(1), node_of(2)], RUN | run, judged, [{"expression": "x", "passed": False}]
+        plan or demo_plan(), [node_of(1), node_of(2)], RUN | run, judged, [{"expression": "x", "passed": False}]
     )
     return dict(json.loads(json.dumps(made)))
 
@@ -111,7 +111,7 @@ def test_the_start_spread_is_by_one_clock() -> None:
     """A node that is 2 ms later by a clock that is 10 ms ahead began 8 ms before the other."""
     nodes = [NodeTotals(node=1, start_skew_s=0.001), NodeTotals(node=2, start_skew_s=0.003), NodeTotals(node=3)]
     found = summarise(
-        {"generators": []}, nodes, {"run_id": "r", "started_at": None, "ended_at": None, "duration_s": 1.0},
+        Plan.unknown(), nodes, {"run_id": "r", "started_at": None, "ended_at": None, "duration_s": 1.0},
         Judgement("passed", [], [], 0), clocks={1: (0.0, 0.004), 2: (0.010, 0.002)},
     )  # fmt: skip
     assert found["start_skew_s"] == {"max": 0.003, "spread": pytest.approx(0.008), "spread_error": pytest.approx(0.006)}
@@ -139,7 +139,7 @@ def test_segments_are_those_of_the_plan() -> None:
 
 def test_load_per_node_multiplies_the_plan() -> None:
     """With the load per node, a segment's planned rate is that of all nodes together."""
-    found = summary_of(plan_of(nodes=2, load="per-node"))
+    found = summary_of(demo_plan(nodes=2, load="per-node"))
     assert found["generators"]["shop"]["segments"][0]["planned_rate"] == 20.0
 
 
@@ -157,6 +157,6 @@ def test_users_have_no_planned_rate() -> None:
 
 def test_a_run_without_time_or_nodes_is_still_a_summary() -> None:
     """A run that ended before it began has all keys and no division by zero."""
-    found = summarise(plan_of(), [], RUN | {"duration_s": 0}, Judgement("error", ["no node"], [], 4))
+    found = summarise(demo_plan(), [], RUN | {"duration_s": 0}, Judgement("error", ["no node"], [], 4))
     assert found["nodes"] == [] and found["start_skew_s"] == {"max": None, "spread": None, "spread_error": None}
     assert found["generators"]["shop"]["planned_rate"] is None

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from wasp_ray import Generator, Gun, Profile, plain
-from wasp_ray.load.plan import make_plan
+from wasp_ray import Generator, Gun, plain
 from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.shape import Shape
 from wasp_ray.runtime.fleet import Spawn
@@ -33,12 +32,11 @@ class Pool:
     """A blocking gun at 100/s, the clock, and its workers, who do as they are told."""
 
     def __init__(self) -> None:
-        part = make_plan(Profile(Generator("g", gun=Blocks, schedule=plain(100, "10s"))), {"seed": 1})["generators"][0]
-        part["arrival_seed"] = 1
+        plan = Generator("g", gun=Blocks, schedule=plain(100, "10s")).to_plan(1)
         self.arena = Arena.create(lay_out([(MOST, 64, 1)]), shared=False)
         control = Control(self.arena)
         control.initialise(1)
-        self.run = GeneratorRun(0, part, Shape(MOST, MOST, 64, 1), self.arena, control, 0, 1, False)
+        self.run = GeneratorRun(0, plan, Shape(MOST, MOST, 64, 1), self.arena, control, 0, 1, False)
         self.clock_ns = START
         self.run.prepare()
         self.start_workers()

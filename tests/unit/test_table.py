@@ -78,9 +78,9 @@ def test_alert_checks_have_a_line(summary: Json) -> None:
     """How each came out, within the width whatever its labels are."""
     name = "alerts of grafana (requirement_name=baseline)"
     summary["alerts"] = [{"state": "ok", "name": name}]
-    assert f" ALERTS  none fired: {name}" in final_table(summary, {"generators": []}).splitlines()
+    assert f" ALERTS  none fired: {name}" in final_table(summary).splitlines()
     summary["alerts"] = [{"state": "fired", "name": name + 100 * "x"}, *[{"state": "unknown", "name": "\x1b[0m"}] * 20]
-    text = final_table(summary, {"generators": []})
+    text = final_table(summary)
     assert "fired: " in text and "… and 9 more alert checks" in text and "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 80
 
@@ -102,7 +102,7 @@ def test_sample_table(summary: Json) -> None:
  ! checkout waited 31 % of its call time for this machine's CPU (60 ms CPU/call)
  x p99(response) of search < 300ms   412 ms
  FAILED  1 of 2 thresholds · 2m10s · exit 1 · wasp-runs/latest"""
-    text = final_table(summary, {"generators": []}, path="wasp-runs/latest")
+    text = final_table(summary, path="wasp-runs/latest")
     assert text.splitlines() == expected.splitlines()
 
 
@@ -129,7 +129,7 @@ def test_names_of_any_length_fit(summary: Json) -> None:
     summary["ledger"] = long["ledger"]
     summary["generators"]["n" * 100] = long
     summary["thresholds"][0]["expression"] = "p99 of " + "n" * 100 + " < 1ms"
-    text = final_table(summary, {"generators": []}, path="/a/very/long/path" * 9)
+    text = final_table(summary, path="/a/very/long/path" * 9)
     assert max(columns(line) for line in text.splitlines()) <= 80, text
     assert "\x1b" not in text
     assert "315,000,000" in text and "328,345,681" in text
@@ -137,13 +137,13 @@ def test_names_of_any_length_fit(summary: Json) -> None:
 
 def test_sinks_say_what_they_delivered(summary: Json) -> None:
     """A line for all of them; without sinks there is none."""
-    assert "SINKS" not in final_table(summary, {})
+    assert "SINKS" not in final_table(summary)
     summary["sinks"] = {
         "loki": {"accepted": 12_345, "delivered": 12_000, "not_delivered": {"deadline": 345}},
         "samples": {"accepted": 20, "delivered": 20, "not_delivered": {}},
     }
     line = " SINKS   loki 12,000 of 12,345 lines · samples 20 of 20 lines"
-    assert line in final_table(summary, {}).splitlines()
+    assert line in final_table(summary).splitlines()
 
 
 def test_fifty_groups_and_many_errors(summary: Json) -> None:
@@ -152,7 +152,7 @@ def test_fifty_groups_and_many_errors(summary: Json) -> None:
     group = search["groups"]["search"]
     search["groups"] = {f"g{at}": {**group, "failed": 120 if at == 40 else 0, "count": 60 - at} for at in range(50)}
     search["errors"] = [_error(f"HTTP {at}", "search", at, 1.0) for at in range(1, 18)]
-    lines = final_table(summary, {}).splitlines()
+    lines = final_table(summary).splitlines()
     assert any(line.startswith(" search/g40 ") for line in lines)
     assert " … and 39 more groups" in lines
     assert "… and 12 more" in next(line for line in lines if "… and 12" in line)
@@ -172,7 +172,7 @@ def test_nothing_measured() -> None:
         "nodes": [],
         "start_skew_s": {"max": None, "spread": None, "spread_error": None},
     }
-    lines = final_table(summary, {}).splitlines()
+    lines = final_table(summary).splitlines()
     assert lines[-3:] == [
         " x p99 < 1s   no sample",
         " x setup of the profile failed: ConnectionRefusedError",
@@ -183,14 +183,14 @@ def test_nothing_measured() -> None:
 def test_open_ledger_is_said(summary: Json) -> None:
     """A ledger that does not add up is never called closed."""
     summary["ledger"]["ok"] -= 1
-    assert "DOES NOT CLOSE" in final_table(summary, {})
+    assert "DOES NOT CLOSE" in final_table(summary)
 
 
 def test_plain_stream_has_no_escapes(summary: Json) -> None:
     """Into a file, ASCII too, goes plain text."""
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
-    print_table(summary, {}, stream, path="wasp-runs/latest")
+    print_table(summary, stream, path="wasp-runs/latest")
     text = raw.getvalue().decode("ascii")
     assert "\x1b" not in text
     assert text.endswith("FAILED  1 of 2 thresholds | 2m10s | exit 1 | wasp-runs/latest\n")

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.plans import generator_plan, plan_of, segment_plans
 
 from wasp_ray.errors import BadInput
+from wasp_ray.plan import GeneratorPlan
 from wasp_ray.stats.thresholds import Threshold, ThresholdError, evaluate, parse
 from wasp_ray.stats.totals import GeneratorTotals, Ledger, NodeTotals
 
@@ -214,17 +216,13 @@ def test_without_a_sample_a_threshold_is_broken(totals: NodeTotals, text: str) -
     assert found["passed"] is False
 
 
-def planned(name: str, *segments: tuple[float, bool]) -> dict[str, Any]:
+def planned(name: str, *segments: tuple[float, bool]) -> GeneratorPlan:
     """A Generator of a plan, of segments of so many seconds that are warm-up or not."""
-    at, out = 0, []
-    for index, (length_s, warmup) in enumerate(segments):
-        to_ns = at + int(length_s * 1e9)
-        out.append({"index": index, "from_ns": at, "to_ns": to_ns, "warmup": warmup})
-        at = to_ns
-    return {"name": name, "duration_ns": at, "segments": out}
+    made = segment_plans(segments)
+    return generator_plan(name, duration_ns=made[-1].to_ns, segments=made)
 
 
-PLAN = {"generators": [planned("shop", (2, True), (8, False)), planned("vu", (20, False))]}
+PLAN = plan_of(planned("shop", (2, True), (8, False)), planned("vu", (20, False)))
 
 
 @pytest.mark.parametrize(
@@ -257,7 +255,7 @@ def test_a_rate_is_per_second_of_its_own_generators_schedule(
 
 def test_a_rate_over_generators_that_take_turns_counts_each_second_once(totals: NodeTotals) -> None:
     """One measured in seconds 0 to 4 and 8 to 10, the other in 2 to 6, are 8 seconds of measured load together."""
-    plan = {"generators": [planned("shop", (4, False), (4, True), (2, False)), planned("vu", (2, True), (4, False))]}
+    plan = plan_of(planned("shop", (4, False), (4, True), (2, False)), planned("vu", (2, True), (4, False)))
     totals.generators["vu"].segment(0)
     totals.generators["shop"].segments[1].calls = 0
     assert evaluate("rate > 1", totals, 10.0, plan)["value"] == pytest.approx((101 + 10) / 8)
@@ -265,7 +263,7 @@ def test_a_rate_over_generators_that_take_turns_counts_each_second_once(totals: 
 
 def test_a_rate_of_nothing_but_warmup_is_broken(totals: NodeTotals) -> None:
     """No second of it was measured."""
-    plan = {"generators": [planned("shop", (10, True))]}
+    plan = plan_of(planned("shop", (10, True)))
     assert evaluate("rate of shop > 0", totals, 10.0, plan)["value"] is None
 
 

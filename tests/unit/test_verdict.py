@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.plans import generator_plan, plan_of
 
 from wasp_ray.http.talk import RETRIES
+from wasp_ray.plan import Plan
 from wasp_ray.stats.totals import OTHER, GeneratorTotals, Ledger, NodeTotals
 from wasp_ray.stats.verdict import HTTP_RETRIES, JudgeInput, Judgement, exit_code, judge
 
@@ -16,12 +18,9 @@ NO_SAMPLE = {"expression": "p99 of x < 300ms", "value": None, "limit": 0.3, "pas
 KEPT = {"expression": "failed < 1%", "value": 0.0, "limit": 0.01, "passed": True}
 
 
-def plan_of(**change: Any) -> dict[str, Any]:
-    spec = {
-        "name": "shop", "kind": "rate", "min_delivered": 0.99, "max_in_flight": 1000, "max_workers": 200,
-        "calls": 1000, "peak": 500.0, "duration_ns": 2_000_000_000,
-    }  # fmt: skip
-    return {"generators": [spec | change]}
+def shop_plan(**changed: Any) -> Plan:
+    given: dict[str, Any] = {"is_async": False, "calls": 1000, "peak": 500.0, "duration_ns": 2_000_000_000}
+    return plan_of(generator_plan("shop", **given | changed))
 
 
 def shop_of(delivered: int | None = None, dropped_by: dict[str, int] | None = None, **columns: int) -> GeneratorTotals:
@@ -31,9 +30,9 @@ def shop_of(delivered: int | None = None, dropped_by: dict[str, int] | None = No
     return made
 
 
-def judged(item: GeneratorTotals | None = None, plan: dict[str, Any] | None = None, **found: Any) -> Judgement:
+def judged(item: GeneratorTotals | None = None, plan: Plan | None = None, **found: Any) -> Judgement:
     totals = NodeTotals(generators={"shop": item or shop_of()})
-    return judge(JudgeInput(totals=totals, plan=plan or plan_of(), **found))
+    return judge(JudgeInput(totals=totals, plan=plan or shop_plan(), **found))
 
 
 def short_of(**dropped_by: int) -> GeneratorTotals:
@@ -189,12 +188,12 @@ def test_no_success_matters_only_where_one_was_due(
     item: GeneratorTotals, change: dict[str, Any], found: dict[str, Any], verdict: str
 ) -> None:
     """An empty schedule, an early stop and a signal before the first answer are no failure of the target."""
-    assert judged(item, plan_of(**change), **found).verdict == verdict
+    assert judged(item, shop_plan(**change), **found).verdict == verdict
 
 
 def test_a_generator_nobody_reported_has_no_success() -> None:
     """A generator of the plan that is missing in the totals counts as one without calls."""
-    result = judge(JudgeInput(totals=NodeTotals(), plan=plan_of()))
+    result = judge(JudgeInput(totals=NodeTotals(), plan=shop_plan()))
     assert result.reasons == ["shop: no call succeeded"]
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from wasp_ray.aggregator.drain import SLOT, Strings
 from wasp_ray.aggregator.slow_seconds import SlowSeconds
 from wasp_ray.aggregator.windows import Windows
+from wasp_ray.plan import GeneratorPlan
 from wasp_ray.stats.bank import HistogramBank
 from wasp_ray.stats.batch import Batch
 from wasp_ray.stats.histogram import bucket_of
@@ -39,11 +40,11 @@ class GroupBook:
 class GeneratorBook:
     """Everything a summary says of one Generator, except what its workers' headers hold."""
 
-    def __init__(self, plan: dict[str, Any], rings: int, strings: Strings) -> None:
+    def __init__(self, plan: GeneratorPlan, rings: int, strings: Strings) -> None:
         self.plan = plan
-        self.name: str = plan["name"]
-        self.is_rate: bool = plan["kind"] == "rate"
-        self._timeout_ns: int | None = plan["call_timeout_ns"]
+        self.name = plan.name
+        self.is_rate = plan.kind == "rate"
+        self._timeout_ns = plan.call_timeout_ns
         self._strings = strings
         self.outcomes = np.zeros(len(COLUMNS), np.int64)
         self.ended = np.zeros(rings, np.int64)  # by ring, of its present worker
@@ -59,8 +60,8 @@ class GeneratorBook:
         self._row_of = np.full(64, -1, np.intp)  # string number -> row of its group
         self._group_service, self._group_response = HistogramBank(), HistogramBank()
         self._calls = HistogramBank(3)  # service, response, start delay
-        segments = plan["segments"]
-        self._warmup = np.array([s["warmup"] for s in segments] or [False], bool)
+        segments = plan.segments
+        self._warmup = np.array([s.warmup for s in segments] or [False], bool)
         self._segment_service, self._segment_response = (
             HistogramBank(len(self._warmup)),
             HistogramBank(len(self._warmup)),
@@ -68,7 +69,7 @@ class GeneratorBook:
         self._segment_calls = np.zeros(len(self._warmup), np.int64)
         self._segment_failed = np.zeros(len(self._warmup), np.int64)
         self._segment_timeout = np.zeros(len(self._warmup), np.int64)
-        self._ends = np.array([s["to_ns"] for s in segments] or [0], np.int64)  # set to absolute times at the start
+        self._ends = np.array([s.to_ns for s in segments] or [0], np.int64)  # set to absolute times at the start
         self._start_ns = 0
         self.windows = Windows()
         self.slow_seconds = SlowSeconds()
@@ -290,11 +291,11 @@ class GeneratorBook:
                 "timeout": int(self._segment_timeout[at]),
                 "service": self._segment_service.to_data(at), "response": self._segment_response.to_data(at),
             }
-            for at in range(len(self.plan["segments"]))
+            for at in range(len(self.plan.segments))
         ]  # fmt: skip
         errors = [{"error": e, "group": g, **entry} for (e, g), entry in self.errors.items()]
         return {
-            "kind": self.plan["kind"],
+            "kind": self.plan.kind,
             "ledger": {name: int(n) for name, n in zip(COLUMNS, self.outcomes, strict=True)},
             "counters": dict(self.counters), "late": self.late, "start_delay": self._calls.to_data(2),
             "call": {"service": self._calls.to_data(0), "response": self._calls.to_data(1)},

@@ -11,12 +11,12 @@ import resource
 import select
 import socket
 from contextlib import suppress
-from typing import Any
 
 from wasp_ray.aggregator.book import GeneratorBook
 from wasp_ray.aggregator.drain import SlabReader, Strings
 from wasp_ray.aggregator.memory import give_back_memory
 from wasp_ray.clock import now_ns, process_cpu_ns, sleep_s
+from wasp_ray.plan import Plan
 from wasp_ray.sinks.feed import SampleFeed
 from wasp_ray.stats.batch import Batch
 from wasp_ray.wire.arena import Arena, Header, SlabLayout
@@ -36,12 +36,12 @@ LAST_SAMPLES_NS = 10_000_000_000
 class Aggregator:
     """The books of a node and the loop that fills them."""
 
-    def __init__(self, channel: Channel, arena: Arena, plan: dict[str, Any], feed: SampleFeed | None) -> None:
+    def __init__(self, channel: Channel, arena: Arena, plan: Plan, feed: SampleFeed | None) -> None:
         self._channel, self._arena = channel, arena
         self._strings = Strings()
         self.books = [
             GeneratorBook(part, slab.rings, self._strings)
-            for part, slab in zip(plan["generators"], arena.slabs, strict=True)
+            for part, slab in zip(plan.generators, arena.slabs, strict=True)
         ]
         self.readers = [SlabReader(arena, gen, self._strings) for gen in range(len(arena.slabs))]
         self._feed = feed
@@ -220,8 +220,8 @@ def serve(channel: Channel, arena: Arena | None = None, feed: socket.socket | No
         arena = Arena.attach([SlabLayout(**slab) for slab in message["slabs"]], channel.fds[0])
         if len(channel.fds) > 1:
             feed = socket.socket(fileno=channel.fds[1])
-    aggregator = Aggregator(channel, arena, message["plan"], SampleFeed(feed) if feed is not None else None)
-    aggregator.run()
+    plan = Plan.from_data(message["plan"])
+    Aggregator(channel, arena, plan, SampleFeed(feed) if feed is not None else None).run()
     channel.close()
 
 

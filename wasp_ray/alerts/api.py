@@ -12,6 +12,7 @@ import aiohttp
 from wasp_ray.alerts.rules import alerts_of, rules_of
 from wasp_ray.alerts.server import Server
 from wasp_ray.alerts.watch import AlertWatch
+from wasp_ray.plan import AlertPlan
 
 REQUEST_S = 10.0
 MAX_ANSWER_BYTES = 64 * 2**20
@@ -40,19 +41,17 @@ def new_session() -> aiohttp.ClientSession:
 
 
 async def look(
-    session: aiohttp.ClientSession, server: Server, spec: Mapping[str, Any], watch: AlertWatch, now_s: Callable[[], float]
+    session: aiohttp.ClientSession, server: Server, check: AlertPlan, watch: AlertWatch, now_s: Callable[[], float]
 ) -> float:  # fmt: skip
     """One request, within 10 s; the instant at which it began."""
     sent_s = now_s()
     try:
         answer, date_s = await _get(session, server, server.rules_url, server.params)
         got_s = now_s()
-        watch.polled(
-            sent_s, got_s, rules_of(answer, spec["labels"], spec["dashboard_uid"]), _ahead(date_s, sent_s, got_s)
-        )
+        watch.polled(sent_s, got_s, rules_of(answer, check.labels, check.dashboard_uid), _ahead(date_s, sent_s, got_s))
     except _NoAnswer as exc:
         if exc.status == 404 and server.alerts_url:
-            await _look_at_alerts(session, server, spec, watch, now_s, sent_s)
+            await _look_at_alerts(session, server, check, watch, now_s, sent_s)
         else:
             watch.failed(sent_s, str(exc))
     except ValueError as exc:
@@ -61,7 +60,7 @@ async def look(
 
 
 async def _look_at_alerts(
-    session: aiohttp.ClientSession, server: Server, spec: Mapping[str, Any], watch: AlertWatch, now_s: Callable[[], float],
+    session: aiohttp.ClientSession, server: Server, check: AlertPlan, watch: AlertWatch, now_s: Callable[[], float],
     sent_s: float,
 ) -> None:  # fmt: skip
     """What fires can be read from an Alertmanager; that nothing does says nothing, since a rule may not be there at all."""
@@ -69,7 +68,7 @@ async def _look_at_alerts(
         answer, date_s = await _get(session, server, server.alerts_url, {})
         got_s = now_s()
         why = "404: there is no rules API at this address; of its Alertmanager only what fires is known"
-        alerts = alerts_of(answer, spec["labels"], spec["dashboard_uid"])
+        alerts = alerts_of(answer, check.labels, check.dashboard_uid)
         watch.only_firing(sent_s, got_s, alerts, _ahead(date_s, sent_s, got_s), why)
     except (_NoAnswer, ValueError) as exc:
         watch.failed(sent_s, str(exc))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
+
+from wasp_ray.plan import AlertPlan
 
 Kind = Literal["grafana", "prometheus", "loki"]
 KINDS: tuple[Kind, ...] = ("grafana", "prometheus", "loki")
@@ -29,12 +31,11 @@ class AlertCheck:
     url: str = ""
     tenant_id: str = ""
 
-    def options(self) -> dict[str, Any]:
-        """JSON-able, for the plan."""
-        return {
-            "kind": self.kind, "url": self.url, "labels": dict(self.labels), "dashboard_uid": self.dashboard_uid,
-            "tenant_id": self.tenant_id,
-        }  # fmt: skip
+    def to_plan(self) -> AlertPlan:
+        """The same options as part of a plan."""
+        return AlertPlan(
+            kind=self.kind, url=self.url, labels=dict(self.labels), dashboard_uid=self.dashboard_uid, tenant_id=self.tenant_id
+        )  # fmt: skip
 
     def problems(self) -> list[str]:
         """Of the options, a sentence each; what the environment lacks is told where the verdict is made."""
@@ -70,8 +71,8 @@ def url_problems(url: str, name: str = "url") -> list[str]:
     return []
 
 
-def check_name(spec: Mapping[str, Any]) -> str:
+def check_name(check: AlertPlan) -> str:
     """How messages call a check: `alerts of grafana (requirement_name=baseline, dashboard wasp)`."""
-    parts = [f"{name}={value}" for name, value in sorted(spec["labels"].items())]
-    parts += [f"dashboard {spec['dashboard_uid']}"] if spec["dashboard_uid"] else []
-    return f"alerts of {spec['kind']} ({', '.join(parts)})"
+    parts = [f"{name}={value}" for name, value in sorted(check.labels.items())]
+    parts += [f"dashboard {check.dashboard_uid}"] if check.dashboard_uid else []
+    return f"alerts of {check.kind} ({', '.join(parts)})"

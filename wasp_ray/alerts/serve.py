@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +19,7 @@ from wasp_ray.alerts.check import check_name
 from wasp_ray.alerts.server import server_of
 from wasp_ray.alerts.watch import AlertWatch
 from wasp_ray.clock import now_ns, wall_s
+from wasp_ray.plan import AlertPlan
 from wasp_ray.wire.channel import Channel, ChannelClosed, served_channel
 
 MAX_NOTES = 20
@@ -29,11 +30,11 @@ NICE = 5
 class Checks:
     """All checks of one run. `run` once."""
 
-    def __init__(self, channel: Channel, specs: list[dict[str, Any]], run_id: str, *, is_foreign: bool = False) -> None:
+    def __init__(self, channel: Channel, checks: Sequence[AlertPlan], run_id: str, *, is_foreign: bool = False) -> None:
         """`is_foreign`: see server_of."""
-        self._channel, self._specs, self._is_foreign = channel, specs, is_foreign
-        self._watches = [AlertWatch(run_id) for _ in specs]
-        self._told: list[set[str]] = [set() for _ in specs]
+        self._channel, self._checks, self._is_foreign = channel, checks, is_foreign
+        self._watches = [AlertWatch(run_id) for _ in checks]
+        self._told: list[set[str]] = [set() for _ in checks]
         self._offset_s = wall_s() - now_ns() / 1e9
         self._span: tuple[float, float] | None = None
         self._load_over, self._cut = asyncio.Event(), asyncio.Event()
@@ -61,16 +62,16 @@ class Checks:
 
     async def _look_at_all(self, session: aiohttp.ClientSession) -> None:
         async with asyncio.TaskGroup() as group:
-            for at in range(len(self._specs)):
+            for at in range(len(self._checks)):
                 group.create_task(self._look(session, at))
 
     async def _look(self, session: aiohttp.ClientSession, at: int) -> None:
         """One check until nothing more is to be learnt of it."""
-        spec, watch = self._specs[at], self._watches[at]
-        server = server_of(spec, os.environ, is_foreign=self._is_foreign)
+        check, watch = self._checks[at], self._watches[at]
+        server = server_of(check, os.environ, is_foreign=self._is_foreign)
         told_until: bool | None = None  # of the deadline, then of the patience beyond it
         while True:
-            sent_s = await look(session, server, spec, watch, self._now_s)
+            sent_s = await look(session, server, check, watch, self._now_s)
             self._tell_news(at)
             if self._span is None:
                 with suppress(TimeoutError):
@@ -87,7 +88,7 @@ class Checks:
             await asyncio.sleep(min(watch.period_s, 1.0 if patient else left_s))
 
     def _tell_news(self, at: int) -> None:
-        told, name = self._told[at], check_name(self._specs[at])
+        told, name = self._told[at], check_name(self._checks[at])
         for text in self._watches[at].news():
             if text not in told and len(told) < MAX_NOTES:
                 told.add(text)
@@ -114,6 +115,6 @@ def main() -> None:
     channel = served_channel(NICE)
     message = channel.first()
     if message is not None:
-        checks = Checks(channel, message["checks"], message["run_id"], is_foreign=message["is_foreign"])
-        asyncio.run(checks.run())
+        checks = [AlertPlan.from_data(check) for check in message["checks"]]
+        asyncio.run(Checks(channel, checks, message["run_id"], is_foreign=message["is_foreign"]).run())
     channel.close()

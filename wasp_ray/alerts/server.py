@@ -5,15 +5,15 @@ Here alone credentials are read. They go into headers, and into no message.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from wasp_ray.alerts.check import check_name, url_problems
 from wasp_ray.credentials import authorization_of
 from wasp_ray.errors import WaspError
+from wasp_ray.plan import AlertPlan
 
 RULES = {
     "grafana": "/api/prometheus/grafana/api/v1/rules",
@@ -41,13 +41,13 @@ class Server:
         return f"{self.kind.upper()}_TOKEN or {self.kind.upper()}_BASIC_AUTH"
 
 
-def server_of(spec: Mapping[str, Any], environment: Mapping[str, str], *, is_foreign: bool = False) -> Server:
+def server_of(check: AlertPlan, environment: Mapping[str, str], *, is_foreign: bool = False) -> Server:
     """Return where a check of a plan is asked for. Raises WaspError with the cure when it cannot be asked from here.
 
     `is_foreign`: the plan comes from an image, so whoever wrote that must not choose where this process sends requests and
     credentials: the check's `url` must have the origin (scheme, host, port) of the variable.
     """
-    kind, url = str(spec["kind"]), str(spec["url"]).rstrip("/")
+    kind, url = check.kind, check.url.rstrip("/")
     if kind not in RULES:  # it would choose the variables that are read
         raise WaspError(f"kind={kind!r}: expected one of {', '.join(map(repr, RULES))}")
     prefix = kind.upper()
@@ -63,12 +63,12 @@ def server_of(spec: Mapping[str, Any], environment: Mapping[str, str], *, is_for
     if kind == "loki":
         root = root.removesuffix(LOKI_PUSH)
     headers = {"Accept": "application/json", **authorization_of(prefix, environment)}
-    tenant = spec["tenant_id"] or (environment.get(f"{prefix}_TENANT_ID", "") if kind != "grafana" else "")
+    tenant = check.tenant_id or (environment.get(f"{prefix}_TENANT_ID", "") if kind != "grafana" else "")
     if tenant:
         headers["X-Scope-OrgID"] = tenant
     params = {"type": "alert"}
     if kind == "grafana":
-        params = {"dashboard_uid": spec["dashboard_uid"]} if spec["dashboard_uid"] else {}
+        params = {"dashboard_uid": check.dashboard_uid} if check.dashboard_uid else {}
     return Server(kind, root + RULES[kind], params, headers, root + GRAFANA_ALERTS if kind == "grafana" else "")
 
 
@@ -94,15 +94,15 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
 
 
 def problems_here(
-    specs: list[dict[str, Any]], environment: Mapping[str, str], *, is_foreign: bool = False
+    checks: Sequence[AlertPlan], environment: Mapping[str, str], *, is_foreign: bool = False
 ) -> list[str]:
     """Why the checks of a plan cannot be made from here, a sentence each. `is_foreign`: see server_of."""
     out = []
-    for spec in specs:
+    for check in checks:
         try:
-            server_of(spec, environment, is_foreign=is_foreign)
+            server_of(check, environment, is_foreign=is_foreign)
         except WaspError as exc:
-            out.append(f"{check_name(spec)}: {exc}")
-    if specs and find_spec("aiohttp") is None:
+            out.append(f"{check_name(check)}: {exc}")
+    if checks and find_spec("aiohttp") is None:
         out.append("AlertCheck needs aiohttp, which is not installed here: pip install 'wasp-ray[grafana]'")
     return out

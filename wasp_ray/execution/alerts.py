@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import queue
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from wasp_ray.alerts.check import check_name
@@ -17,6 +17,7 @@ from wasp_ray.alerts.watch import LONGEST_WAIT_S, PATIENCE_S
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import BadInput
 from wasp_ray.node.engines import Engine, start_process
+from wasp_ray.plan import AlertPlan, Plan
 from wasp_ray.wire.channel import ChannelClosed, Message
 
 TURN_S = 0.1
@@ -29,19 +30,20 @@ DIED = "the process that asks for alerts died or does not answer"
 
 
 class AlertChecks:
-    """`specs` as the plan has them; `is_foreign`: see server_of. Raises BadInput when one of them cannot be made from here."""
+    """The checks of one plan. `is_foreign`: see server_of. Raises BadInput when one of them cannot be made from here."""
 
     def __init__(
-        self, specs: Sequence[Mapping[str, Any]], run_id: str, note: Callable[[str], None], *, is_foreign: bool = False
+        self, checks: Sequence[AlertPlan], run_id: str, note: Callable[[str], None], *, is_foreign: bool = False
     ) -> None:
-        self._specs = [dict(spec) for spec in specs]
-        problems = problems_here(self._specs, os.environ, is_foreign=is_foreign)
+        problems = problems_here(checks, os.environ, is_foreign=is_foreign)
         if problems:
             raise BadInput(problems)
-        self._note = note
+        self._checks, self._note = checks, note
         self._results: list[dict[str, Any]] | None = None
         self._engine: Engine = start_process("wasp_ray.alerts.serve")
-        self._tell({"op": "watch", "checks": self._specs, "run_id": run_id, "is_foreign": is_foreign})
+        self._tell(
+            {"op": "watch", "checks": [check.to_data() for check in checks], "run_id": run_id, "is_foreign": is_foreign}
+        )
 
     def turn(self) -> None:
         """Passes on what is there; never waits."""
@@ -58,8 +60,8 @@ class AlertChecks:
             give_up = now_ns() + int(LAST_WORD_S * 1e9)
         while self._results is None and not self._engine.channel.closed and now_ns() < give_up:
             self._hear(self._engine.channel.wait(TURN_S))
-        found = self._results if self._results is not None else [_nothing()] * len(self._specs)
-        return [{"name": check_name(s), **s, **result} for s, result in zip(self._specs, found, strict=True)]
+        found = self._results if self._results is not None else [_nothing()] * len(self._checks)
+        return [{"name": check_name(c), **c.to_data(), **result} for c, result in zip(self._checks, found, strict=True)]
 
     def close(self) -> None:
         """Ends the process; may be called again."""
@@ -101,10 +103,10 @@ class AlertPart:
         """The signal that ended the wait."""
         self._was_cut = False
 
-    def begin(self, plan: Mapping[str, Any], run_id: str) -> None:
+    def begin(self, plan: Plan, run_id: str) -> None:
         """Raises BadInput when a check cannot be made from here."""
-        if plan.get("alerts") and self._checks is None:
-            self._checks = AlertChecks(plan["alerts"], run_id, self._note, is_foreign=self._is_foreign)
+        if plan.alerts and self._checks is None:
+            self._checks = AlertChecks(plan.alerts, run_id, self._note, is_foreign=self._is_foreign)
 
     @property
     def is_asked(self) -> bool:

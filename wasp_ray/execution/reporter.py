@@ -16,6 +16,7 @@ from wasp_ray.errors import BadInput
 from wasp_ray.execution.alerts import AlertPart
 from wasp_ray.execution.settings import Outcome, Settings, View
 from wasp_ray.node.options import GeneratorState, NodeResult
+from wasp_ray.plan import Plan
 from wasp_ray.report.bundle import Bundle, UserLog, is_stream, try_json_file, write_json_file
 from wasp_ray.report.snapshot import GeneratorView, Phase, Snapshot
 from wasp_ray.stats.summary import summarise
@@ -51,7 +52,7 @@ class Reporter:
         self.settings, self._view = settings, view
         self.bundle: Bundle | None = None
         self._log: UserLog | None = None
-        self._plan: dict[str, Any] = {}
+        self._plan = Plan.unknown(settings.name)
         self._last: dict[str, dict[str, Any]] = {}
         self._rates: dict[str, tuple[float, int, float]] = {}
         self._alerts = AlertPart(self.note, is_foreign=settings.foreign_plan)
@@ -62,12 +63,12 @@ class Reporter:
 
     # -- while it runs
 
-    def plan_ready(self, plan: dict[str, Any], warnings: list[str]) -> None:
+    def plan_ready(self, plan: Plan, warnings: list[str]) -> None:
         """The load is known and about to start. Raises BadInput for alerts that cannot be checked from here."""
         self._alerts.begin(plan, self.settings.run_id)
         self._plan = plan
         if self.bundle is not None:
-            self.bundle.write_json("plan.json", plan)
+            self.bundle.write_json("plan.json", plan.to_data())
             self._log = self.bundle.user_log()
         self._view.begin(plan, warnings)
 
@@ -77,7 +78,7 @@ class Reporter:
         """Turns counters into a snapshot for the view."""
         self._alerts.turn()
         views = [self._generator_view(state, totals.get(state.name), elapsed_s) for state in states]
-        self._view.update(Snapshot(elapsed_s, self._plan["duration_ns"] / 1e9, phase, views))
+        self._view.update(Snapshot(elapsed_s, self._plan.duration_ns / 1e9, phase, views))
 
     def _generator_view(
         self, state: GeneratorState, totals: Mapping[str, Any] | None, elapsed_s: float
@@ -138,17 +139,16 @@ class Reporter:
         is_last: bool = True,
     ) -> Outcome:  # fmt: skip
         settings = self.settings
-        plan = self._plan or next((r.plan for r in results if r.plan), {})
-        unjudged = _unjudged(results, found, is_planned=bool(plan))
-        plan = plan or _no_plan(settings)
+        plan = next((plan for plan in (self._plan, *(r.plan for r in results)) if plan.is_known), self._plan)
+        unjudged = _unjudged(results, found, is_planned=plan.is_known)
         nodes = [result.totals for result in results]
         for totals in nodes:
-            for spec in plan["generators"]:
-                totals.generator(spec["name"], spec["kind"])
+            for generator in plan.generators:
+                totals.generator(generator.name, generator.kind)
         merged = merge_nodes(nodes)
         duration_s = max((result.duration_s for result in results), default=0.0)
-        load_s = min(duration_s, plan.get("duration_ns", 0) / 1e9)
-        checked = [evaluate(text, merged, load_s, plan) for text in plan["thresholds"]] if duration_s else []
+        load_s = min(duration_s, plan.duration_ns / 1e9)
+        checked = [evaluate(text, merged, load_s, plan) for text in plan.thresholds] if duration_s else []
         judged = judge(JudgeInput(
             merged, plan, checked, found.interrupted or next((r.interrupted for r in results if r.interrupted), None),
             found.stopped or any(r.stopped for r in results), frozenset(name for r in results for name in r.stopped_generators),
@@ -226,11 +226,6 @@ def _unjudged(results: Sequence[NodeResult], found: Findings, *, is_planned: boo
         result.errors or result.invalid or result.interrupted for result in results
     )  # fmt: skip
     return [] if has_reason else [STOPPED_EARLY]
-
-
-def _no_plan(settings: Settings) -> dict[str, Any]:
-    """The plan of a run that came to none."""
-    return {"generators": [], "thresholds": [], "profile": settings.name}
 
 
 def check_json_path(path: Path, out: Path | None) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from wasp_ray.clock import stamp
+from wasp_ray.plan import Plan
 from wasp_ray.report.snapshot import Snapshot
 from wasp_ray.stats.totals import NodeTotals
 from wasp_ray.stats.verdict import Judgement
@@ -17,7 +18,7 @@ from wasp_ray.stats.verdict import Judgement
 class View(Protocol):
     """What shows a run to a person; all calls come from the run's own thread."""
 
-    def begin(self, plan: dict[str, Any], warnings: list[str]) -> None:
+    def begin(self, plan: Plan, warnings: list[str]) -> None:
         """The load is known and about to start."""
 
     def update(self, snapshot: Snapshot) -> None:
@@ -33,7 +34,7 @@ class View(Protocol):
 class NoView:
     """A library call prints nothing."""
 
-    def begin(self, plan: dict[str, Any], warnings: list[str]) -> None:
+    def begin(self, plan: Plan, warnings: list[str]) -> None:
         """Nothing."""
 
     def update(self, snapshot: Snapshot) -> None:
@@ -83,7 +84,7 @@ class Outcome:
     """What a run came to."""
 
     summary: dict[str, Any]
-    plan: dict[str, Any]
+    plan: Plan
     judged: Judgement
     totals: NodeTotals | None
     path: Path | None

@@ -67,7 +67,7 @@ class GrafanaSink:
 
     def _annotation(self, event: Mapping[str, Any]) -> dict[str, Any]:
         run, at_ms = self._run, event["at_ns"] // 1_000_000
-        tags = ["wasp_ray", str(run.plan["profile"]), run.run_id, event["event"]]
+        tags = ["wasp_ray", run.typed_plan.profile, run.run_id, event["event"]]
         if event.get("generator"):
             tags.append(event["generator"])
         told = {"time": at_ms, "tags": tags, "text": event["text"][:MAX_TEXT_CHARS]}

@@ -6,12 +6,17 @@ from __future__ import annotations
 
 import enum
 import inspect
+import random
 from collections.abc import Mapping
 from typing import Any
 
 from wasp_ray.load.actors import tasks_of
+from wasp_ray.load.limits import raise_descriptor_limit
 from wasp_ray.load.waits import Drawn, as_wait
-from wasp_ray.schedule import parse_duration
+from wasp_ray.plan import GeneratorPlan, Kind, SegmentPlan
+from wasp_ray.schedule import PoissonCurve, RateCurve, Schedule, UserCurve, make_curve, parse_duration
+
+LEAST_IN_FLIGHT = 1000
 
 
 class Auto(enum.Enum):
@@ -55,7 +60,7 @@ class Generator:
         return f"Generator({self.name!r})"
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """ "rate" or "users"."""
         return "rate" if self.gun is not None else "users"
 
@@ -109,3 +114,45 @@ class Generator:
     def pace(self) -> Drawn | None:
         """Time from one due call to the next; None: no pacing."""
         return None if self.pacing is None else as_wait(self.pacing).resolved()
+
+    def to_plan(self, run_seed: int) -> GeneratorPlan:
+        """Return the plan of a Generator without problems. Without a seed of its own it gets one by `run_seed` and its name:
+        with equal seeds, Generators would have calls due at the same instants.
+        """
+        schedule: Schedule = self.schedule.resolved()
+        seed = self.seed if self.seed is not None else random.Random(f"{run_seed}/{self.name}").getrandbits(32)
+        curve = make_curve(schedule, self.rate_unit_ns, self.arrivals, seed) if self.kind == "rate" else None
+        peak = curve.peak_per_s if curve is not None else float(UserCurve(schedule).peak)
+        calls = None if curve is None else curve.count
+        if calls is not None and self.max_calls is not None:
+            calls = min(calls, self.max_calls)
+        return GeneratorPlan(
+            name=self.name, kind=self.kind, actor_name=self.actor.__qualname__, is_async=self.is_async, schedule=schedule,
+            rate_unit_ns=self.rate_unit_ns, arrivals=self.arrivals, labels=dict(self.labels), seed=seed,
+            call_timeout_ns=self.call_timeout_ns, setup_timeout_ns=self.setup_timeout_ns,
+            teardown_timeout_ns=self.teardown_timeout_ns, graceful_stop_ns=self.graceful_stop_ns,
+            min_delivered=self.min_delivered, on_late=self.on_late, max_in_flight=self._in_flight_at(peak),
+            max_workers=self.max_workers, users_per_process=self.users_per_process, max_calls=self.max_calls,
+            setup_concurrency=None if self.setup_concurrency is AUTO else self.setup_concurrency,
+            placement=None if self.placement is None else self.placement.to_data(), fail_on_error=self.fail_on_error,
+            calls=calls, peak=peak, duration_ns=schedule.duration_ns, segments=_segments(schedule, curve),
+        )  # fmt: skip
+
+    def _in_flight_at(self, peak_per_s: float) -> int:
+        """AUTO = max(1000, 2 x peak rate), at most half of the descriptors a process may have."""
+        if self.max_in_flight is not AUTO:
+            return int(self.max_in_flight)
+        wanted = max(LEAST_IN_FLIGHT, int(2 * peak_per_s))
+        limit = raise_descriptor_limit()
+        return wanted if limit is None else min(wanted, limit // 2)
+
+
+def _segments(schedule: Schedule, curve: RateCurve | PoissonCurve | None) -> tuple[SegmentPlan, ...]:
+    return tuple(
+        SegmentPlan(
+            index=index, name=segment.name, warmup=segment.warmup, from_ns=from_ns, to_ns=to_ns,
+            planned_calls=None if curve is None else curve.calls_between(from_ns, to_ns),
+            planned_peak=max(float(segment.start), float(segment.end)),
+        )
+        for index, (from_ns, to_ns, segment) in enumerate(schedule.bounds())
+    )  # fmt: skip

@@ -9,6 +9,7 @@ from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.intake import Intake
 from wasp_ray.node.shape import estimate, shape_of, shortages
+from wasp_ray.plan import Plan
 from wasp_ray.wire.arena import Arena, lay_out
 from wasp_ray.wire.channel import Message
 from wasp_ray.wire.control import Control
@@ -31,15 +32,13 @@ def load(node: Node) -> None:
     answer = node.ask(message, LOAD_TIMEOUT_S, "reading the load file")
     if "problems" in answer:
         raise BadInput(answer["problems"])
-    node.plan = answer["plan"]
+    node.plan = Plan.from_data(answer["plan"]).seeded(options.node if options.load == "per-node" else 0)
     node.warnings += answer["warnings"]
-    for part in node.plan["generators"]:  # nodes that each do the whole schedule must not draw the same arrivals
-        part["arrival_seed"] = part["seed"] + (options.node if options.load == "per-node" else 0)
 
 
 def prepare(node: Node) -> None:
     """Memory, engines, rows, the profile's setup. Raises BadInput and NodeFailed."""
-    options, parts = node.options, node.plan["generators"]
+    options, parts = node.options, node.plan.generators
     shapes = [shape_of(part, *options.share, node.inline) for part in parts]
     slabs = lay_out([(s.rings, s.slots, s.entries) for s in shapes])
     if not node.inline and (lacking := shortages(estimate(shapes, slabs[-1].end))):
@@ -64,7 +63,7 @@ def _start_aggregator(node: Node, arena: Arena) -> None:
     of_run = {"run_id": options.run_id, "node": options.node + 1, "nodes": options.nodes, "folder": folder}
     node.exports.start(node.plan, of_run)
     slabs = [slab.to_data() for slab in arena.slabs]
-    node.links.start_aggregator(arena, {"op": "plan", "plan": node.plan, "slabs": slabs}, node.exports.feed)
+    node.links.start_aggregator(arena, {"op": "plan", "plan": node.plan.to_data(), "slabs": slabs}, node.exports.feed)
     node.exports.feed_given()
 
 
@@ -75,9 +74,9 @@ def _prepare_zygote(node: Node, arena: Arena) -> None:
     fds = [node.intake.notes_write, node.intake.output_write, *tick_fds, *(options.placer or ())]
     message: Message = {
         "op": "prepare", "slabs": [slab.to_data() for slab in arena.slabs], "run_id": options.run_id,
-        "seed": node.plan["seed"], "node": options.node, "nodes": options.nodes, "share": options.share[0],
+        "seed": node.plan.seed, "node": options.node, "nodes": options.nodes, "share": options.share[0],
         "shares": options.share[1], "user_dir": options.user_dir,
-        "wants_raw": node.exports.wants_samples, "verbose": options.once, "plan": node.plan,
+        "wants_raw": node.exports.wants_samples, "verbose": options.once, "plan": node.plan.to_data(),
         "placed": options.placer is not None,
     }  # fmt: skip
     if node.inline:

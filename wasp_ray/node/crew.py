@@ -98,7 +98,7 @@ class Crew:
         """The zygote is gone and its workers died with it: book what their headers say."""
         if self._links.zygote is not None:
             self._links.zygote.bury()
-        if any(generator.part["placement"] is not None for generator in self.generators):
+        if any(generator.plan.is_placed for generator in self.generators):
             sleep_s(PLACED_END_S)
         now = now_ns()
         for generator in self.generators:

@@ -13,6 +13,7 @@ from wasp_ray.clock import now_ns, wall_s
 from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.node.engines import Engine, start_exporter
 from wasp_ray.node.options import GeneratorState
+from wasp_ray.plan import Plan, SinkPlan
 from wasp_ray.schedule.share import share_count
 from wasp_ray.stats.totals import GeneratorTotals
 from wasp_ray.wire.channel import Message
@@ -37,7 +38,7 @@ class Exports:
     def __init__(self, inline: bool) -> None:
         self._inline = inline
         self._engine: Engine | None = None
-        self._specs: list[dict[str, Any]] = []
+        self._sinks: tuple[SinkPlan, ...] = ()
         self._backlog = bytearray()
         self._start_ns = 0
         self._node, self._sharing = 1, 1
@@ -56,27 +57,27 @@ class Exports:
     @property
     def wants_samples(self) -> bool:
         """Whether workers are to mark what is sampled."""
-        return any("samples" in spec["needs"] for spec in self._specs)
+        return any("samples" in sink.needs for sink in self._sinks)
 
     @property
     def wants_totals(self) -> bool:
         """Whether a state of totals that came now would be told."""
         is_time = not self._backlog and now_ns() >= self._next_totals
-        return is_time and any("totals" in spec["needs"] for spec in self._specs)
+        return is_time and any("totals" in sink.needs for sink in self._sinks)
 
     # -- life
 
-    def start(self, plan: Mapping[str, Any], message: Message) -> None:
+    def start(self, plan: Plan, message: Message) -> None:
         """Starts the exporter when the plan has sinks. `message`: run_id, node, nodes, folder."""
-        self._specs = list(plan.get("sinks", ()))
-        if not self._specs:
+        self._sinks = plan.sinks
+        if not self._sinks:
             return
-        self._node, self._sharing = message["node"], message["nodes"] if plan["load"] == "total" else 1
+        self._node, self._sharing = message["node"], message["nodes"] if plan.load == "total" else 1
         mine, theirs = socket.socketpair()
         mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
         self._engine = start_exporter(self._inline, theirs)
         fds = [] if self._inline else [theirs.fileno()]
-        self._engine.channel.send({"op": "plan", "plan": plan, **message}, fds)
+        self._engine.channel.send({"op": "plan", "plan": plan.to_data(), **message}, fds)
         if not self._inline:
             theirs.close()
         if self.wants_samples:
@@ -132,7 +133,7 @@ class Exports:
     def states(self, states: Sequence[GeneratorState]) -> None:
         """Of the Generators right now; a window, which is closed seconds later, is told with the last ones of its second."""
         self._states = {state.name: state for state in states}
-        if self._specs and self._start_ns:
+        if self._sinks and self._start_ns:
             self._past[(now_ns() - self._start_ns) // SECOND_NS] = self._states
             while len(self._past) > KEPT_STATES:
                 del self._past[next(iter(self._past))]
@@ -174,7 +175,7 @@ class Exports:
 
     def last_totals(self, generators: Mapping[str, GeneratorTotals]) -> None:
         """Those that summary.json is made of; they are never skipped."""
-        if any("totals" in spec["needs"] for spec in self._specs):
+        if any("totals" in sink.needs for sink in self._sinks):
             self._states = {}
             told = {name: {**item.to_data(), "now": self._now(name)} for name, item in generators.items()}
             self._told["totals"] += 1
@@ -214,18 +215,18 @@ class Exports:
     def results(self, sent: int, dropped: int) -> dict[str, dict[str, Any]]:
         """The books of each sink, all lines accounted for. `sent`, `dropped`: samples as the aggregator counted them."""
         out: dict[str, dict[str, Any]] = {}
-        for spec in self._specs:
+        for sink in self._sinks:
             empty = {"accepted": 0, "delivered": 0, "not_delivered": {}, "maybe_double": 0, "errors": 0, "problems": []}
-            books = out[spec["name"]] = {**empty, **self._books.get(spec["name"], {})}
+            books = out[sink.name] = {**empty, **self._books.get(sink.name, {})}
             lost: dict[str, int] = dict(books["not_delivered"])
-            if "samples" in spec["needs"]:
+            if "samples" in sink.needs:
                 _add(books, lost, "exporter_slow", dropped)
                 _add(books, lost, DIED, max(0, sent - self._received))
             for need, number in self._left_out.items():
-                if need in spec["needs"]:
+                if need in sink.needs:
                     _add(books, lost, "exporter_slow", number)
             for need, number in self._told.items():
-                if need in spec["needs"] and self._ready:
+                if need in sink.needs and self._ready:
                     _add(books, lost, DIED, max(0, number - self._heard.get(need, 0)))
             still_open = books["accepted"] - books["delivered"] - sum(lost.values())
             if still_open > 0:
@@ -241,14 +242,14 @@ class Exports:
     def judge(self, results: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
         """Sentences by what each sink's `on_sink_error` makes of its losses: warn, invalid, fail."""
         told: dict[str, list[str]] = {"warn": [], "invalid": [], "fail": []}
-        for spec in self._specs:
-            books = results[spec["name"]]
-            told["warn"] += [f"sink {spec['name']}: {problem}" for problem in books["problems"]]
+        for sink in self._sinks:
+            books = results[sink.name]
+            told["warn"] += [f"sink {sink.name}: {problem}" for problem in books["problems"]]
             lost = books["not_delivered"]
             if lost:
                 causes = ", ".join(f"{reason} {number:,}" for reason, number in sorted(lost.items()))
                 missing = f"{sum(lost.values()):,} of {books['accepted']:,} lines were not delivered ({causes})"
-                told[spec["options"].get("on_sink_error", "warn")].append(f"sink {spec['name']}: {missing}")
+                told[sink.options.get("on_sink_error", "warn")].append(f"sink {sink.name}: {missing}")
         return told
 
     def close(self) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 START_MARGIN_NS = 20_000_000
 WORKER_MARGIN_NS = 20_000
@@ -13,7 +13,7 @@ WORKER_MARGIN_NS = 20_000
 class Gate(Protocol):
     """Asked from the node's loop only, ever again until it opens; must not block."""
 
-    def arrived(self, plan: Mapping[str, Any]) -> None:
+    def arrived(self) -> None:
         """The node's first users are set up. Called once."""
 
     def start_ns(self, now_ns: int, workers: int) -> int | None:
@@ -23,7 +23,7 @@ class Gate(Protocol):
 class OpenGate:
     """A node alone starts as soon as it can."""
 
-    def arrived(self, plan: Mapping[str, Any]) -> None:
+    def arrived(self) -> None:
         """Nobody has to know."""
 
     def start_ns(self, now_ns: int, workers: int) -> int | None:
@@ -34,13 +34,13 @@ class OpenGate:
 class HeldGate:
     """Opened from outside. `tell` is called when the node has arrived."""
 
-    def __init__(self, tell: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, tell: Callable[[], None]) -> None:
         self._tell = tell
         self._start_ns: int | None = None
 
-    def arrived(self, plan: Mapping[str, Any]) -> None:
+    def arrived(self) -> None:
         """Tells the one who holds the gate."""
-        self._tell(plan)
+        self._tell()
 
     def open(self, start_ns: int) -> None:
         """Fixes t = 0, from any thread; the first word counts."""

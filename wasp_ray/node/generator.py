@@ -12,8 +12,9 @@ from wasp_ray.node.headers import headers_of
 from wasp_ray.node.sums import Sums, read_sums, sum_of
 from wasp_ray.node.ticks import TickPipe
 from wasp_ray.node.user_limits import UserLimits
+from wasp_ray.plan import GeneratorPlan
 from wasp_ray.runtime.fleet import Fleet, Gone, Instruction, Spawn, Warn
-from wasp_ray.schedule import Schedule, UserCurve, make_curve
+from wasp_ray.schedule import UserCurve
 from wasp_ray.wire.arena import Arena, Header, State
 from wasp_ray.wire.control import NEVER, Ask, Control, Word, publish_ahead
 
@@ -34,18 +35,17 @@ class GeneratorRun:
     """State of one Generator between plan and last record."""
 
     def __init__(
-        self, gen: int, part: dict[str, Any], shape: Any, arena: Arena, control: Control, share: int, shares: int, inline: bool,
+        self, gen: int, plan: GeneratorPlan, shape: Any, arena: Arena, control: Control, share: int, shares: int, inline: bool,
     ) -> None:  # fmt: skip
-        self.gen, self.part, self.name, self.kind = gen, part, part["name"], part["kind"]
+        self.gen, self.plan, self.name, self.kind = gen, plan, plan.name, plan.kind
         self.arena, self.control = arena, control
-        self.is_async: bool = part["is_async"]
+        self.is_async = plan.is_async
         self.share, self.shares = share, shares
         self.workers: int = shape.workers
         self._most_workers = self.workers  # sync gun: so many it may grow to
-        placed = part["placement"] is not None
-        at_once = part["setup_concurrency"] or (PLACED_SETUPS if placed else SETUPS)
+        at_once = plan.setup_concurrency or (PLACED_SETUPS if plan.is_placed else SETUPS)
         self.fleet = Fleet(shape.rings, at_once, reuse_rings=not inline)
-        self._hangs = HangDetector(gen, part, arena)
+        self._hangs = HangDetector(gen, plan, arena)
         self.sums = Sums()  # of workers that are gone
         self.next_ticks: dict[int, int] = {}  # async gun: where a worker's successor goes on
         self.dead_hands = 0
@@ -62,17 +62,14 @@ class GeneratorRun:
         self._ticks_taken: dict[int, int] = {}  # sync gun: by worker, how many it had taken at the end of the schedule
         self.workers_stood_still = False  # sync gun: an idle worker took no tick in the second after the end
         self.longest_standstill_ns = 0  # of a worker that a signal had stopped, during the load
-        schedule = Schedule.from_data(part["schedule"])
-        self.duration_ns: int = part["duration_ns"]
-        self.users = UserCurve(schedule) if self.kind == "users" else None
+        self.duration_ns = plan.duration_ns
+        self.users = UserCurve(plan.schedule) if self.kind == "users" else None
         self.limits: UserLimits | None = None
         if self.users is not None:
-            self.limits = UserLimits(gen, part, self.users, control, self.fleet, self.wakes, share, shares)
-        self.curve = (
-            None if self.users else make_curve(schedule, part["rate_unit_ns"], part["arrivals"], part["arrival_seed"])
-        )
+            self.limits = UserLimits(gen, plan, self.users, control, self.fleet, self.wakes, share, shares)
+        self.curve = plan.curve() if self.users is None else None
         most = self.curve.count if self.curve is not None else 0
-        self.tick_count = most if part["max_calls"] is None else min(most, part["max_calls"])
+        self.tick_count = most if plan.max_calls is None else min(most, plan.max_calls)
         blocking = self.curve if not self.is_async else None
         self.ticks = None if blocking is None else TickPipe(blocking, self.tick_count, share, shares)
 
@@ -84,7 +81,7 @@ class GeneratorRun:
         if self.limits is not None:
             self.limits.prepare()
         elif self.ticks is not None:
-            first = int(self.part["peak"] * FIRST_GUN_WORKERS_S / self.shares) + 2
+            first = int(self.plan.peak * FIRST_GUN_WORKERS_S / self.shares) + 2
             self.fleet.wanted = min(self.workers, first)
         else:
             self.fleet.wanted = self.workers
@@ -127,7 +124,7 @@ class GeneratorRun:
             self._grow()
         if (
             self.ticks is not None
-            and self.part["max_calls"] is not None
+            and self.plan.max_calls is not None
             and self.ticks.exhausted
             and not self.ticks.unread()
         ):
@@ -136,7 +133,7 @@ class GeneratorRun:
             not self.ended
             and self.fleet.empty
             and self._all_gone()
-            and (self.kind == "users" or self.part["max_calls"] is not None)
+            and (self.kind == "users" or self.plan.max_calls is not None)
         ):
             self._end(now)
         return wake_at
@@ -192,7 +189,7 @@ class GeneratorRun:
         """The schedule's end or the stop: users leave, calls in flight have their grace."""
         self.ended = True
         self.cut_ns = min(self.end_ns, self.stop_ns if self.stop_ns is not None else NEVER, now)
-        self.grace_ns = self.cut_ns + self.part["graceful_stop_ns"]
+        self.grace_ns = self.cut_ns + self.plan.graceful_stop_ns
         self.control.set(self.gen, Word.GRACE_NS, self.grace_ns)
         self._ticks_taken = self._idle_workers()
         if self.limits is not None:
@@ -232,7 +229,7 @@ class GeneratorRun:
         if self.kind == "rate" and (self.ticks is None or self.ticks.closed) and now > self.cut_ns + LATE_START_NS:
             self.fleet.wanted = 0
         if now > self.grace_ns:
-            last = self.grace_ns + self.part["teardown_timeout_ns"] + 2 * CANCEL_GRACE_NS
+            last = self.grace_ns + self.plan.teardown_timeout_ns + 2 * CANCEL_GRACE_NS
             for worker, member in self.fleet.live.items():
                 in_call = not self.is_async and bool(self.arena.entries(self.gen, member.ring))
                 if in_call or self._state(member.ring) <= State.SETUP or now > last:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wasp_ray.node.headers import entries_of, headers_of
+from wasp_ray.plan import GeneratorPlan
 from wasp_ray.runtime.fleet import Member
 from wasp_ray.wire.arena import Arena, Header, State
 
@@ -34,14 +34,14 @@ class Overdue:
 class HangDetector:
     """Compares the states and calls of one Generator's workers with the limits of its plan."""
 
-    def __init__(self, gen: int, part: Mapping[str, Any], arena: Arena) -> None:
+    def __init__(self, gen: int, plan: GeneratorPlan, arena: Arena) -> None:
         self._gen, self._arena = gen, arena
-        self._is_async: bool = part["is_async"]
+        self._is_async = plan.is_async
         self._grace_ns = CANCEL_GRACE_NS if self._is_async else 0
-        self._placed_ns = 0 if part["placement"] is None else PLACED_START_NS
-        self._setup_ns: int = part["setup_timeout_ns"]
-        self._teardown_ns: int = part["teardown_timeout_ns"]
-        self._call_ns: int | None = part["call_timeout_ns"]
+        self._placed_ns = PLACED_START_NS if plan.is_placed else 0
+        self._setup_ns = plan.setup_timeout_ns
+        self._teardown_ns = plan.teardown_timeout_ns
+        self._call_ns = plan.call_timeout_ns
         self._look_at_calls_ns = 0
 
     def look(self, live: Mapping[int, Member], now: int) -> tuple[int, list[Overdue]]:

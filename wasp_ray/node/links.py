@@ -51,13 +51,13 @@ class Links:
         self.zygote = start_zygote(self._inline, profile)
         return self.zygote
 
-    def start_aggregator(self, arena: Arena, plan: Message, feed: socket.socket | None) -> None:
+    def start_aggregator(self, arena: Arena, message: Message, feed: socket.socket | None) -> None:
         """The second, with its plan; from now on the loop may wait for instants too."""
         self.aggregator = start_aggregator(self._inline, arena, feed)
         fds = [] if arena.fd is None else [arena.fd]
         if feed is not None and not self._inline:
             fds.append(feed.fileno())
-        self.aggregator.channel.send(plan, fds)
+        self.aggregator.channel.send(message, fds)
         if not self._inline:
             self._timer = TimerFd()
 

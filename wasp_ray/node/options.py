@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
+from wasp_ray.plan import Kind, Plan
 from wasp_ray.report.snapshot import Phase
 from wasp_ray.stats.totals import NodeTotals
 
@@ -44,7 +45,7 @@ class GeneratorState:
     """A Generator right now, for progress."""
 
     name: str
-    kind: Literal["rate", "users"]
+    kind: Kind
     planned: float  # per second, or users
     users_active: int
     in_flight: int
@@ -55,7 +56,7 @@ class GeneratorState:
 class Listener(Protocol):
     """Told from the node's loop what happens; must not block."""
 
-    def plan_ready(self, plan: dict[str, Any], warnings: list[str]) -> None:
+    def plan_ready(self, plan: Plan, warnings: list[str]) -> None:
         """The load was described and checked; the next thing is its start."""
 
     def progress(
@@ -76,7 +77,7 @@ class Listener(Protocol):
 class NoListener:
     """Keeps all to itself."""
 
-    def plan_ready(self, plan: dict[str, Any], warnings: list[str]) -> None:
+    def plan_ready(self, plan: Plan, warnings: list[str]) -> None:
         """Nothing."""
 
     def progress(
@@ -98,7 +99,7 @@ class NoListener:
 class NodeResult:
     """How it ended. `errors` make the verdict error, `invalid` invalid, `failed` failed."""
 
-    plan: dict[str, Any]
+    plan: Plan
     totals: NodeTotals
     duration_s: float
     started_wall_s: float
@@ -116,6 +117,6 @@ class NodeResult:
         return {**data, "totals": self.totals.to_data()}
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any], plan: dict[str, Any]) -> NodeResult:
+    def from_data(cls, data: Mapping[str, Any], plan: Plan) -> NodeResult:
         """The reverse. Raises KeyError, TypeError or ValueError when it is no such data."""
         return cls(plan=plan, **{**data, "totals": NodeTotals.from_data(data["totals"])})

@@ -79,7 +79,7 @@ class Orders:
                 generator.paused(at)
         elif command == "resume" and control.paused:
             control.resume(max(0, now_ns() - self._paused_at))
-            ends = [[control.absolute_ns(s["to_ns"]) for s in part["segments"]] for part in node.plan["generators"]]
+            ends = [[control.absolute_ns(s.to_ns) for s in part.segments] for part in node.plan.generators]
             node.links.tell_aggregator({"op": "bounds", "ends_ns": ends})
             for generator in node.generators:
                 generator.resumed()

@@ -25,6 +25,7 @@ from wasp_ray.node.orders import Orders, Stop
 from wasp_ray.node.progress import tell_progress
 from wasp_ray.node.result import node_result, node_totals, totals_so_far
 from wasp_ray.node.shape import estimate, shape_of
+from wasp_ray.plan import Plan
 from wasp_ray.stats.totals import NodeTotals
 from wasp_ray.wire.arena import Arena, lay_out
 from wasp_ray.wire.channel import Message
@@ -53,7 +54,7 @@ class Node:
         self.exports = Exports(self.inline)
         self.machine = MachineWatch()
         self.arena: Arena | None = None
-        self.plan: dict[str, Any] = {}
+        self.plan = Plan.unknown()
         self.snapshot: dict[str, Any] = {}
         self.errors: list[str] = []
         self.invalid: list[str] = []
@@ -116,7 +117,7 @@ class Node:
         finally:
             self._close()
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Plan:
         """The plan alone; nothing is started but the zygote that reads the load file."""
         try:
             load(self)
@@ -126,7 +127,7 @@ class Node:
 
     def needs(self) -> dict[str, int]:
         """Processes and memory of this node at the peak of its load, estimated."""
-        shapes = [shape_of(part, *self.options.share, self.inline) for part in self.plan["generators"]]
+        shapes = [shape_of(part, *self.options.share, self.inline) for part in self.plan.generators]
         need = estimate(shapes, lay_out([(s.rings, s.slots, s.entries) for s in shapes])[-1].end)
         return {"processes": need.processes, "memory_bytes": need.memory_bytes}
 
@@ -145,7 +146,7 @@ class Node:
 
     def _wait_at_gate(self) -> int:
         """t = 0, once it is known."""
-        self._gate.arrived(self.plan)
+        self._gate.arrived()
         while (start_ns := self._gate.start_ns(now_ns(), self.crew.workers)) is None:
             self._idle_turn()
         return start_ns
@@ -166,7 +167,7 @@ class Node:
                 f"the load began {self.told_late_ns / 1e9:.1f} s late: its start came too late to this node"
             )
         self.started_wall_s = wall_s() + (self.start_ns - now) / 1e9
-        ends = [[self.start_ns + s["to_ns"] for s in part["segments"]] for part in self.plan["generators"]]
+        ends = [[self.start_ns + s.to_ns for s in part.segments] for part in self.plan.generators]
         self.links.tell_aggregator({"op": "begin", "start_ns": self.start_ns, "ends_ns": ends})
         self.exports.begin(self.start_ns)
         self.exports.event("start", f"run {self.options.run_id} begins")
@@ -285,7 +286,7 @@ class Node:
         self.orders.stop = before
 
     def _tear_down(self) -> None:
-        if ZYGOTE in self.links.lost() or not self.plan.get("has_teardown"):
+        if ZYGOTE in self.links.lost() or not self.plan.has_teardown:
             return
         if not self.orders.stop.again:
             self.orders.stop = Stop(self.orders.stop.signal)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import resource
 from dataclasses import dataclass
-from typing import Any
 
+from wasp_ray.plan import GeneratorPlan
 from wasp_ray.schedule import share_count
 
 SMALL_RING, LARGE_RING = 1024, 65_536
@@ -57,21 +57,21 @@ def _cgroup_cpus() -> int | None:
         return None
 
 
-def shape_of(part: dict[str, Any], share: int, shares: int, inline: bool) -> Shape:
+def shape_of(part: GeneratorPlan, share: int, shares: int, inline: bool) -> Shape:
     """The shape of one Generator of a plan on a node that does share `share` of `shares`."""
     spare = SPARE_INLINE_RINGS if inline else 0
-    if part["kind"] == "rate":
-        if not part["is_async"]:
-            workers = part["max_workers"]
+    if part.kind == "rate":
+        if not part.is_async:
+            workers = part.max_workers
             return Shape(workers, workers + spare, SMALL_RING, 1)
-        calls = share_count(part["calls"], share, shares)
-        workers = max(1, min(cores() if not inline else 1, calls, int(part["peak"]) + 1))
-        return Shape(workers, workers + spare, LARGE_RING, max(1, -(-part["max_in_flight"] // workers)))
-    per = part["users_per_process"]
-    workers = -(-share_count(int(part["peak"]), share, shares) // per)
+        calls = share_count(part.calls or 0, share, shares)
+        workers = max(1, min(cores() if not inline else 1, calls, int(part.peak) + 1))
+        return Shape(workers, workers + spare, LARGE_RING, max(1, -(-part.max_in_flight // workers)))
+    per = part.users_per_process
+    workers = -(-share_count(int(part.peak), share, shares) // per)
     slots = _power_of_two(RING_BUDGET_BYTES // 64 // max(1, workers))
     most = LARGE_RING if per > 1 else 16 * SMALL_RING
-    each = WORKER_BYTES if part["placement"] is None else PLACED_BYTES
+    each = PLACED_BYTES if part.is_placed else WORKER_BYTES
     return Shape(workers, workers + spare, min(most, max(SMALL_RING, slots)), per, each)
 
 

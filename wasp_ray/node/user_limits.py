@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from wasp_ray.plan import GeneratorPlan
 from wasp_ray.runtime.fleet import Fleet
 from wasp_ray.schedule import UserCurve, share_count
 from wasp_ray.wire.control import Control, Word
@@ -17,14 +16,14 @@ class UserLimits:
     """Of one Generator of users. Writes the limits that users look at, what the fleet wants, and into `wakes` whom it concerns."""
 
     def __init__(
-        self, gen: int, part: dict[str, Any], curve: UserCurve, control: Control, fleet: Fleet, wakes: set[int],
+        self, gen: int, plan: GeneratorPlan, curve: UserCurve, control: Control, fleet: Fleet, wakes: set[int],
         share: int, shares: int,
     ) -> None:  # fmt: skip
         self._gen, self._curve, self._control, self._fleet, self._wakes = gen, curve, control, fleet, wakes
         self._share, self._shares = share, shares
-        self._per_process: int = part["users_per_process"]
-        self._lead_ns = LEAD_NS if part["placement"] is None else PLACED_LEAD_NS
-        self._duration_ns: int = part["duration_ns"]
+        self._per_process = plan.users_per_process
+        self._lead_ns = PLACED_LEAD_NS if plan.is_placed else LEAD_NS
+        self._duration_ns = plan.duration_ns
         self.peak = share_count(curve.peak, share, shares)
         self.active_max = 0
 

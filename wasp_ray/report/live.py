@@ -5,9 +5,9 @@ All methods are for one thread. A stream that cannot be written any more ends th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -36,13 +36,13 @@ class LiveView:
     def __init__(
         self,
         stream: TextIO,
-        plan: Mapping[str, Any],
+        title: str,
         quiet: bool = False,
         *,
         now_ns: Callable[[], int] = clock.now_ns,
     ) -> None:
         self._stream = stream
-        self._title = str(plan.get("profile") or "run")
+        self._title = title
         self._quiet = quiet
         self._now_ns = now_ns
         self._last: Snapshot | None = None

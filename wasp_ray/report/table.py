@@ -32,19 +32,17 @@ _GROUP_HEAD = ("GROUP (service)", "count", "failed", "p50", "p95", "p99", "max",
 _LATENCY = re.compile(r"^\s*(p\d|mean|min|max)")
 
 
-def final_table(summary: Data, plan: Data, *, exit_code: int | None = None, path: str | None = None) -> str:
+def final_table(summary: Data, *, exit_code: int | None = None, path: str | None = None) -> str:
     """The whole table as plain text without a last line end; no line is wider than 80 columns.
 
     `exit_code`: None derives it from the verdict. `path`: where the bundle is, None when there is none.
     """
-    return "\n".join(text for text, _ in final_lines(summary, plan, exit_code=exit_code, path=path))
+    return "\n".join(text for text, _ in final_lines(summary, exit_code=exit_code, path=path))
 
 
-def print_table(
-    summary: Data, plan: Data, stream: TextIO, *, exit_code: int | None = None, path: str | None = None
-) -> None:
+def print_table(summary: Data, stream: TextIO, *, exit_code: int | None = None, path: str | None = None) -> None:
     """Prints the table; in colours on a terminal (NO_COLOR is honoured), else plain. OSError is the caller's."""
-    lines = final_lines(summary, plan, exit_code=exit_code, path=path)
+    lines = final_lines(summary, exit_code=exit_code, path=path)
     encoding = getattr(stream, "encoding", None)
     if not stream.isatty():
         stream.write("".join(encodable(text, encoding) + "\n" for text, _ in lines))
@@ -58,9 +56,9 @@ def print_table(
         console.print(Text(encodable(text, encoding), style=style), soft_wrap=True)
 
 
-def final_lines(summary: Data, plan: Data, *, exit_code: int | None = None, path: str | None = None) -> list[Line]:
+def final_lines(summary: Data, *, exit_code: int | None = None, path: str | None = None) -> list[Line]:
     """The table line by line with the style of each."""
-    lines = _generator_lines(summary, plan) + _group_lines(summary)
+    lines = _generator_lines(summary) + _group_lines(summary)
     lines += _error_lines(summary)
     lines += _ledger_lines(summary["ledger"], _dropped_by(summary))
     lines += _node_lines(summary)
@@ -71,10 +69,9 @@ def final_lines(summary: Data, plan: Data, *, exit_code: int | None = None, path
     return [*lines, _verdict_line(summary, exit_code, path)]
 
 
-def _generator_lines(summary: Data, plan: Data) -> list[Line]:
-    order = [spec["name"] for spec in plan.get("generators", [])]
+def _generator_lines(summary: Data) -> list[Line]:
     generators: Mapping[str, Data] = summary["generators"]
-    names = [name for name in order if name in generators] + [name for name in generators if name not in order]
+    names = list(generators)
     shown = _top(names, [_trouble(generators[name]["ledger"]) for name in names], MOST_ROWS)
     table = grid(_GENERATOR_HEAD, lambda short: [_generator_row(name, generators[name], short) for name in shown])
     return _titled(table) + _rest(len(names) - len(shown), "generators")

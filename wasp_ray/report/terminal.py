@@ -15,6 +15,7 @@ from wasp_ray.errors import BadInput
 from wasp_ray.report.describe import headline
 
 if TYPE_CHECKING:
+    from wasp_ray.plan import Plan
     from wasp_ray.report.live import LiveView
     from wasp_ray.report.snapshot import Snapshot
 
@@ -26,19 +27,19 @@ class TerminalView:
         self._quiet, self._once = quiet, once
         self._live: LiveView | None = None
 
-    def begin(self, plan: dict[str, Any], warnings: list[str]) -> None:
+    def begin(self, plan: Plan, warnings: list[str]) -> None:
         """Says what is about to start."""
         self.close()
         if not self._quiet:
             say(headline(plan))
         for warning in warnings:
             say(f" ! {warning}")
-        self._live = self._view(plan)
+        self._live = self._view(plan.profile)
 
-    def _view(self, plan: dict[str, Any]) -> LiveView:
+    def _view(self, title: str) -> LiveView:
         from wasp_ray.report.live import LiveView
 
-        return LiveView(sys.stdout, plan, self._quiet or self._once)
+        return LiveView(sys.stdout, title, self._quiet or self._once)
 
     def update(self, snapshot: Snapshot) -> None:
         """A new state."""
@@ -48,7 +49,7 @@ class TerminalView:
     def note(self, text: str, *, limit: bool) -> None:
         """A line above the live view, or of what goes on before there is a plan."""
         if self._live is None:
-            self._live = self._view({})
+            self._live = self._view("run")
         self._live.note(text, limit=limit and not self._once)
 
     def close(self) -> None:
@@ -63,12 +64,12 @@ def say(text: str, *, err: bool = False) -> None:
         click.echo(text, err=err)
 
 
-def show_table(summary: dict[str, Any], plan: dict[str, Any], exit_code: int, path: str | None) -> None:
+def show_table(summary: dict[str, Any], exit_code: int, path: str | None) -> None:
     """Print the end of a run, if stdout can still be written."""
     from wasp_ray.report.table import print_table
 
     with _discarded_when_closed(sys.stdout):
-        print_table(summary, plan, sys.stdout, exit_code=exit_code, path=path)
+        print_table(summary, sys.stdout, exit_code=exit_code, path=path)
 
 
 def flush_output() -> None:

@@ -6,18 +6,19 @@ import json
 import os
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import fields
 from typing import Any
 
 from wasp_ray.load.feeders import RowOrder, RowTable, SharedCounter, load_rows, pack_rows, row_source
 from wasp_ray.load.generator import Generator
-from wasp_ray.schedule import Schedule, make_curve, share_count
+from wasp_ray.plan import Plan
+from wasp_ray.schedule import share_count
 from wasp_ray.wire.shared import share, shared_view
 from wasp_ray.worker.host import GeneratorPart, RowSource
 
 
 class PartsFactory:
-    """Builds the parts of one profile; `message` is the generator's prepare message.
+    """Builds the parts of one profile; `message` is the generator's prepare message. Raises ValueError for one without a plan.
 
     What workers share lies in files of memory. A process that is no fork makes the same part of `given`, the descriptors
     that `files` returned where they were made.
@@ -26,7 +27,7 @@ class PartsFactory:
     def __init__(
         self, profile: Any, message: dict[str, Any], *, inline: bool, given: Sequence[int] | None = None
     ) -> None:
-        self._generators, self._message = profile.generators, message
+        self._generators, self._message, self._plan = profile.generators, message, Plan.from_data(message["plan"])
         self._inline, self._guard = inline, threading.Lock()
         self._given = None if given is None else list(given)
         self._files: dict[int, list[int]] = {}
@@ -49,30 +50,22 @@ class PartsFactory:
     def part(self, index: int) -> GeneratorPart:
         """Of one Generator. Raises BadInput for rows that cannot be read."""
         g: Generator = self._generators[index]
-        plan = self._message["plan"]["generators"][index]
-        has_tickets = g.kind == "users" and g.max_calls is not None
+        plan = self._plan.generators[index]
+        has_tickets = plan.kind == "users" and plan.max_calls is not None
         counters = self._counters(index, len(g.feeders) + has_tickets)
         feeds = {
-            name: self._feed(index, name, feeder, plan["seed"], counter)
+            name: self._feed(index, name, feeder, plan.seed, counter)
             for (name, feeder), counter in zip(g.feeders.items(), counters, strict=False)
         }
         shared = None if g.shared_data is None else self._view(index, lambda: [_as_bytes(g.shared_data)])
+        planned: dict[str, Any] = {field.name: getattr(plan, field.name) for field in fields(plan)}
+        if has_tickets:
+            planned["max_calls"] = share_count(plan.max_calls or 0, self._message["share"], self._message["shares"])
         return GeneratorPart(
-            index=index, name=g.name, kind=g.kind, actor=g.actor, is_async=g.is_async, params=dict(g.params), labels=dict(g.labels),
-            curve=partial(_curve, plan), think=g.think, pacing=g.pace, call_timeout_ns=g.call_timeout_ns,
-            setup_timeout_ns=g.setup_timeout_ns, teardown_timeout_ns=g.teardown_timeout_ns, graceful_stop_ns=g.graceful_stop_ns,
-            fail_on_error=g.fail_on_error, on_late_drop=g.on_late == "drop", sample=g.sample,
-            users_per_process=g.users_per_process, feeds=feeds,
-            per_user=frozenset(name for name, feeder in g.feeders.items() if feeder.per == "user"),
-            shared_data=shared, ticket=counters[-1].next if has_tickets else None, max_calls=self._max_calls(g),
-            guard=self._guard,
+            **planned, index=index, actor=g.actor, params=dict(g.params), think=g.think, pacing=g.pace, sample=g.sample,
+            feeds=feeds, per_user=frozenset(name for name, feeder in g.feeders.items() if feeder.per == "user"),
+            shared_data=shared, ticket=counters[-1].next if has_tickets else None, guard=self._guard,
         )  # fmt: skip
-
-    def _max_calls(self, g: Generator) -> int | None:
-        """Guns count their ticks over all nodes, users the calls of this node."""
-        if g.max_calls is None or g.kind == "rate":
-            return g.max_calls
-        return share_count(g.max_calls, self._message["share"], self._message["shares"])
 
     def _feed(self, index: int, name: str, feeder: Any, seed: int, counter: SharedCounter) -> RowSource:
         packed = self._view(index, lambda: pack_rows(load_rows(feeder, self._message["user_dir"], name), name))
@@ -101,12 +94,6 @@ class PartsFactory:
         fd = share("parts", pieces()) if self._given is None else self._given.pop(0)
         self._files.setdefault(index, []).append(fd)
         return fd
-
-
-def _curve(plan: dict[str, Any]) -> Any:
-    return make_curve(
-        Schedule.from_data(plan["schedule"]), plan["rate_unit_ns"], plan["arrivals"], plan["arrival_seed"]
-    )
 
 
 def _as_bytes(data: Any) -> bytes | bytearray | memoryview:

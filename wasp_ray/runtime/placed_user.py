@@ -11,8 +11,8 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
+from wasp_ray.load.build import apply_options
 from wasp_ray.load.locate import trim_traceback
-from wasp_ray.load.plan import apply_options
 from wasp_ray.runtime.parts import PartsFactory
 from wasp_ray.runtime.source import find_profile
 from wasp_ray.wire.arena import Arena, Header, SlabLayout, State

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import BadInput
+from wasp_ray.load.build import apply_options, make_plan
 from wasp_ray.load.generator import Generator
 from wasp_ray.load.import_effects import import_warnings, socket_problems, thread_problems
 from wasp_ray.load.limits import raise_descriptor_limit
 from wasp_ray.load.locate import trim_traceback
-from wasp_ray.load.plan import apply_options, make_plan
 from wasp_ray.load.validate import problems_of
 from wasp_ray.runtime.hooks import HookFailed, run_hook
 from wasp_ray.runtime.inline import ThreadNursery
@@ -133,7 +133,7 @@ class Zygote:
                 return {"problems": problems}
             self._profile = profile
             self._of_import = children()
-            return {"plan": make_plan(profile, message), "warnings": warnings}
+            return {"plan": make_plan(profile, message).to_data(), "warnings": warnings}
         except BadInput as exc:
             end_if_forked(pid, exc)
             return {"problems": exc.problems}
@@ -187,7 +187,7 @@ class Zygote:
         from wasp_ray.runtime.forked import ForkNursery
         from wasp_ray.runtime.rehearsal import rehearse
 
-        blocking = next((part for part in self._parts if not part.is_async and not self._is_placed(part.index)), None)
+        blocking = next((part for part in self._parts if not part.is_async and not part.is_placed), None)
         if blocking is not None:
             order = {"gen": blocking.index, "worker": 0, "ring": 0, "workers": 1, "users": 1, "incarnation": 0}
             rehearse(blocking, self._host(order))
@@ -219,7 +219,7 @@ class Zygote:
     # -- workers
 
     def _is_placed(self, gen: int) -> bool:
-        return self._run["plan"]["generators"][gen]["placement"] is not None
+        return self._parts[gen].is_placed
 
     def _nursery_of(self, gen: int) -> Nursery:
         nursery = self._placed if self._is_placed(gen) else self._nursery

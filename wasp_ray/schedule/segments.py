@@ -140,6 +140,10 @@ class Schedule:
             for s in self.segments
         ]  # fmt: skip
 
+    def resolved(self) -> Schedule:
+        """Return the same load with exact values and with durations in ns, as from_data makes it."""
+        return Schedule.from_data(self.to_data())
+
     @classmethod
     def from_data(cls, data: Sequence[dict[str, Any]]) -> Schedule:
         """The reverse of to_data."""

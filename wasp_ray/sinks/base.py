@@ -28,6 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from wasp_ray.plan import Plan
+
 if TYPE_CHECKING:
     from wasp_ray.sinks.rows import SampleRows  # which needs numpy: load files import this module
 
@@ -55,7 +57,7 @@ class SinkRun:
     """The run that a sink serves. `start_ns` and `wall_offset_ns` are known from `begin` on."""
 
     run_id: str
-    plan: Mapping[str, Any]
+    typed_plan: Plan
     node: int
     """From 1."""
     nodes: int
@@ -67,6 +69,11 @@ class SinkRun:
     """t = 0, CLOCK_MONOTONIC."""
     wall_offset_ns: int = 0
     """Added to a monotonic instant it gives the time since 1970."""
+
+    @property
+    def plan(self) -> Mapping[str, Any]:
+        """The plan as plain data, with the keys of plan.json: for sinks of other packages."""
+        return self.typed_plan.to_data()
 
     def begin(self, start_ns: int, start_wall_ns: int) -> None:
         """t = 0 on both clocks."""

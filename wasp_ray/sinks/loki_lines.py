@@ -58,18 +58,18 @@ class LokiLines:
     """Gathers lines of one node until a batch is taken. Raises WaspError for labels that Loki would refuse."""
 
     def __init__(self, run: SinkRun) -> None:
-        self._run = run
+        self._run, plan = run, run.typed_plan
         self.batches = f"{run.run_id}-{run.node}"
         """What the ids of its batches begin with."""
-        streams = len(KINDS) * len(run.plan["generators"]) + 1
+        streams = len(KINDS) * len(plan.generators) + 1
         if streams > MAX_STREAMS:
             raise WaspError(
-                f"{len(run.plan['generators']):,} Generators make {streams:,} streams, more than the {MAX_STREAMS:,} that Loki"
+                f"{len(plan.generators):,} Generators make {streams:,} streams, more than the {MAX_STREAMS:,} that Loki"
                 " allows: have fewer of them"
             )
         self._has_node_label = run.nodes <= MOST_NODE_LABELS and streams * run.nodes <= MAX_STREAMS
-        self._user_labels = {part["name"]: part.get("labels") or {} for part in run.plan["generators"]}
-        self._kinds = {part["name"]: part.get("kind", "") for part in run.plan["generators"]}
+        self._user_labels = {part.name: part.labels for part in plan.generators}
+        self._kinds = {part.name: part.kind for part in plan.generators}
         self._known_labels: dict[tuple[str, str], Labels] = {}
         self._streams: dict[Labels, list[tuple[int, str]]] = defaultdict(list)
         self._cumulative: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -90,8 +90,8 @@ class LokiLines:
 
     def _make_labels(self, kind: str, generator: str) -> Labels:
         run = self._run
-        labels = {**(run.plan.get("labels") or {}), **self._user_labels.get(generator, {})}
-        labels |= {"service_name": "wasp_ray", "profile": str(run.plan["profile"]), "run": run.run_id, "kind": kind}
+        labels = {**run.typed_plan.labels, **self._user_labels.get(generator, {})}
+        labels |= {"service_name": "wasp_ray", "profile": run.typed_plan.profile, "run": run.run_id, "kind": kind}
         if generator:
             labels["generator"] = generator
         if self._has_node_label:

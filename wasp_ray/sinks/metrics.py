@@ -147,11 +147,9 @@ class RunLabels:
     """Labels of every point: those of the Profile and the Generator, `profile`, `run`, `node`, and the metric's own, which win."""
 
     def __init__(self, run: SinkRun) -> None:
-        of_profile = {str(key): str(value) for key, value in (run.plan.get("labels") or {}).items()}
-        own = {"profile": str(run.plan["profile"]), "run": run.run_id, "node": str(run.node)}
-        self._by_generator = {
-            part["name"]: {**of_profile, **(part.get("labels") or {}), **own} for part in run.plan["generators"]
-        }
+        of_profile = {str(key): str(value) for key, value in run.typed_plan.labels.items()}
+        own = {"profile": run.typed_plan.profile, "run": run.run_id, "node": str(run.node)}
+        self._by_generator = {part.name: {**of_profile, **part.labels, **own} for part in run.typed_plan.generators}
 
     def of(self, metric: Metric, values: tuple[str, ...]) -> dict[str, str]:
         """Of one point; the first label of all metrics is the Generator."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from wasp_ray.plan import SinkPlan
 from wasp_ray.sinks.base import SINK_FAILED, Sink, SinkBooks, SinkRun
 from wasp_ray.sinks.registry import make_sink
 from wasp_ray.sinks.rows import SampleRows
@@ -18,11 +19,11 @@ CLOSE_GRACE_S = 2.0
 class Outlet:
     """`name` is unique among the sinks of a run."""
 
-    def __init__(self, spec: Mapping[str, Any], run: SinkRun) -> None:
-        self.name: str = spec["name"]
-        self.needs = frozenset(spec["needs"])
+    def __init__(self, sink: SinkPlan, run: SinkRun) -> None:
+        self.name = sink.name
+        self.needs = frozenset(sink.needs)
         self.run = replace(run, name=self.name)
-        self._sink: Sink = make_sink(spec["kind"], spec["options"], self.run)
+        self._sink: Sink = make_sink(sink.kind, sink.options, self.run)
         self.books: SinkBooks = self._sink.books
         self._failed = False
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from wasp_ray.clock import now_ns, wall_s
 from wasp_ray.errors import WaspError
+from wasp_ray.plan import Plan
 from wasp_ray.sinks.base import SinkRun
 from wasp_ray.sinks.outlet import Outlet
 from wasp_ray.sinks.rows import FrameReader
@@ -32,13 +33,12 @@ class Exporter:
 
     def __init__(self, channel: Channel, feed: socket.socket, message: Message) -> None:
         self._channel, self._feed = channel, feed
-        folder = message["folder"]
+        folder, self._plan = message["folder"], Plan.from_data(message["plan"])
         self._run = SinkRun(
-            message["run_id"], message["plan"], message["node"], message["nodes"], Path(folder) if folder else None
+            message["run_id"], self._plan, message["node"], message["nodes"], Path(folder) if folder else None
         )
-        self._specs = message["plan"]["sinks"]
         self._outlets: list[Outlet] = []
-        self._frames = FrameReader([part["name"] for part in message["plan"]["generators"]])
+        self._frames = FrameReader([generator.name for generator in self._plan.generators])
         self._received = 0
         self._heard: Counter[str] = Counter()  # lines by need, beside samples
         self._fed = asyncio.Event()
@@ -50,12 +50,12 @@ class Exporter:
         loop = asyncio.get_running_loop()
         self._feed.setblocking(False)
         try:
-            for spec in self._specs:
-                outlet = Outlet(spec, self._run)
+            for sink in self._plan.sinks:
+                outlet = Outlet(sink, self._run)
                 self._outlets.append(outlet)
                 await outlet.open()
         except (WaspError, OSError, TimeoutError) as exc:
-            self._tell({"refused": f"sink {spec['name']}: {exc or type(exc).__name__}"})
+            self._tell({"refused": f"sink {sink.name}: {exc or type(exc).__name__}"})
             return
         self._tell({"ready": True})
         loop.add_reader(self._channel, self._listen)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from wasp_ray.plan import Plan
 from wasp_ray.stats.grammar import Parsed
 from wasp_ray.stats.histogram import Histogram
 from wasp_ray.stats.totals import GeneratorTotals, GroupTotals, NodeTotals, SegmentTotals
@@ -20,7 +20,7 @@ class _Outcomes:
     timeout: int = 0
 
 
-def measure(parsed: Parsed, totals: NodeTotals, duration_s: float, plan: Mapping[str, Any]) -> float | None:
+def measure(parsed: Parsed, totals: NodeTotals, duration_s: float, plan: Plan) -> float | None:
     """Seconds for a latency, 0..1 for a share, calls per second for a rate, else a count; None when nothing matches."""
     chosen = {
         name: generator
@@ -74,7 +74,7 @@ def _of_schedule(parsed: Parsed, chosen: Sequence[GeneratorTotals]) -> float | N
 
 
 def _rate(
-    chosen: Mapping[str, GeneratorTotals], groups: list[GroupTotals] | None, duration_s: float, plan: Mapping[str, Any]
+    chosen: Mapping[str, GeneratorTotals], groups: list[GroupTotals] | None, duration_s: float, plan: Plan
 ) -> float | None:
     """Calls started (of a group: requests) outside of warm-up, per second of the Generators' schedules without warm-up.
 
@@ -91,17 +91,17 @@ def _rate(
     return count / seconds if count > 0 and seconds > 0 else None
 
 
-def _measured_s(names: Iterable[str], duration_s: float, plan: Mapping[str, Any]) -> float:
+def _measured_s(names: Iterable[str], duration_s: float, plan: Plan) -> float:
     """Seconds up to `duration_s` in which the schedule of at least one of the Generators had no warm-up.
 
     Summed in whole ns: ten segments of 100 ms are a second, so 20 calls in them are not less than 20/s.
     """
     last = round(duration_s * 1e9)
-    specs = {spec["name"]: spec for spec in plan.get("generators", ())}
+    planned = plan.by_name
     spans: list[tuple[int, int]] = []
     for name in names:
-        segments = specs.get(name, {}).get("segments") or ({"from_ns": 0, "to_ns": last},)
-        spans += [(s["from_ns"], min(s["to_ns"], last)) for s in segments if not s.get("warmup")]
+        segments = planned[name].segments if name in planned else ()
+        spans += [(s.from_ns, min(s.to_ns, last)) for s in segments if not s.warmup] if segments else [(0, last)]
     total = reached = 0
     for start, end in sorted(spans):
         total += max(0, end - max(start, reached))
@@ -109,9 +109,7 @@ def _measured_s(names: Iterable[str], duration_s: float, plan: Mapping[str, Any]
     return total / 1e9
 
 
-def _outcomes(
-    chosen: Mapping[str, GeneratorTotals], groups: list[GroupTotals] | None, plan: Mapping[str, Any]
-) -> _Outcomes:
+def _outcomes(chosen: Mapping[str, GeneratorTotals], groups: list[GroupTotals] | None, plan: Plan) -> _Outcomes:
     found = _Outcomes()
     for group in groups or ():
         found.count += group.count
@@ -127,8 +125,8 @@ def _outcomes(
     return found
 
 
-def _warmup_of(name: str, item: GeneratorTotals, plan: Mapping[str, Any]) -> list[SegmentTotals]:
+def _warmup_of(name: str, item: GeneratorTotals, plan: Plan) -> list[SegmentTotals]:
     """Totals of a Generator's warm-up segments, as far as it came."""
-    spec: Mapping[str, Any] = next((s for s in plan.get("generators", ()) if s["name"] == name), {})
-    indices = [segment["index"] for segment in spec.get("segments", ()) if segment.get("warmup")]
+    planned = plan.by_name.get(name)
+    indices = [segment.index for segment in planned.segments if segment.warmup] if planned is not None else []
     return [item.segments[index] for index in indices if index < len(item.segments)]

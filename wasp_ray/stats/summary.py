@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wasp_ray.plan import GeneratorPlan, Plan
 from wasp_ray.stats.totals import GeneratorTotals, GroupTotals, NodeTotals, SegmentTotals, merge_nodes
 from wasp_ray.stats.verdict import Judgement
 
@@ -14,7 +15,7 @@ _VERSION_KEYS = ("wasp_ray", "python", "image")
 
 
 def summarise(
-    plan: Mapping[str, Any],
+    plan: Plan,
     nodes: Sequence[NodeTotals],
     run: Mapping[str, Any],
     judged: Judgement,
@@ -32,29 +33,30 @@ def summarise(
     total = merge_nodes(nodes)
     load_s = float(run["duration_s"] if run.get("load_s") is None else run["load_s"])
     versions = run.get("versions") or {}
-    specs = {spec["name"]: spec for spec in plan["generators"]}
-    for name, spec in specs.items():
-        total.generator(name, spec["kind"])
-    names = [*specs, *(name for name in total.generators if name not in specs)]
-    times = int(plan.get("nodes", 1)) if plan.get("load") == "per-node" else 1
+    planned = plan.by_name
+    for name, generator in planned.items():
+        total.generator(name, generator.kind)
+    names = [*planned, *(name for name in total.generators if name not in planned)]
     return {
         "schema": SCHEMA,
         "run_id": run["run_id"],
-        "profile": plan.get("profile"),
-        "labels": dict(plan.get("labels") or {}),
+        "profile": plan.profile,
+        "labels": dict(plan.labels),
         "verdict": judged.verdict,
         "reasons": list(judged.reasons),
         "warnings": list(judged.warnings),
         "started_at": run["started_at"],
         "ended_at": run["ended_at"],
         "duration_s": float(run["duration_s"]),
-        "load": plan.get("load", "total"),
+        "load": plan.load,
         "versions": {key: versions.get(key) for key in _VERSION_KEYS},
-        "seed": plan.get("seed"),
+        "seed": plan.seed,
         "ledger": total.ledger.to_data(),
         "thresholds": [dict(result) for result in thresholds],
         "alerts": [dict(result) for result in alerts],
-        "generators": {name: _generator(specs.get(name, {}), total.generators[name], load_s, times) for name in names},
+        "generators": {
+            name: _generator(planned.get(name), total.generators[name], load_s, plan.times) for name in names
+        },
         "sinks": total.sinks,
         "nodes": [_node(node, clocks or {}) for node in nodes],
         "start_skew_s": _start(nodes, clocks or {}),
@@ -91,10 +93,10 @@ def _start(nodes: Sequence[NodeTotals], clocks: Mapping[int, tuple[float, float]
     }
 
 
-def _generator(spec: Mapping[str, Any], item: GeneratorTotals, load_s: float, times: int) -> dict[str, Any]:
+def _generator(planned: GeneratorPlan | None, item: GeneratorTotals, load_s: float, times: int) -> dict[str, Any]:
     """Rates are means over the generator's schedule, or as much of it as was run; users have no planned rate."""
     is_rate = item.kind == "rate"
-    lasted_s = min(load_s, spec["duration_ns"] / 1e9) if spec.get("duration_ns") else load_s
+    lasted_s = load_s if planned is None else min(load_s, planned.duration_ns / 1e9)
     got = item.delivered if is_rate else item.ledger.started
     delay = item.start_delay.summary_s()
     return {
@@ -116,7 +118,7 @@ def _generator(spec: Mapping[str, Any], item: GeneratorTotals, load_s: float, ti
         "counters": dict(item.counters),
         "call": {"service_s": item.call.service.summary_s(), "response_s": item.call.response.summary_s()},
         "groups": {name: _group(group) for name, group in sorted(item.groups.items())},
-        "segments": _segments(spec, item, times),
+        "segments": [] if planned is None else _segments(planned, item, times),
         "errors": item.error_list(),
     }
 
@@ -137,21 +139,19 @@ def _group(group: GroupTotals) -> dict[str, Any]:
     }
 
 
-def _segments(spec: Mapping[str, Any], item: GeneratorTotals, times: int) -> list[dict[str, Any]]:
+def _segments(planned: GeneratorPlan, item: GeneratorTotals, times: int) -> list[dict[str, Any]]:
     """Every segment of the plan, also one that was not reached; `times`: nodes that each do all of the plan's load."""
-    planned: Sequence[Mapping[str, Any]] = spec.get("segments", ())
     entries = []
-    for at, segment in enumerate(planned):
-        index = segment.get("index", at)
+    for segment in planned.segments:
+        index, calls = segment.index, segment.planned_calls
         found = item.segments[index] if index < len(item.segments) else SegmentTotals()
-        seconds = (segment["to_ns"] - segment["from_ns"]) / 1e9
-        calls = segment.get("planned_calls")
+        seconds = (segment.to_ns - segment.from_ns) / 1e9
         entries.append(
             {
                 "index": index,
-                "name": segment.get("name", ""),
-                "from_s": segment["from_ns"] / 1e9,
-                "to_s": segment["to_ns"] / 1e9,
+                "name": segment.name,
+                "from_s": segment.from_ns / 1e9,
+                "to_s": segment.to_ns / 1e9,
                 "planned_rate": None if calls is None else _per_s(calls * times, seconds),
                 "delivered_rate": _per_s(found.calls, seconds),
                 "failed": found.failed,

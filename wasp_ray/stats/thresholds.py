@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
+from wasp_ray.plan import Plan
 from wasp_ray.stats.grammar import GRAMMAR, Parsed, Parser, ThresholdError, pointed
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def parse(text: str) -> Threshold:
 
 
 def evaluate(
-    threshold: Threshold | str, totals: NodeTotals, duration_s: float, plan: Mapping[str, Any] | None = None
+    threshold: Threshold | str, totals: NodeTotals, duration_s: float, plan: Plan | None = None
 ) -> dict[str, Any]:
     """{expression, generator, group, value, limit, passed} of one threshold against the totals of all nodes.
 
@@ -93,7 +94,7 @@ def evaluate(
 
     made = threshold if isinstance(threshold, Threshold) else Threshold(threshold)
     parsed = made.parse()
-    value = measure(parsed, totals, duration_s, plan or {})
+    value = measure(parsed, totals, duration_s, plan or Plan.unknown())
     return {
         "expression": made.expression,
         "generator": parsed.generator,

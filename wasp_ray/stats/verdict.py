@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from wasp_ray.plan import GeneratorPlan, Plan
     from wasp_ray.stats.totals import GeneratorTotals, Ledger, NodeTotals
 
 PASSED, FAILED, INVALID, ERROR, INTERRUPTED = "passed", "failed", "invalid", "error", "interrupted"
@@ -38,7 +39,7 @@ class JudgeInput:
 
     totals: NodeTotals
     """the sum of all nodes"""
-    plan: Mapping[str, Any]
+    plan: Plan
     thresholds: Sequence[Mapping[str, Any]] = ()
     """results of thresholds.evaluate"""
     interrupted: str | None = None
@@ -67,12 +68,12 @@ class Judgement(NamedTuple):
 def judge(found: JudgeInput) -> Judgement:
     """Applies every rule; an exit code 2 or 5 is not for a run to have and never returned."""
     invalid, failed = list(found.invalid), list(found.failed)
-    for spec, item in _generators(found):
-        invalid += _ledger_reasons(spec["name"], item.ledger if item else None)
-        if not _succeeded(spec, item, found):
-            failed.append(f"{spec['name']}: no call succeeded")
-        if item is not None and not _ended_early(spec["name"], found):
-            blame, reason = _shortfall(spec, item)
+    for name, planned, item in _generators(found):
+        invalid += _ledger_reasons(name, item.ledger if item else None)
+        if not _succeeded(name, planned, item, found):
+            failed.append(f"{name}: no call succeeded")
+        if planned is not None and item is not None and not _ended_early(name, found):
+            blame, reason = _shortfall(planned, item)
             (failed if blame == FAILED else invalid).extend(reason)
     failed += [_threshold_reason(result) for result in found.thresholds if _broken(result, found)]
     signal = found.interrupted or found.cut_by
@@ -91,14 +92,11 @@ def exit_code(verdict: str, interrupted: str | None = None) -> int:
     return EXIT_CODES[verdict]
 
 
-def _generators(found: JudgeInput) -> Iterator[tuple[Mapping[str, Any], GeneratorTotals | None]]:
+def _generators(found: JudgeInput) -> Iterator[tuple[str, GeneratorPlan | None, GeneratorTotals | None]]:
     """Those of the plan, with or without totals, and any that only the totals know."""
-    specs = {spec["name"]: spec for spec in found.plan.get("generators", ())}
-    for name, spec in specs.items():
-        yield spec, found.totals.generators.get(name)
-    for name, item in found.totals.generators.items():
-        if name not in specs:
-            yield {"name": name, "kind": item.kind}, item
+    planned, totals = found.plan.by_name, found.totals.generators
+    for name in dict.fromkeys([*planned, *totals]):
+        yield name, planned.get(name), totals.get(name)
 
 
 def _ledger_reasons(name: str, ledger: Ledger | None) -> list[str]:
@@ -119,27 +117,27 @@ def _ended_early(name: str, found: JudgeInput) -> bool:
     return found.stopped or found.interrupted is not None or name in found.stopped_generators
 
 
-def _succeeded(spec: Mapping[str, Any], item: GeneratorTotals | None, found: JudgeInput) -> bool:
+def _succeeded(name: str, planned: GeneratorPlan | None, item: GeneratorTotals | None, found: JudgeInput) -> bool:
     """Whether there was a successful call, or none was to be expected: nothing due, or cut off before any ended."""
     if item is not None and item.ledger.ok:
         return True
     due = 0 if item is None else item.ledger.scheduled
-    planned = spec.get("calls") if spec["kind"] == "rate" else spec.get("peak")
-    if not due and planned is not None and not planned:
+    if not due and planned is not None and not (planned.calls if planned.kind == "rate" else planned.peak):
         return True
     answered = 0 if item is None else item.ledger.answered
     if found.interrupted is not None and not answered:
         return True
-    return spec["kind"] == "rate" and not due and _ended_early(spec["name"], found)
+    kind = planned.kind if planned is not None else item.kind if item is not None else ""
+    return kind == "rate" and not due and _ended_early(name, found)
 
 
-def _shortfall(spec: Mapping[str, Any], item: GeneratorTotals) -> tuple[str, list[str]]:
+def _shortfall(planned: GeneratorPlan, item: GeneratorTotals) -> tuple[str, list[str]]:
     """The min_delivered rule: whose fault, and the reason if too little was delivered.
 
     When both sides took part, the side that alone breaks the limit is to blame; both or neither: the larger one.
     """
-    scheduled, least = item.ledger.scheduled, spec.get("min_delivered")
-    if item.kind != "rate" or least is None or scheduled < MIN_CALLS or item.delivered >= least * scheduled:
+    scheduled, least = item.ledger.scheduled, planned.min_delivered
+    if item.kind != "rate" or scheduled < MIN_CALLS or item.delivered >= least * scheduled:
         return FAILED, []
     target = sum(item.dropped_by.get(cause, 0) for cause in TARGET_CAUSES)
     ours = scheduled - item.delivered - target - item.dropped_by.get("stopped", 0)
@@ -148,22 +146,21 @@ def _shortfall(spec: Mapping[str, Any], item: GeneratorTotals) -> tuple[str, lis
         f"({100 * item.delivered / scheduled:.1f} %, min_delivered {100 * least:g} %)"
     )
     if target >= ours:
-        return FAILED, [f"{spec['name']}: {head}: {_littles_law(spec, item)}"]
+        return FAILED, [f"{planned.name}: {head}: {_littles_law(planned, item)}"]
     causes = ", ".join(f"{cause} {number:,}" for cause, number in sorted(item.dropped_by.items()) if number)
     return INVALID, [
-        f"{spec['name']}: {head} while slots were free: this machine did not keep up"
+        f"{planned.name}: {head} while slots were free: this machine did not keep up"
         f"{f' (dropped by {causes})' if causes else ''}; use a lower rate, more nodes or fewer processes per core"
     ]
 
 
-def _littles_law(spec: Mapping[str, Any], item: GeneratorTotals) -> str:
+def _littles_law(planned: GeneratorPlan, item: GeneratorTotals) -> str:
     """Why the slots did not suffice: a slot is taken for as long as a call lasts, so slots = rate x duration."""
-    option = "max_in_flight" if item.dropped_by.get("in_flight_limit", 0) else "max_workers"
-    slots = spec.get(option)
-    rate = _rate_per_s(spec)
+    option, slots, rate = "max_workers", planned.max_workers, planned.peak
+    if item.dropped_by.get("in_flight_limit", 0):
+        option, slots = "max_in_flight", planned.max_in_flight
     mean_ns = item.call.service.mean_ns
-    slots_text = f"all {slots:,} slots" if isinstance(slots, int) else "all slots"
-    text = f"{slots_text} ({option}) waited for the target at {rate:,.4g}/s"
+    text = f"all {slots:,} slots ({option}) waited for the target at {rate:,.4g}/s"
     if mean_ns is None or not rate:
         return text
     needed = rate * mean_ns / 1e9
@@ -171,14 +168,6 @@ def _littles_law(spec: Mapping[str, Any], item: GeneratorTotals) -> str:
         f"{text}; by Little's law calls that last {mean_ns / 1e9:,.3g} s at this rate need {needed:,.0f} slots: "
         f"make the target faster, the rate lower or {option} larger"
     )
-
-
-def _rate_per_s(spec: Mapping[str, Any]) -> float:
-    """The peak of the schedule, else its mean; 0 when the plan does not tell."""
-    if spec.get("peak"):
-        return float(spec["peak"])
-    calls, duration_ns = spec.get("calls"), spec.get("duration_ns")
-    return calls / (duration_ns / 1e9) if calls and duration_ns else 0.0
 
 
 def _broken(result: Mapping[str, Any], found: JudgeInput) -> bool:
@@ -203,11 +192,13 @@ def _value_text(expression: str, value: float) -> str:
 
 def _warnings(found: JudgeInput) -> list[str]:
     lines: list[str] = []
-    for spec, item in _generators(found):
+    for name, planned, item in _generators(found):
         if item is None:
             continue
-        name, ledger = spec["name"], item.ledger
-        loop = item.kind == "rate" and spec.get("is_async")  # an event loop's wait is mostly between its calls
+        ledger = item.ledger
+        loop = (
+            item.kind == "rate" and planned is not None and planned.is_async
+        )  # an event loop's wait is mostly between its calls
         if not loop and item.cpu_wait_s > max(CPU_WAIT_SHARE * item.call_time_s, LEAST_CPU_WAIT_S):
             each = f" ({1e3 * item.cpu_s / ledger.started:,.3g} ms CPU/call)" if ledger.started else ""
             share = 100 * min(1.0, item.cpu_wait_s / max(item.call_time_s, LEAST_CPU_WAIT_S))

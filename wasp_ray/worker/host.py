@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any
 
 from wasp_ray.clock import now_ns
+from wasp_ray.plan import GeneratorPlan
 from wasp_ray.wire.arena import Arena, Header
 from wasp_ray.wire.control import Control, Word
 
@@ -18,33 +19,23 @@ RowSource = Callable[[int, int], "dict[str, Any] | None"]
 """(tick or -1, user id) -> the next row, None when the rows are used up."""
 
 
-@dataclass(slots=True)
-class GeneratorPart:
-    """One Generator as its workers need it; the same for all of them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorPart(GeneratorPlan):
+    """One Generator as its workers need it: its plan, and what exists in their processes only. The same for all of them.
+
+    `max_calls` is that of the plan for guns, which count their ticks over all nodes, and this node's share for users.
+    """
 
     index: int
-    name: str
-    kind: str
     actor: type[Any]
-    is_async: bool
     params: Mapping[str, Any]
-    labels: Mapping[str, str]
-    curve: Callable[[], Any]  # rate: makes the curve of due times
     think: Any  # draws ns from a random.Random; None = no wait
     pacing: Any
-    call_timeout_ns: int | None
-    setup_timeout_ns: int
-    teardown_timeout_ns: int
-    graceful_stop_ns: int
-    fail_on_error: bool
-    on_late_drop: bool
     sample: float
-    users_per_process: int
     feeds: Mapping[str, RowSource]
     per_user: frozenset[str]  # feeders whose row is bound to the user
     shared_data: memoryview | None
     ticket: Callable[[], int] | None  # users: the next call number of all users, when max_calls is set
-    max_calls: int | None
     guard: Any = field(default_factory=Lock)  # of what its threads draw from: rows, tickets
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from wasp_ray import AlertCheck, Generator, Gun, Profile, plain
 from wasp_ray.alerts.server import problems_here, server_of
 from wasp_ray.errors import WaspError
-from wasp_ray.load.plan import make_plan
+from wasp_ray.load.build import make_plan
 
 LABELS = {"requirement_name": "baseline"}
 
@@ -48,9 +49,9 @@ def test_a_check_is_plain_data_in_the_plan() -> None:
     check = AlertCheck(labels=LABELS, dashboard_uid="wasp", kind="prometheus", url="https://prometheus.example")
     profile = Profile(Generator("g", gun=Quick, schedule=plain(1, "1s")), thresholds=["failed == 0", check])
     assert profile.validate() == []
-    plan = json.loads(json.dumps(make_plan(profile, {})))
+    plan = json.loads(json.dumps(make_plan(profile, {}).to_data()))
     assert plan["thresholds"] == ["failed == 0"]
-    assert plan["alerts"] == [check.options()] and AlertCheck(**plan["alerts"][0]) == check
+    assert plan["alerts"] == [check.to_plan().to_data()] and AlertCheck(**plan["alerts"][0]) == check
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_the_environment_says_where_and_as_whom(
     options: dict[str, Any], environment: dict[str, str], url: str, headers: dict[str, str]
 ) -> None:
     """What the Profile says goes first; Loki's push URL will do."""
-    server = server_of(AlertCheck(labels=LABELS, **options).options(), environment)
+    server = server_of(AlertCheck(labels=LABELS, **options).to_plan(), environment)
     assert server.rules_url == url and server.headers == {"Accept": "application/json", **headers}
 
 
@@ -95,8 +96,7 @@ API = "/api/prometheus/grafana/api/v1/rules"
 )
 def test_a_plan_from_an_image_is_asked_for_at_the_origin_that_the_environment_names(url: str, asked: str) -> None:
     """Scheme, host and port are those of the variable, written as there; the path may be another one."""
-    spec = {**AlertCheck(labels=LABELS).options(), "url": url}
-    server = server_of(spec, OWN, is_foreign=True)
+    server = server_of(replace(AlertCheck(labels=LABELS).to_plan(), url=url), OWN, is_foreign=True)
     assert server.rules_url == asked and server.headers["Authorization"] == "Bearer secret-7"
 
 
@@ -116,17 +116,16 @@ def test_a_plan_from_an_image_is_asked_for_at_the_origin_that_the_environment_na
     ],
 )
 def test_a_plan_from_an_image_does_not_choose_where_credentials_go(
-    spec: dict[str, str], environment: dict[str, str], problem: str
+    spec: dict[str, Any], environment: dict[str, str], problem: str
 ) -> None:
     """Another origin than the environment's is refused: no request and no token leaves, and the cure is named."""
-    whole = {**AlertCheck(labels=LABELS).options(), **spec}
-    (found,) = problems_here([whole], environment, is_foreign=True)
+    (found,) = problems_here([replace(AlertCheck(labels=LABELS).to_plan(), **spec)], environment, is_foreign=True)
     assert problem in found and "secret-" not in found
 
 
 def test_a_load_file_of_ones_own_may_name_any_server() -> None:
     """With the credentials of the environment, as before."""
-    server = server_of(AlertCheck(labels=LABELS, url="https://other.example").options(), OWN)
+    server = server_of(AlertCheck(labels=LABELS, url="https://other.example").to_plan(), OWN)
     assert server.rules_url == "https://other.example" + API and server.headers["Authorization"] == "Bearer secret-7"
 
 
@@ -142,8 +141,8 @@ def test_a_load_file_of_ones_own_may_name_any_server() -> None:
 )
 def test_an_environment_that_cannot_work_is_told(environment: dict[str, str], problem: str) -> None:
     """By name of the variable, never with its secret."""
-    spec = AlertCheck(labels=LABELS).options()
+    check = AlertCheck(labels=LABELS).to_plan()
     with pytest.raises(WaspError) as found:
-        server_of(spec, environment)
+        server_of(check, environment)
     assert problem in str(found.value) and "secret-7" not in str(found.value)
-    assert problem in problems_here([spec], environment)[0]
+    assert problem in problems_here([check], environment)[0]

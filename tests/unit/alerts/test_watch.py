@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wasp_ray.alerts.check import check_name
+from wasp_ray.alerts.check import AlertCheck, check_name
 from wasp_ray.alerts.episodes import MAX_EPISODES
 from wasp_ray.alerts.rules import Alert, Rule, State
 from wasp_ray.alerts.telling import told
@@ -205,12 +205,12 @@ def test_what_fired_is_failed_whatever_else_is_unknown() -> None:
 
 def test_sentences_name_what_fired() -> None:
     """The check, the rule, its labels and when; no more than five of them."""
-    spec = {"kind": "grafana", "labels": {"requirement_name": "baseline"}, "dashboard_uid": "wasp"}
+    check = AlertCheck(labels={"requirement_name": "baseline"}, dashboard_uid="wasp").to_plan()
     watch = AlertWatch()
     alerts = tuple(Alert((("alertname", "Latency"), ("job", f"shop-{n}")), 110.0) for n in range(7))
     watch.polled(95.0, 95.0, [seen("inactive", 95.0)])
     watch.polled(115.0, 115.0, [replace(seen("firing", 115.0), firing=alerts)])
-    found = told([{"name": check_name(spec), **watch.result(START, END)}])
+    found = told([{"name": check_name(check), **watch.result(START, END)}])
     assert (
         found.failed[0]
         == 'alerts of grafana (requirement_name=baseline, dashboard wasp): Latency{job="shop-0"} fired at 10.0 s'

@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.plans import plan_of
 
 from wasp_ray.cluster.last_word import MAX_WORD_CHARS, ledgers, read_word, word_text
 from wasp_ray.cluster.merge import result_of_lost
@@ -62,8 +63,7 @@ def test_any_other_message_is_no_word(text: str) -> None:
 
 def test_a_word_gives_whole_books_where_a_state_would_lose_calls() -> None:
     """Without times; errors that the node named are kept."""
-    plan = {"generators": [{"name": "g", "kind": "rate"}]}
     word = read_word(word_text(totals("g"), ["the setup failed"]))
-    result = result_of_lost(2, None, plan, 0.0, word)
+    result = result_of_lost(2, None, plan_of(), 0.0, word)
     assert result.totals.ledger == totals("g").ledger and result.errors == ["the setup failed"]
     assert result.totals.generators["g"].dropped_by and result.totals.generators["g"].call.service.count == 0

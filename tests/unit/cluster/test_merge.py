@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from support.plans import plan_of
 
 from wasp_ray.cluster.lifecycle import Phase
 from wasp_ray.cluster.merge import merged_phase, merged_states, result_of_lost
+from wasp_ray.plan import Plan
 
 ENDS = ("ok", "failed", "timeout", "killed", "interrupted")
 
 
-def plan(load: str = "total") -> dict[str, Any]:
+def plan(load: str = "total") -> Plan:
     """One rate."""
-    return {"load": load, "generators": [{"name": "g", "kind": "rate"}]}
+    return plan_of(load=load)
 
 
 def state(planned: float = 100, started: int = 10, ok: int = 9, phase: str = "running") -> dict[str, Any]:

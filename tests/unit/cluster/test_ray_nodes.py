@@ -12,6 +12,7 @@ from wasp_ray.clock import wall_s
 from wasp_ray.cluster import ray_nodes
 from wasp_ray.cluster.backend import Line, Note
 from wasp_ray.cluster.ray_config import RayConfig
+from wasp_ray.plan import Plan
 
 HERE = "this boot"
 
@@ -48,7 +49,7 @@ class Hosts:
         index, method, arguments = self._calls[ref]
         kernel, ahead_s = self.hosts[index]
         if method == "plan":
-            return {"version": __version__, "host": "host-1", "plan": {"generators": []}}
+            return {"version": __version__, "host": "host-1", "plan": Plan.unknown().to_data()}
         if method == "start":
             return {"version": __version__, "host": f"host-{index + 1}", "kernel": kernel}
         told = [Line(index + 1, f"uid{index + 1}", "a line")] if arguments[0] == 1 else []

@@ -11,12 +11,13 @@ from support import loads
 
 from wasp_ray import Generator, Placement, Profile, plain
 from wasp_ray.cluster.ray_places import no_place, places_of, user_amounts
-from wasp_ray.load.plan import make_plan
+from wasp_ray.load.build import make_plan
+from wasp_ray.plan import Plan
 
 EACH = {"CPU": 1.0}
 
 
-def plan_of(*generators: Generator) -> dict[str, Any]:
+def plan_of(*generators: Generator) -> Plan:
     """As a node reads it."""
     return make_plan(Profile(*generators), {"seed": 1})
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import copy
 import gzip
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,6 +29,7 @@ from wasp_ray.cluster.record import (
     unpacked,
 )
 from wasp_ray.errors import BadInput
+from wasp_ray.plan import Plan, SegmentPlan, SinkPlan
 from wasp_ray.stats.thresholds import evaluate
 from wasp_ray.stats.totals import GeneratorTotals, Ledger, NodeTotals
 
@@ -54,7 +55,7 @@ def test_a_run_is_adopted_as_it_was_recorded() -> None:
     assert (found.plan, found.causes, found.verdict, found.version) == (plan_of(2), CAUSES_GIVEN, verdict, "1.2.3")
     assert found.released and found.aborted and found.problems == ()
     nothing = adopted({"start_at": "", "abort": ""})
-    assert not (nothing.released or nothing.aborted or nothing.plan or nothing.causes or nothing.problems)
+    assert not (nothing.released or nothing.aborted or nothing.plan.is_known or nothing.causes or nothing.problems)
 
 
 @pytest.mark.parametrize(
@@ -77,48 +78,48 @@ def test_a_value_that_cannot_be_read_is_a_problem(name: str, text: str) -> None:
 
 def test_the_options_of_sinks_are_not_recorded() -> None:
     """Nodes alone use them, and more people may read a ConfigMap than a log."""
-    sink = {"kind": "loki", "name": "loki", "needs": [], "options": {"headers": {"X-Key": "tok-8f3a"}}}
-    text = texts_of({PLAN: {**plan_of(1), "sinks": [sink]}})[PLAN]
-    assert adopted({PLAN: text}).plan["sinks"] == [{"kind": "loki", "name": "loki"}]
-    assert "tok-8f3a" not in json.dumps(adopted({PLAN: text}).plan)
+    sink = SinkPlan(kind="loki", name="loki", needs=("samples",), options={"headers": {"X-Key": "tok-8f3a"}})
+    text = texts_of({PLAN: replace(plan_of(1), sinks=(sink,))})[PLAN]
+    assert unpacked(text)["sinks"] == [{"kind": "loki", "name": "loki"}]
+    assert adopted({PLAN: text}).plan.sinks == (SinkPlan(kind="loki", name="loki"),)
+    assert "tok-8f3a" not in json.dumps(unpacked(text))
 
 
-def random_schedule(segments: int) -> dict[str, Any]:
+def random_schedule(segments: int) -> Plan:
     """A plan that cannot be compressed well; its first segment is a warm-up."""
-    plan = copy.deepcopy(plan_of(1, ["failed < 50%"]))
-    (part,) = plan["generators"]
+    plan = plan_of(1, ["failed < 50%"])
+    (part,) = plan.generators
     numbers = random.Random(7)
-    part["segments"] = [
-        {
-            "index": index, "name": f"{numbers.getrandbits(64):x}", "warmup": index == 0, "from_ns": numbers.getrandbits(60),
-            "to_ns": numbers.getrandbits(60), "planned_calls": numbers.getrandbits(40), "planned_peak": numbers.random(),
-        }
+    made = tuple(
+        SegmentPlan(
+            index=index, name=f"{numbers.getrandbits(64):x}", warmup=index == 0, from_ns=numbers.getrandbits(60),
+            to_ns=numbers.getrandbits(60), planned_calls=numbers.getrandbits(40), planned_peak=numbers.random(),
+        )
         for index in range(segments)
-    ]  # fmt: skip
-    return plan
+    )  # fmt: skip
+    return replace(plan, generators=(replace(part, segments=made),))
 
 
 def test_a_plan_that_is_too_large_is_trimmed_to_what_the_verdict_needs() -> None:
     """Its thresholds come to the same values, warm-ups left out as before."""
     plan = random_schedule(10_000)
     text = texts_of({PLAN: plan})[PLAN]
-    assert len(text) <= MAX_PLAN_CHARS < len(packed(plan))
+    assert len(text) <= MAX_PLAN_CHARS < len(packed(plan.to_data()))
     kept = adopted({PLAN: text}).plan
     totals = NodeTotals(node=1, host="h")
     item = totals.generators["search"] = GeneratorTotals(kind="rate", ledger=Ledger(100, 0, 100, 40, 60), delivered=100)
     item.segment(0).calls, item.segment(0).failed = 50, 50
-    for expression in plan["thresholds"]:
+    for expression in plan.thresholds:
         assert evaluate(expression, totals, 10.0, kept) == evaluate(expression, totals, 10.0, plan)
         assert evaluate(expression, totals, 10.0, kept)["passed"]
-    unchanged = {name: value for name, value in plan.items() if name != "generators"}
-    assert {name: value for name, value in kept.items() if name != "generators"} == unchanged
+    assert replace(kept, generators=plan.generators) == plan
 
 
 def test_a_plan_that_cannot_be_trimmed_is_refused_with_the_cure() -> None:
     """Its size, what is allowed, what to do."""
-    plan = plan_of(1)
     numbers = random.Random(7)
-    plan["thresholds"] = [f"failed of {numbers.getrandbits(200):x} < 1%" for _ in range(20_000)]
+    thresholds = tuple(f"failed of {numbers.getrandbits(200):x} < 1%" for _ in range(20_000))
+    plan = replace(plan_of(1), thresholds=thresholds)
     with pytest.raises(BadInput, match=r"takes [\d,]+ bytes .*at most 300,000.*use fewer Generators"):
         texts_of({PLAN: plan})
 

@@ -1,0 +1,8 @@
+"""The plan of a run: what a validated Profile compiles to, as frozen values. Types only."""
+
+from __future__ import annotations
+
+from wasp_ray.plan.generator import GeneratorPlan, Kind, SegmentPlan
+from wasp_ray.plan.run import AlertPlan, Load, Plan, SinkPlan
+
+__all__ = ["AlertPlan", "GeneratorPlan", "Kind", "Load", "Plan", "SegmentPlan", "SinkPlan"]
