@@ -33,7 +33,7 @@ from wasp_ray.cluster.snapshot import Decoder, Told
 from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.node.options import NodeResult
 from wasp_ray.node.orders import STOP_GENERATOR
-from wasp_ray.plan import Plan
+from wasp_ray.plan import DataError, Plan
 
 POLL_S = 0.1
 LIVE = (Phase.DEPLOYING, Phase.RUNNING, Phase.DRAINING)
@@ -223,7 +223,7 @@ class Controller:
                     self._keeper.record({PLAN: self._plan, VERSION: data["version"]})
         except BadInput as exc:
             self._step(Refused(node, uid, tuple(exc.problems)))
-        except ValueError as exc:
+        except DataError as exc:
             self._step(Refused(node, uid, (f"node {node} reported a plan that cannot be read: {exc}",)))
 
     def _stop_everywhere(self, names: Iterable[str]) -> None:

@@ -64,9 +64,7 @@ class ClusterExecution:
             with signals_to(self._stop):  # around those of the preparation too: SIGHUP comes more than once
                 is_prepared = self._is_prepared()
                 if self._adopted is not None and self._adopted.plan.is_known:
-                    self.planned(
-                        self._adopted.plan, []
-                    )  # before anything is taken over: its alerts may not be asked for from here
+                    self.planned(self._adopted.plan, [])  # first: its alerts may not be asked for from here
                 if is_prepared:
                     with self._failure_kept():
                         self.controller.run()

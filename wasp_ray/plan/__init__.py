@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from wasp_ray.plan.data import DataError
 from wasp_ray.plan.generator import GeneratorPlan, Kind, SegmentPlan
 from wasp_ray.plan.run import AlertPlan, Load, Plan, SinkPlan
 
-__all__ = ["AlertPlan", "GeneratorPlan", "Kind", "Load", "Plan", "SegmentPlan", "SinkPlan"]
+__all__ = ["AlertPlan", "DataError", "GeneratorPlan", "Kind", "Load", "Plan", "SegmentPlan", "SinkPlan"]

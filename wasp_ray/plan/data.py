@@ -15,6 +15,10 @@ Reader = Callable[[Any], Any]
 """Return the value of a field, made from JSON data. Raises ValueError with what was expected."""
 
 
+class DataError(ValueError):
+    """JSON data that is no plan. The message names the key, the value found and what is expected."""
+
+
 def _of_type(expected: str, *types: type) -> Reader:
     def reader(value: Any) -> Any:
         if type(value) not in types:  # not isinstance: True is no number
@@ -91,10 +95,10 @@ def _fields_of(cls: type[DataclassInstance]) -> tuple[tuple[str, str, Reader, bo
 def read(cls: type[T], data: Any, where: str) -> T:
     """Return an instance of the dataclass. A field without a default must be there; unknown keys are ignored.
 
-    Raises ValueError that names what is missing or has the wrong type; `where` names the object in it.
+    Raises DataError for what is missing or has the wrong type; `where` names the object in it.
     """
     if not isinstance(data, Mapping):
-        raise ValueError(f"{where} is {_short(data)}: expected an object")
+        raise DataError(f"{where} is {_short(data)}: expected an object")
     values = {}
     for name, key, reader, is_required in _fields_of(cls):
         if key in data:
@@ -107,10 +111,6 @@ def read(cls: type[T], data: Any, where: str) -> T:
         elif is_required:
             raise DataError(f"{key!r} of {where} is missing")
     return cls(**values)
-
-
-class DataError(ValueError):
-    """JSON data that is no plan. The message names the key, the value found and what is expected."""
 
 
 def write(value: DataclassInstance, *left_out: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from wasp_ray.plan.data import list_of, one_of, read, write
@@ -29,7 +29,7 @@ class SegmentPlan:
 
     @classmethod
     def from_data(cls, data: Any) -> SegmentPlan:
-        """The reverse of to_data. Raises ValueError."""
+        """The reverse of to_data. Raises DataError."""
         return read(cls, data, "a segment of the plan")
 
     def to_data(self) -> dict[str, Any]:
@@ -100,15 +100,11 @@ class GeneratorPlan:
         seed = self.seed if self.arrival_seed is None else self.arrival_seed
         return make_curve(self.schedule, self.rate_unit_ns, self.arrivals, seed)
 
-    def seeded(self, arrival_seed: int | None) -> GeneratorPlan:
-        """Return a copy with this seed of its arrivals."""
-        return replace(self, arrival_seed=arrival_seed)
-
     @classmethod
     def from_data(cls, data: Any) -> GeneratorPlan:
-        """The reverse of to_data. Raises ValueError that names what is missing or has the wrong type."""
+        """The reverse of to_data. Raises DataError for what is missing or has the wrong type."""
         name = data.get("name") if isinstance(data, Mapping) else None
-        return read(cls, data, f"Generator {name!r} of the plan")
+        return read(cls, data, "a Generator of the plan" if name is None else f"Generator {name!r} of the plan")
 
     def to_data(self) -> dict[str, Any]:
         """As JSON data."""

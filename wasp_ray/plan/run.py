@@ -26,7 +26,7 @@ class SinkPlan:
 
     @classmethod
     def from_data(cls, data: Any) -> SinkPlan:
-        """The reverse of to_data. Raises ValueError."""
+        """The reverse of to_data. Raises DataError."""
         return read(cls, data, "a sink of the plan")
 
     def to_data(self) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class AlertPlan:
 
     @classmethod
     def from_data(cls, data: Any) -> AlertPlan:
-        """The reverse of to_data. Raises ValueError."""
+        """The reverse of to_data. Raises DataError."""
         return read(cls, data, "an alert check of the plan")
 
     def to_data(self) -> dict[str, Any]:
@@ -100,12 +100,13 @@ class Plan:
 
     def seeded(self, offset: int | None) -> Plan:
         """Return a copy whose arrivals have seeds that are `offset` above those of their Generators; None: not set."""
-        generators = tuple(one.seeded(None if offset is None else one.seed + offset) for one in self.generators)
-        return replace(self, generators=generators)
+        seeds = [None if offset is None else generator.seed + offset for generator in self.generators]
+        generators = [replace(one, arrival_seed=seed) for one, seed in zip(self.generators, seeds, strict=True)]
+        return replace(self, generators=tuple(generators))
 
     @classmethod
     def from_data(cls, data: Any) -> Plan:
-        """The reverse of to_data. Raises ValueError that names what is missing or has the wrong type."""
+        """The reverse of to_data. Raises DataError for what is missing or has the wrong type."""
         found = data.get("schema") if isinstance(data, Mapping) else SCHEMA
         if found != SCHEMA:
             raise DataError(f"'schema' of the plan is {found!r}: expected {SCHEMA!r}")

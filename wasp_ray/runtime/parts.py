@@ -18,7 +18,7 @@ from wasp_ray.worker.host import GeneratorPart, RowSource
 
 
 class PartsFactory:
-    """Builds the parts of one profile; `message` is the generator's prepare message. Raises ValueError for one without a plan.
+    """Builds the parts of one profile; `message` is the generator's prepare message. Raises DataError for one without a plan.
 
     What workers share lies in files of memory. A process that is no fork makes the same part of `given`, the descriptors
     that `files` returned where they were made.

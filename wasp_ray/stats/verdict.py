@@ -25,7 +25,9 @@ TARGET_CAUSES = ("in_flight_limit", "worker_limit")
 MIN_CALLS = 10
 """min_delivered says nothing about fewer scheduled calls."""
 CPU_WAIT_SHARE = 0.1
-"""Above this share of the users' call time a warning says that they waited for the CPU."""
+"""Above this share of the users' call time a warning says that they waited for the CPU. Not for an async gun, whose loop waits
+mostly between its calls.
+"""
 LEAST_CPU_WAIT_S = 0.5
 """What is less is told by nobody's service times: setups and rests wait as well."""
 OTHER = "__other__"
@@ -196,10 +198,8 @@ def _warnings(found: JudgeInput) -> list[str]:
         if item is None:
             continue
         ledger = item.ledger
-        loop = (
-            item.kind == "rate" and planned is not None and planned.is_async
-        )  # an event loop's wait is mostly between its calls
-        if not loop and item.cpu_wait_s > max(CPU_WAIT_SHARE * item.call_time_s, LEAST_CPU_WAIT_S):
+        is_loop = item.kind == "rate" and planned is not None and planned.is_async
+        if not is_loop and item.cpu_wait_s > max(CPU_WAIT_SHARE * item.call_time_s, LEAST_CPU_WAIT_S):
             each = f" ({1e3 * item.cpu_s / ledger.started:,.3g} ms CPU/call)" if ledger.started else ""
             share = 100 * min(1.0, item.cpu_wait_s / max(item.call_time_s, LEAST_CPU_WAIT_S))
             lines.append(f"{name} waited {share:.0f} % of its call time for this machine's CPU{each}")
