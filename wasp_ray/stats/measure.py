@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from wasp_ray.plan import Plan
+from wasp_ray.plan import GeneratorPlan, Plan
 from wasp_ray.stats.grammar import Parsed
 from wasp_ray.stats.histogram import Histogram
 from wasp_ray.stats.totals import GeneratorTotals, GroupTotals, NodeTotals, SegmentTotals
@@ -100,13 +100,22 @@ def _measured_s(names: Iterable[str], duration_s: float, plan: Plan) -> float:
     planned = plan.by_name
     spans: list[tuple[int, int]] = []
     for name in names:
-        segments = planned[name].segments if name in planned else ()
-        spans += [(s.from_ns, min(s.to_ns, last)) for s in segments if not s.warmup] if segments else [(0, last)]
+        spans += _between_warmups(planned[name]) if name in planned else [(0, last)]
     total = reached = 0
     for start, end in sorted(spans):
-        total += max(0, end - max(start, reached))
+        total += max(0, min(end, last) - max(start, reached))
         reached = max(reached, end)
     return total / 1e9
+
+
+def _between_warmups(planned: GeneratorPlan) -> Iterator[tuple[int, int]]:
+    """(from ns, to ns) without warm-up. Segments that are no warm-up are not asked: a plan that was too large has none of them."""
+    at = 0
+    for segment in planned.segments:
+        if segment.warmup:
+            yield at, segment.from_ns
+            at = segment.to_ns
+    yield at, planned.duration_ns
 
 
 def _outcomes(chosen: Mapping[str, GeneratorTotals], groups: list[GroupTotals] | None, plan: Plan) -> _Outcomes:

@@ -7,6 +7,7 @@ import gzip
 import json
 import random
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -86,16 +87,17 @@ def test_the_options_of_sinks_are_not_recorded() -> None:
 
 
 def random_schedule(segments: int) -> Plan:
-    """A plan that cannot be compressed well; its first segment is a warm-up."""
-    plan = plan_of(1, ["failed < 50%"])
+    """A plan that cannot be compressed well; its first second is a warm-up."""
+    plan = plan_of(1, ["failed < 50%", "rate > 5/s"])
     (part,) = plan.generators
     numbers = random.Random(7)
+    cuts = [0, 10**9, *sorted(numbers.randrange(10**9, 10**10) for _ in range(segments - 2)), 10**10]
     made = tuple(
         SegmentPlan(
-            index=index, name=f"{numbers.getrandbits(64):x}", warmup=index == 0, from_ns=numbers.getrandbits(60),
-            to_ns=numbers.getrandbits(60), planned_calls=numbers.getrandbits(40), planned_peak=numbers.random(),
+            index=index, name=f"{numbers.getrandbits(128):x}", warmup=index == 0, from_ns=from_ns, to_ns=to_ns,
+            planned_calls=numbers.getrandbits(40), planned_peak=numbers.random(),
         )
-        for index in range(segments)
+        for index, (from_ns, to_ns) in enumerate(pairwise(cuts))
     )  # fmt: skip
     return replace(plan, generators=(replace(part, segments=made),))
 
