@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
 from typing import Any
 
 from wasp_ray.stats.tallies import LEDGER_COLUMNS, Ledger
@@ -19,10 +18,10 @@ MAX_WORD_CHARS = 3000
 
 def word_text(totals: NodeTotals, errors: Sequence[str]) -> str:
     """The ledger of each Generator as numbers in the ledger's order; without errors, then without Generators, for room."""
-    generators = {name: list(astuple(item.ledger)) for name, item in totals.generators.items()}
+    generators = {name: list(item.ledger.to_data().values()) for name, item in totals.generators.items()}
     word: dict[str, Any] = {"generators": generators, "errors": [text[:200] for text in errors[:3]]}
     for _ in range(3):
-        text = json.dumps({"ledger": list(astuple(totals.ledger)), **word}, separators=(",", ":"))
+        text = json.dumps({"ledger": list(totals.ledger.to_data().values()), **word}, separators=(",", ":"))
         if len(text) <= MAX_WORD_CHARS:
             break
         word.popitem()
@@ -53,7 +52,7 @@ def ledger_of(numbers: Any) -> Ledger | None:
         return None
     if not all(isinstance(number, int) and number >= 0 for number in numbers):
         return None
-    ledger = Ledger(*numbers)
+    ledger = Ledger.from_data(dict(zip(LEDGER_COLUMNS, numbers, strict=True)))
     return ledger if ledger.closes() else None
 
 

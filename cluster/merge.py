@@ -10,9 +10,10 @@ from wasp_ray.cluster.lifecycle import Phase
 from wasp_ray.node.options import GeneratorState, NodeResult
 from wasp_ray.plan import Kind, Plan
 from wasp_ray.report import snapshot
-from wasp_ray.stats.totals import GeneratorTotals, Ledger, NodeTotals
+from wasp_ray.stats.outcomes import outcomes_of
+from wasp_ray.stats.tallies import Ledger
+from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
 
-ENDS = ("ok", "failed", "timeout", "killed", "interrupted")
 UNKNOWN_CAUSE = "worker_lost"
 
 
@@ -83,7 +84,7 @@ def result_of_lost(
 
 
 def _generator(kind: str, data: Mapping[str, Any]) -> GeneratorTotals:
-    ends = {name: data["ledger"].get(name, 0) for name in ENDS}
+    ends = outcomes_of(data["ledger"])
     started = max(data["started"], sum(ends.values()))
     ledger = Ledger(
         scheduled=started + data["dropped"], dropped=data["dropped"], started=started,

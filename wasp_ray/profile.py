@@ -16,6 +16,7 @@ from wasp_ray.load.generator import Generator
 from wasp_ray.load.locate import dumps_profile
 from wasp_ray.load.validate import problems_of
 from wasp_ray.plan import Plan
+from wasp_ray.stats.outcomes import OutcomeCounts, outcomes_of
 
 MAIN_GUARD = (
     "Profile.run() was called while the load file was being imported by wasp_ray's own process: expected it to run only"
@@ -77,13 +78,12 @@ class GeneratorResult:
         self.response = Durations(data["call"]["response_s"])
 
 
-class GroupResult:
-    """One group: `count`, `failed`, `status`, `service` and `response` in seconds."""
+class GroupResult(OutcomeCounts):
+    """One group: `count` and the outcomes it is the sum of, `status`, `service` and `response` in seconds."""
 
     def __init__(self, name: str, data: dict[str, Any]) -> None:
+        super().__init__(**outcomes_of(data))
         self.name, self.data = name, data
-        self.count: int = data["count"]
-        self.failed: int = data["failed"]
         self.status: dict[str, int] = data["status"]
         self.service = Durations(data["service_s"])
         self.response = Durations(data["response_s"])

@@ -15,7 +15,8 @@ from wasp_ray.cluster.snapshot import Encoder
 from wasp_ray.load.build import make_plan
 from wasp_ray.node.options import NodeResult
 from wasp_ray.plan import Plan
-from wasp_ray.stats.totals import GeneratorTotals, Ledger, NodeTotals
+from wasp_ray.stats.tallies import Ledger
+from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
 
 WITHIN_S = 300.0
 

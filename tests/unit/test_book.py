@@ -11,7 +11,8 @@ from support.plans import generator_plan, segment_plans
 from wasp_ray.aggregator.book import GeneratorBook
 from wasp_ray.aggregator.drain import SLOT, Strings
 from wasp_ray.stats.batch import Batch
-from wasp_ray.wire.record import Flag, Outcome
+from wasp_ray.stats.outcomes import Outcome
+from wasp_ray.wire.record import Flag
 
 SECOND, MS = 10**9, 10**6
 START = 1000 * SECOND
@@ -166,19 +167,20 @@ def test_warm_up_is_in_the_ledger_and_the_segments_but_not_in_groups_and_percent
     add(book, (2.0, 2.0, 2.1), (2.5, 2.5, 2.6), (3.5, 3.5, 3.6), outcome=Outcome.FAILED)
     data: dict[str, Any] = book.to_data()
     assert (data["ledger"]["ok"], data["ledger"]["failed"]) == (2, 3)
-    assert [(segment["calls"], segment["failed"]) for segment in data["segments"]] == [(2, 0), (3, 3)]
-    assert (data["groups"]["g"]["count"], data["groups"]["g"]["failed"]) == (3, 3)
+    assert [(segment["ok"], segment["failed"]) for segment in data["segments"]] == [(2, 0), (0, 3)]
+    assert (data["groups"]["g"]["ok"], data["groups"]["g"]["failed"]) == (0, 3)
     for series in ("service", "response"):
         assert data["call"][series]["count"] == data["groups"]["g"][series]["count"] == 3
         assert data["call"][series]["max_ns"] == 100 * MS
         assert data["segments"][0][series]["max_ns"] == SECOND
 
 
-def test_killed_and_interrupted_calls_are_in_the_ledger_alone() -> None:
-    """Neither in a group nor in a segment."""
+def test_interrupted_calls_are_counted_and_have_no_time() -> None:
+    """In the ledger, their group and their segment; how long they lasted says nothing of the target."""
     book = make_book()
     add(book, (0.5, 0.5, 1.5), outcome=Outcome.INTERRUPTED)
-    book.end_unfinished(0, [(1, START, START, 0)], 1, "killed", START)
     data = book.to_data()
-    assert (data["ledger"]["interrupted"], data["ledger"]["killed"]) == (1, 1)
-    assert not data["groups"] and data["segments"][0]["calls"] == 0 and data["call"]["service"]["count"] == 0
+    for counts in (data["ledger"], data["groups"]["g"], data["segments"][0]):
+        assert counts["interrupted"] == 1
+    for times in (data["call"], data["groups"]["g"], data["segments"][0]):
+        assert times["service"]["count"] == times["response"]["count"] == 0

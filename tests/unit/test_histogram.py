@@ -10,6 +10,7 @@ import pytest
 from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
+from support.histograms import histogram_of
 
 from wasp_ray.stats.histogram import BUCKETS, MAX_NS, SUMMARY_KEYS, Histogram, Ints, bucket_of, bucket_value
 
@@ -22,9 +23,7 @@ def ints(values: list[int]) -> Ints:
 
 
 def filled(values: list[int] | Ints) -> Histogram:
-    made = Histogram()
-    made.add(np.asarray(values, dtype=np.int64))
-    return made
+    return histogram_of(values)
 
 
 def nearest_rank(values: list[int], q: float) -> int:
@@ -126,8 +125,8 @@ def test_damaged_data_are_refused(change: dict[str, object], complaint: str) -> 
 def test_an_empty_histogram_knows_nothing() -> None:
     """Without values there is no percentile, mean, min or max; adding nothing changes nothing."""
     made = Histogram()
-    made.add(ints([]))
     made.merge(Histogram())
+    made.merge(filled([]))
     assert made.percentile(50) is None and made.mean_ns is None
     assert made.summary_s() == dict.fromkeys(SUMMARY_KEYS)
 
@@ -165,5 +164,5 @@ def test_many_small_batches_are_one_large_one(batches: list[list[int]]) -> None:
     """How the values were cut into batches (few or many at once) does not show."""
     made = Histogram()
     for batch in batches:
-        made.add(ints(batch))
+        made.merge(filled(batch))
     assert made == filled([value for batch in batches for value in batch])

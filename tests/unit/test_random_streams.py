@@ -8,9 +8,9 @@ from typing import Any
 
 from wasp_ray import Generator, Gun, Profile, plain
 from wasp_ray.load.build import make_plan
+from wasp_ray.stats.outcomes import Outcome
 from wasp_ray.wire.arena import Arena, lay_out
 from wasp_ray.wire.control import Control
-from wasp_ray.wire.record import Outcome
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.host import Host

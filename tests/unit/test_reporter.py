@@ -9,7 +9,8 @@ from wasp_ray.execution import Findings, NoView, Reporter, Settings
 from wasp_ray.execution.reporter import NO_PLAN, STOPPED_EARLY
 from wasp_ray.node.options import NodeResult
 from wasp_ray.plan import Plan
-from wasp_ray.stats.totals import GeneratorTotals, Ledger, NodeTotals
+from wasp_ray.stats.tallies import Ledger
+from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
 
 GOOD = Ledger(scheduled=100, started=100, ok=100)
 

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wasp_ray.aggregator.drain import SETTLE_NS, SlabReader, Strings
+from wasp_ray.stats.limits import OTHER
 from wasp_ray.wire.arena import Arena, Header, lay_out
 from wasp_ray.wire.record import (
     MAX_ERROR_BYTES,
     MAX_NAME_BYTES,
-    OTHER,
     OTHER_ID,
     SLOT_BYTES,
     Flag,

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.histograms import histogram_of
 
 from wasp_ray.aggregator import slow_seconds
 from wasp_ray.aggregator.slow_seconds import SlowSeconds
 from wasp_ray.node.machine import MachineWatch, throttled_ns
 from wasp_ray.node.progress import SLOW_SECONDS, lateness
-from wasp_ray.stats.histogram import Histogram
 from wasp_ray.wire.record import START_LATE_NS
 
 SECOND, MS = 10**9, 10**6
@@ -90,8 +90,7 @@ def test_the_rule_agrees_with_the_histograms_p99() -> None:
     for calls in (1, 50, 99, 100, 101, 199, 200, 201, 1000):
         for late in range(0, 15):
             delays = np.array([0] * max(0, calls - late) + [2 * START_LATE_NS] * min(late, calls), np.int64)
-            histogram, seconds = Histogram(), SlowSeconds()
-            histogram.add(delays)
+            histogram, seconds = histogram_of(delays), SlowSeconds()
             seconds.add(np.zeros(calls, np.int64), delays)
             assert ((histogram.percentile(99) or 0) > START_LATE_NS) == (seconds.longest_row()[1] == 1), (calls, late)
 

@@ -6,13 +6,14 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
+from support.histograms import histogram_of
 from support.plans import generator_plan, plan_of, segment_plans
 
 from wasp_ray.plan import Plan
 from wasp_ray.stats.summary import summarise
-from wasp_ray.stats.totals import GeneratorTotals, Ledger, NodeTotals
+from wasp_ray.stats.tallies import Ledger
+from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
 from wasp_ray.stats.verdict import Judgement
 
 RUN: dict[str, Any] = {
@@ -35,12 +36,11 @@ def node_of(number: int) -> NodeTotals:
     shop = GeneratorTotals("rate", Ledger(scheduled=50, dropped=1, started=49, ok=48, failed=1))
     shop.delivered = 49
     shop.dropped_by = {"generator": 1}
-    shop.start_delay.add(np.array([1000, 2000], dtype=np.int64))
-    shop.call.service.add(np.array([10**9, 3 * 10**9], dtype=np.int64))
-    shop.group("pay").count = 49
+    shop.start_delay = histogram_of([1000, 2000])
+    shop.call.service = histogram_of([10**9, 3 * 10**9])
+    shop.group("pay").ok = 49
     shop.group("pay").add_status("200", 49)
-    shop.segment(1).calls = 45
-    shop.segment(1).failed = 1
+    shop.segment(1).ok, shop.segment(1).failed = 44, 1
     shop.add_error("HTTP 500", "pay", 1, 0.25 * number, "body")
     return NodeTotals(number, f"host{number}", 0.002 * number, 1.0, 100, {"shop": shop})
 
@@ -90,8 +90,8 @@ def test_numbers_are_those_of_all_nodes() -> None:
     assert shop["call"]["service_s"]["max"] == 3.0 and shop["call"]["service_s"]["mean"] == 2.0
     assert shop["start_delay_s"]["max"] == 2e-6
     assert shop["groups"]["pay"] == {
-        "count": 98, "failed": 0, "status": {"200": 98}, "service_s": dict.fromkeys(TIMES),
-        "response_s": dict.fromkeys(TIMES), "bytes_in": 0, "bytes_out": 0,
+        "count": 98, "ok": 98, "failed": 0, "timeout": 0, "killed": 0, "interrupted": 0,
+        "status": {"200": 98}, "service_s": dict.fromkeys(TIMES), "response_s": dict.fromkeys(TIMES), "bytes_in": 0, "bytes_out": 0,
     }  # fmt: skip
     assert shop["errors"] == [{"error": "HTTP 500", "group": "pay", "count": 2, "first_at_s": 0.25, "example": "body"}]
 

@@ -8,37 +8,29 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.histograms import histogram_of
 
-from wasp_ray.stats.tallies import LEDGER_COLUMNS
-from wasp_ray.stats.totals import (
-    MAX_COUNTERS,
-    MAX_ERRORS,
-    MAX_GROUPS,
-    MAX_STATUSES,
-    OTHER,
-    GeneratorTotals,
-    Ledger,
-    NodeTotals,
-    merge_nodes,
-)
+from wasp_ray.stats.limits import MAX_COUNTERS, MAX_ERRORS, MAX_GROUPS, MAX_STATUSES, OTHER
+from wasp_ray.stats.tallies import LEDGER_COLUMNS, Ledger
+from wasp_ray.stats.totals import GeneratorTotals, NodeTotals, merge_nodes
 
 ledgers = st.builds(Ledger, **{name: st.integers(0, 10**6) for name in LEDGER_COLUMNS})
 
 
 def generator_of(calls: int, first_error_s: float = 1.0) -> GeneratorTotals:
     made = GeneratorTotals("rate")
-    made.ledger = Ledger(scheduled=calls + 1, dropped=0, started=calls, ok=calls - 1, failed=1)
-    made.add_dropped("generator", 1)
+    made.ledger = Ledger(scheduled=calls + 1, dropped=1, started=calls, ok=calls - 1, failed=1)
+    made.dropped_by = {"generator": 1}
     made.late, made.delivered, made.cpu_s, made.cpu_wait_s, made.call_time_s = 2, calls, 0.5, 0.25, 3.0
     values = np.arange(1, calls + 1, dtype=np.int64) * 1000
-    made.start_delay.add(values)
-    made.call.service.add(values)
-    made.call.response.add(values * 2)
+    made.start_delay = histogram_of(values)
+    made.call.service = histogram_of(values)
+    made.call.response = histogram_of(values * 2)
     group = made.group("pay")
-    group.count, group.failed, group.timeout, group.bytes_in, group.bytes_out = calls, 1, 0, 10, 20
+    group.ok, group.failed, group.bytes_in, group.bytes_out = calls - 1, 1, 10, 20
     group.add_status("200", calls)
-    group.service.add(values)
-    made.segment(1).calls = calls
+    group.service = histogram_of(values)
+    made.segment(1).ok = calls
     made.add_counter("hits", 3)
     made.add_error("HTTP 500", "pay", 1, first_error_s, f"body at {first_error_s}")
     made.users.planned_max = made.users.active_max = 5
@@ -96,7 +88,7 @@ def test_nodes_add_up() -> None:
     assert shop.call.service.count == shop.start_delay.count == shop.groups["pay"].service.count == 150
     assert shop.call.service.max_ns == 100_000
     assert shop.groups["pay"].status == {"200": 150}
-    assert [segment.calls for segment in shop.segments] == [0, 150]
+    assert [segment.count for segment in shop.segments] == [0, 150]
     assert shop.counters == {"hits": 6}
     assert (shop.users.planned_max, shop.users.active_max, shop.users.replaced) == (10, 10, 2)
     assert (total.cpu_s, total.peak_rss_bytes, total.start_skew_s) == (3.0, 2000, 0.002)
@@ -154,7 +146,7 @@ def test_groups_statuses_and_counters_are_bounded() -> None:
     """A name that changes with every call cannot fill the memory; its counts are in `__other__`."""
     made = GeneratorTotals("users")
     for number in range(MAX_GROUPS + 10):
-        made.group(f"group {number}").count += 1
+        made.group(f"group {number}").ok += 1
     for number in range(MAX_STATUSES + 10):
         made.group("group 0").add_status(str(number))
     for number in range(MAX_COUNTERS + 10):

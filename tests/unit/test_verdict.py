@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
+from support.histograms import histogram_of
 from support.plans import generator_plan, plan_of
 
 from wasp_ray.http.talk import RETRIES
 from wasp_ray.plan import Plan
-from wasp_ray.stats.totals import OTHER, GeneratorTotals, Ledger, NodeTotals
+from wasp_ray.stats.limits import OTHER
+from wasp_ray.stats.tallies import Ledger
+from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
 from wasp_ray.stats.verdict import HTTP_RETRIES, JudgeInput, Judgement, exit_code, judge
 
 BROKEN = {"expression": "p99 < 300ms", "value": 0.412, "limit": 0.3, "passed": False}
@@ -126,7 +128,7 @@ def test_calls_started_too_late_are_not_delivered() -> None:
 def test_a_full_target_is_explained_by_littles_law() -> None:
     """Rate, slots and the time a call takes tell how many slots the rate needs."""
     item = short_of(in_flight_limit=400)
-    item.call.service.add(np.full(600, 3_200_000_000, dtype=np.int64))
+    item.call.service = histogram_of([3_200_000_000] * 600)
     (reason,) = judged(item).reasons
     for part in (
         "600 of 1,000 calls",
@@ -210,10 +212,31 @@ def test_waiting_for_the_cpu_warns(wait_s: float, call_time_s: float, percent: i
     assert result.warnings == ([line] if percent else [])
 
 
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("failed of shop == 0", ["does not count 7 timed-out calls and 2 killed calls"]),
+        ("failed of shop/pay < 5%", ["does not count 3 timed-out requests"]),
+        ("failed of shop/buy < 5%", []),
+        ("errors of shop < 5%", []),
+        ("timeouts of shop < 5%", []),
+    ],
+)
+def test_a_threshold_on_failed_alone_warns_of_what_it_overlooks(expression: str, said: list[str]) -> None:
+    """Calls that hang or die are no failures: who asks for these alone is told what else there was."""
+    item = shop_of(None, scheduled=100, started=100, ok=91, timeout=7, killed=2)
+    item.group("pay").timeout, item.group("buy").ok = 3, 5
+    result = {"expression": expression, "value": 0.0, "limit": 0.0, "passed": True}
+    warnings = judged(item, thresholds=[result], warnings=[]).warnings
+    found = [text for text in warnings if "does not count" in text]
+    assert len(found) == len(said) and all(part in text for part, text in zip(said, found, strict=True))
+    assert all("use `errors`" in text for text in found)
+
+
 def test_names_that_found_no_room_warn() -> None:
     """When counts were put under `__other__`, a warning says of what."""
     item = shop_of()
-    item.group(OTHER).count = 3
+    item.group(OTHER).ok = 3
     item.add_counter(OTHER)
     (warning,) = judged(item, warnings=[]).warnings
     assert "groups, counters" in warning

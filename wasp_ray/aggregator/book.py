@@ -1,7 +1,4 @@
-"""The books of one Generator: ledger columns, groups, segments, errors, windows.
-
-Fed with batches, bounded in memory.
-"""
+"""Counts the records of one Generator: ledger, groups, segments, errors, windows. Fed with batches, bounded in memory."""
 
 from __future__ import annotations
 
@@ -18,27 +15,19 @@ from wasp_ray.plan import GeneratorPlan
 from wasp_ray.stats.bank import HistogramBank
 from wasp_ray.stats.batch import Batch
 from wasp_ray.stats.histogram import bucket_of
-from wasp_ray.wire.record import OTHER, Flag, Outcome
+from wasp_ray.stats.limits import MAX_GROUPS, OTHER
+from wasp_ray.stats.outcomes import LAST_TIMED, OUTCOMES, Outcome
+from wasp_ray.stats.tallies import GroupTotals, SegmentTotals
+from wasp_ray.stats.totals import GeneratorTotals
+from wasp_ray.wire.record import LATE_NS, Flag
 
-MAX_GROUPS = 1000
-MAX_ERRORS = 100
-MAX_STATUSES = 200
-MAX_COUNTERS = 200
-LATE_NS = 10_000_000
-COLUMNS = ("ok", "failed", "timeout", "killed", "interrupted")
 Mask = NDArray[np.bool_]
-
-
-class GroupBook:
-    """Counts of one group beside its histograms."""
-
-    def __init__(self) -> None:
-        self.count = self.failed = self.timeout = self.bytes_in = self.bytes_out = 0
-        self.status: dict[str, int] = {}
+Ints = NDArray[np.int64]
+_CALLS_SERVICE, _CALLS_RESPONSE, _START_DELAY = 0, 1, 2
 
 
 class GeneratorBook:
-    """Everything a summary says of one Generator, except what its workers' headers hold."""
+    """Fills the GeneratorTotals of one Generator; its histograms are rows of banks until they are handed out."""
 
     def __init__(self, plan: GeneratorPlan, rings: int, strings: Strings) -> None:
         self.plan = plan
@@ -46,29 +35,21 @@ class GeneratorBook:
         self.is_rate = plan.kind == "rate"
         self._timeout_ns = plan.call_timeout_ns
         self._strings = strings
-        self.outcomes = np.zeros(len(COLUMNS), np.int64)
+        self.totals = GeneratorTotals(plan.kind)
         self.ended = np.zeros(rings, np.int64)  # by ring, of its present worker
-        self.late = 0
-        self.call_time_ns = 0
+        self._call_time_ns = 0
         self.last_end_ns = 0
         self.first_start_ns: int | None = None  # of the first call, and how long it was due by then
         self.first_delay_ns = 0
-        self.counters: dict[str, int] = {}
-        self.errors: dict[tuple[str, str], dict[str, Any]] = {}
-        self._groups: list[GroupBook] = []
-        self._group_names: list[str] = []
+        self._groups: list[GroupTotals] = []  # by row of their banks
         self._row_of = np.full(64, -1, np.intp)  # string number -> row of its group
         self._group_service, self._group_response = HistogramBank(), HistogramBank()
-        self._calls = HistogramBank(3)  # service, response, start delay
+        self._calls = HistogramBank(3)
         segments = plan.segments
         self._warmup = np.array([s.warmup for s in segments] or [False], bool)
-        self._segment_service, self._segment_response = (
-            HistogramBank(len(self._warmup)),
-            HistogramBank(len(self._warmup)),
-        )
-        self._segment_calls = np.zeros(len(self._warmup), np.int64)
-        self._segment_failed = np.zeros(len(self._warmup), np.int64)
-        self._segment_timeout = np.zeros(len(self._warmup), np.int64)
+        many = len(self._warmup)
+        self._segment_outcomes = np.zeros((many, len(OUTCOMES)), np.int64)
+        self._segment_service, self._segment_response = HistogramBank(many), HistogramBank(many)
         self._ends = np.array([s.to_ns for s in segments] or [0], np.int64)  # set to absolute times at the start
         self._start_ns = 0
         self.windows = Windows()
@@ -86,8 +67,7 @@ class GeneratorBook:
     def add(self, batch: Batch) -> None:
         """Books a batch of records."""
         for name, number in batch.counters:
-            key = name if name in self.counters or len(self.counters) < MAX_COUNTERS else OTHER
-            self.counters[key] = self.counters.get(key, 0) + number
+            self.totals.add_counter(name, number)
         rows = batch.rows
         if not len(rows):
             return
@@ -98,12 +78,15 @@ class GeneratorBook:
         service_at = bucket_of(service)
         response_at = service_at if response is service else bucket_of(response)
         ends = (flags & Flag.ENDS_CALL) != 0
-        counted = outcome <= Outcome.TIMEOUT  # killed and interrupted calls are in the ledger only
+        counted = outcome <= LAST_TIMED
         segment = np.minimum(np.searchsorted(self._ends, due, side="right"), len(self._warmup) - 1)
-        measured = counted if not self._warmup.any() else counted & ~self._warmup[segment]
+        has_warmup = bool(self._warmup.any())
+        measured = counted if not has_warmup else counted & ~self._warmup[segment]
         free = self._add_delays(rows, flags, ends)
         self._add_calls(batch, ends, counted, measured, segment, service, response, service_at, response_at, free)
-        grouped = measured & ((flags & Flag.IN_GROUP) != 0)
+        grouped = (flags & Flag.IN_GROUP) != 0
+        if has_warmup:
+            grouped &= ~self._warmup[segment]
         if grouped.all():
             self._add_groups(batch, slice(None), service, response, service_at, response_at)
         elif grouped.any():
@@ -138,7 +121,8 @@ class GeneratorBook:
         rows = batch.rows
         outcome = rows["outcome"]
         every = bool(ends.all())
-        self.outcomes += np.bincount(outcome if every else outcome[ends], minlength=len(COLUMNS))[: len(COLUMNS)]
+        counts = np.bincount(outcome if every else outcome[ends], minlength=len(OUTCOMES))
+        self.totals.ledger.add_outcomes(counts.tolist())
         self.ended += np.bincount(batch.ring if every else batch.ring[ends], minlength=len(self.ended))
         self.last_end_ns = max(self.last_end_ns, int(rows["end"][ends].max()))
         delay = np.maximum(rows["start"] - rows["due"], 0)
@@ -147,20 +131,18 @@ class GeneratorBook:
             self.first_start_ns = int(rows["start"][first])
             self.first_delay_ns = self.first_start_ns - int(rows["due"][first])
         self.windows.add(rows, ends, counted, service, response, service_at, response_at, delay, free)
-        self.call_time_ns += int(service[ends].sum())
+        self._call_time_ns += int(service[ends].sum())
         if self.is_rate:
-            self.late += int((delay[ends] > LATE_NS).sum())
-            self._calls.add_to(2, bucket_of(delay[ends]), delay[ends])
+            self.totals.late += int((delay[ends] > LATE_NS).sum())
+            self._calls.add_to(_START_DELAY, bucket_of(delay[ends]), delay[ends])
         pick: Any = slice(None) if every and bool(measured.all()) else np.flatnonzero(ends & measured)
-        self._calls.add_to(0, service_at[pick], service[pick])
-        self._calls.add_to(1, response_at[pick], response[pick])
+        self._calls.add_to(_CALLS_SERVICE, service_at[pick], service[pick])
+        self._calls.add_to(_CALLS_RESPONSE, response_at[pick], response[pick])
+        of_call: Any = slice(None) if every else ends
+        cells = segment[of_call] * len(OUTCOMES) + outcome[of_call]
+        self._segment_outcomes += np.bincount(cells, minlength=self._segment_outcomes.size).reshape(-1, len(OUTCOMES))
         pick = slice(None) if every and bool(counted.all()) else np.flatnonzero(ends & counted)
         at = segment[pick]
-        self._segment_calls += np.bincount(at, minlength=len(self._warmup))
-        for counts, column in ((self._segment_failed, Outcome.FAILED), (self._segment_timeout, Outcome.TIMEOUT)):
-            mine = outcome[pick] == column
-            if mine.any():
-                counts += np.bincount(at[mine], minlength=len(self._warmup))
         self._segment_service.add(at, service_at[pick], service[pick])
         self._segment_response.add(at, response_at[pick], response[pick])
 
@@ -172,24 +154,33 @@ class GeneratorBook:
         row = self._rows_of(batch.group[pick])
         self._group_service.ensure(len(self._groups))
         self._group_response.ensure(len(self._groups))
-        self._group_service.add(row, service_at[pick], service[pick])
-        self._group_response.add(row, response_at[pick], response[pick])
-        status, outcome = batch.status[pick], rows["outcome"][pick]
+        outcome = rows["outcome"][pick]
+        self._add_times(pick, row, outcome, service, response, service_at, response_at)
+        status = batch.status[pick]
         bytes_in, bytes_out = rows["bytes_in"][pick], rows["bytes_out"][pick]
         first = int(row[0])
         present = [first] if (row == first).all() else np.unique(row).tolist()
         for number in present:
-            book = self._groups[number]
+            group = self._groups[number]
             mine: Any = slice(None) if len(present) == 1 else row == number
-            count = len(row) if len(present) == 1 else int(np.count_nonzero(mine))
-            book.count += count
-            book.failed += int(np.count_nonzero(outcome[mine] == Outcome.FAILED))
-            book.timeout += int(np.count_nonzero(outcome[mine] == Outcome.TIMEOUT))
-            book.bytes_in += int(bytes_in[mine].sum())
-            book.bytes_out += int(bytes_out[mine].sum())
-            self._add_statuses(book, status[mine])
+            group.add_outcomes(np.bincount(outcome[mine], minlength=len(OUTCOMES)).tolist())
+            group.bytes_in += int(bytes_in[mine].sum())
+            group.bytes_out += int(bytes_out[mine].sum())
+            self._add_statuses(group, status[mine])
 
-    def _add_statuses(self, book: GroupBook, status: NDArray[np.int32]) -> None:
+    def _add_times(
+        self, pick: Any, row: NDArray[np.intp], outcome: NDArray[np.uint8], service: Ints, response: Ints,
+        service_at: NDArray[np.intp], response_at: NDArray[np.intp],
+    ) -> None:  # fmt: skip
+        """Adds the durations of a selection of records to the histograms of their groups, `row`."""
+        timed = outcome <= LAST_TIMED
+        if not timed.all():
+            row = row[timed]
+            pick = np.flatnonzero(timed) if isinstance(pick, slice) else pick[timed]
+        self._group_service.add(row, service_at[pick], service[pick])
+        self._group_response.add(row, response_at[pick], response[pick])
+
+    def _add_statuses(self, group: GroupTotals, status: NDArray[np.int32]) -> None:
         first = int(status[0])
         if (status == first).all():
             found: Any = [(first, len(status))]
@@ -198,9 +189,7 @@ class GeneratorBook:
             found = zip(numbers.tolist(), counts.tolist(), strict=True)
         for number, count in found:
             if number:
-                text = self._strings.texts[number]
-                key = text if text in book.status or len(book.status) < MAX_STATUSES else OTHER
-                book.status[key] = book.status.get(key, 0) + count
+                group.add_status(self._strings.texts[number], count)
 
     def _rows_of(self, numbers: NDArray[np.int32]) -> NDArray[np.intp]:
         """Rows of the groups with these string numbers, new ones included; beyond 1,000 they share `__other__`."""
@@ -212,13 +201,12 @@ class GeneratorBook:
         row = self._row_of[numbers]
         if (row < 0).any():
             for number in np.unique(numbers[row < 0]).tolist():
-                name = self._strings.texts[number]
-                if len(self._groups) >= MAX_GROUPS:
+                name, known = self._strings.texts[number], self.totals.groups
+                if name not in known and len(known) >= MAX_GROUPS:
                     name = OTHER
-                if name not in self._group_names:
-                    self._group_names.append(name)
-                    self._groups.append(GroupBook())
-                self._row_of[number] = self._group_names.index(name)
+                if name not in known:
+                    self._groups.append(self.totals.group(name))
+                self._row_of[number] = list(known).index(name)
             row = self._row_of[numbers]
         return row
 
@@ -229,16 +217,8 @@ class GeneratorBook:
         for key, first, count in zip(keys.tolist(), firsts.tolist(), counts.tolist(), strict=True):
             error, group = texts[key >> 32], texts[key & 0xFFFFFFFF]
             at = int(found[first])
-            self._add_error(error, group, count, int(batch.rows["end"][at]), texts[int(batch.path[at])])
-
-    def _add_error(self, error: str, group: str, count: int, at_ns: int, example: str) -> None:
-        key = (error, group)
-        if key not in self.errors and len(self.errors) >= MAX_ERRORS:
-            key = (OTHER, OTHER)
-        at_s = max(0.0, (at_ns - self._start_ns) / 1e9)
-        entry = self.errors.setdefault(key, {"count": 0, "first_at_s": at_s, "example": example})
-        entry["count"] += count
-        entry["first_at_s"] = min(entry["first_at_s"], at_s)
+            at_s = max(0.0, (int(batch.rows["end"][at]) - self._start_ns) / 1e9)
+            self.totals.add_error(error, group, count, at_s, texts[int(batch.path[at])])
 
     # -- what never ended by itself
 
@@ -266,9 +246,8 @@ class GeneratorBook:
             self.add(Batch(rows, np.full(len(late), ring, np.intp), group, zeros, zeros, zeros))
         rest = unfinished - len(late)
         if rest > 0:
-            column = COLUMNS.index(as_)
-            self.outcomes[column] += rest
-            self.windows.add_unfinished(column, rest)
+            setattr(self.totals.ledger, as_, getattr(self.totals.ledger, as_) + rest)
+            self.windows.add_unfinished(OUTCOMES.index(as_), rest)
 
     def forget(self, ring: int) -> None:
         """The ring's next worker starts at zero."""
@@ -277,27 +256,19 @@ class GeneratorBook:
     # -- results
 
     def to_data(self) -> dict[str, Any]:
-        """The Generator's part of NodeTotals, but for what the headers and the fleet know."""
-        groups = {}
-        for row, (name, book) in enumerate(zip(self._group_names, self._groups, strict=True)):
-            groups[name] = {
-                "count": book.count, "failed": book.failed, "timeout": book.timeout, "status": dict(book.status),
-                "bytes_in": book.bytes_in, "bytes_out": book.bytes_out,
-                "service": self._group_service.to_data(row), "response": self._group_response.to_data(row),
-            }  # fmt: skip
-        segments = [
-            {
-                "calls": int(self._segment_calls[at]), "failed": int(self._segment_failed[at]),
-                "timeout": int(self._segment_timeout[at]),
-                "service": self._segment_service.to_data(at), "response": self._segment_response.to_data(at),
-            }
+        """GeneratorTotals as data, but for what the headers and the fleet know."""
+        totals, calls = self.totals, self._calls
+        totals.call_time_s = self._call_time_ns / 1e9
+        totals.start_delay = calls.histogram(_START_DELAY)
+        totals.call.service, totals.call.response = calls.histogram(_CALLS_SERVICE), calls.histogram(_CALLS_RESPONSE)
+        for row, group in enumerate(self._groups):
+            group.service, group.response = self._group_service.histogram(row), self._group_response.histogram(row)
+        totals.segments = [
+            SegmentTotals(
+                **dict(zip(OUTCOMES, self._segment_outcomes[at].tolist(), strict=True)),
+                service=self._segment_service.histogram(at),
+                response=self._segment_response.histogram(at),
+            )
             for at in range(len(self.plan.segments))
-        ]  # fmt: skip
-        errors = [{"error": e, "group": g, **entry} for (e, g), entry in self.errors.items()]
-        return {
-            "kind": self.plan.kind,
-            "ledger": {name: int(n) for name, n in zip(COLUMNS, self.outcomes, strict=True)},
-            "counters": dict(self.counters), "late": self.late, "start_delay": self._calls.to_data(2),
-            "call": {"service": self._calls.to_data(0), "response": self._calls.to_data(1)},
-            "groups": groups, "segments": segments, "errors": errors, "call_time_s": self.call_time_ns / 1e9,
-        }  # fmt: skip
+        ]
+        return totals.to_data()

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from wasp_ray.clock import now_ns
 from wasp_ray.stats.batch import Batch
+from wasp_ray.stats.limits import OTHER
 from wasp_ray.wire.arena import HEADER_WORDS, Arena, Header
-from wasp_ray.wire.record import OTHER, OTHER_ID, SEQ_MASK, SLOT_BYTES, SLOT_FIELDS, TEXT_BYTES, Kind
+from wasp_ray.wire.record import OTHER_ID, SEQ_MASK, SLOT_BYTES, SLOT_FIELDS, TEXT_BYTES, Kind
 
 SLOT = np.dtype(SLOT_FIELDS)
 TOTAL_ORDER = platform.machine().lower() in ("x86_64", "amd64", "i686")

@@ -13,12 +13,13 @@ import socket
 from contextlib import suppress
 
 from wasp_ray.aggregator.book import GeneratorBook
-from wasp_ray.aggregator.drain import SlabReader, Strings
+from wasp_ray.aggregator.drain import MAX_STRINGS, SlabReader, Strings
 from wasp_ray.aggregator.memory import give_back_memory
 from wasp_ray.clock import now_ns, process_cpu_ns, sleep_s
 from wasp_ray.plan import Plan
 from wasp_ray.sinks.feed import SampleFeed
 from wasp_ray.stats.batch import Batch
+from wasp_ray.stats.limits import OTHER
 from wasp_ray.wire.arena import Arena, Header, SlabLayout
 from wasp_ray.wire.channel import Channel, ChannelClosed, Message, served_channel
 
@@ -126,7 +127,7 @@ class Aggregator:
     def _totals(self) -> Message:
         warnings = []
         if self._strings.overflowed:
-            warnings.append("more distinct strings than 65,536: the later ones are counted as __other__")
+            warnings.append(f"more distinct strings than {MAX_STRINGS:,}: the later ones are counted as {OTHER}")
         return {
             "generators": {book.name: book.to_data() for book in self.books},
             "slow_seconds": {book.name: list(book.slow_seconds.longest_row()) for book in self.books},

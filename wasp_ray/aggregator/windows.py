@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wasp_ray.stats.bank import HistogramBank
-from wasp_ray.stats.histogram import Histogram, bucket_of
+from wasp_ray.stats.histogram import bucket_of
+from wasp_ray.stats.outcomes import OUTCOMES
 
 WINDOW_NS = 1_000_000_000
 OPEN = 16
 """Windows that can be open at once."""
 SETTLE_NS = 2_000_000_000
 """A window closes so long after its end."""
-_COLUMNS = 5
 
 
 class Windows:
@@ -26,7 +26,7 @@ class Windows:
     def __init__(self) -> None:
         self._start_ns = 0
         self._next = 0  # the first window not closed
-        self._outcomes = np.zeros((OPEN, _COLUMNS), np.int64)
+        self._outcomes = np.zeros((OPEN, len(OUTCOMES)), np.int64)
         self._service, self._response, self._free_delay = HistogramBank(OPEN), HistogramBank(OPEN), HistogramBank(OPEN)
         self._closed: list[dict[str, Any]] = []
 
@@ -73,11 +73,10 @@ class Windows:
 
     def _close_one(self) -> None:
         slot = self._next % OPEN
-        ok, failed, timeout, killed, interrupted = (int(n) for n in self._outcomes[slot])
-        delay = Histogram.from_data(self._free_delay.to_data(slot)).percentile(99)
+        outcomes = self._outcomes[slot].tolist()
+        delay = self._free_delay.histogram(slot).percentile(99)
         self._closed.append({
-            "at_s": self._next, "calls": ok + failed + timeout + killed + interrupted, "ok": ok, "failed": failed,
-            "timeout": timeout, "killed": killed, "interrupted": interrupted,
+            "at_s": self._next, "calls": sum(outcomes), **dict(zip(OUTCOMES, outcomes, strict=True)),
             "service_s": _short(self._service, slot), "response_s": _short(self._response, slot),
             "start_delay_p99_s": None if delay is None else delay / 1e9,
         })  # fmt: skip
@@ -89,5 +88,5 @@ class Windows:
 
 def _short(bank: HistogramBank, row: int) -> dict[str, float | None]:
     """The figures a chart needs, in seconds."""
-    whole = Histogram.from_data(bank.to_data(row)).summary_s()
+    whole = bank.histogram(row).summary_s()
     return {name: whole[name] for name in ("mean", "p50", "p95", "p99", "max")}

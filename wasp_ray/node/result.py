@@ -13,16 +13,17 @@ from wasp_ray.node.ledger import leftovers, scheduled
 from wasp_ray.node.options import NodeResult
 from wasp_ray.node.progress import lateness
 from wasp_ray.node.sums import Sums
-from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
+from wasp_ray.stats.limits import OTHER
+from wasp_ray.stats.outcomes import OUTCOMES
+from wasp_ray.stats.tallies import UserTotals
+from wasp_ray.stats.totals import GeneratorTotals, NodeTotals, WorkerSums, with_worker_sums
 from wasp_ray.wire.control import NEVER, Ask
 
 if TYPE_CHECKING:
     from wasp_ray.node.run import Node
 
-OUTCOMES = ("ok", "failed", "timeout", "killed", "interrupted")
 RING_WAIT_WARN_S = 0.1
 MAX_STANDSTILL_NS = 1_000_000_000
-EMPTY_HISTOGRAM: dict[str, Any] = {"count": 0, "sum_ns": 0, "min_ns": None, "max_ns": None, "buckets": []}
 
 
 def node_totals(node: Node) -> NodeTotals:
@@ -30,10 +31,8 @@ def node_totals(node: Node) -> NodeTotals:
     totals = NodeTotals(node=node.options.node + 1, host=socket.gethostname())
     if node.start_ns_known:
         totals.start_skew_s = (node.told_late_ns + node.snapshot.get("first_delay_ns", 0)) / 1e9
-    snapshot = node.snapshot.get("generators", {})
     for generator in node.generators:
-        data = snapshot.get(generator.name) or _empty(generator)
-        totals.generators[generator.name] = _generator(node, generator, data)
+        totals.generators[generator.name] = _generator(node, generator)
         totals.cpu_s += generator.cpu_s
     totals.cpu_s += node.snapshot.get("cpu_s", 0.0)
     own_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -70,44 +69,38 @@ def totals_so_far(node: Node) -> dict[str, dict[str, Any]]:
     """By Generator, as GeneratorTotals.to_data has them, during the load: what is due and neither started nor dropped by then
     is not in `scheduled` yet.
     """
-    snapshot = node.snapshot.get("generators", {})
     out = {}
     for run in node.generators:
-        data, sums = snapshot.get(run.name) or _empty(run), run.live_sums()
-        dropped_by = {cause: number for cause, number in _dropped_by(run, sums).items() if number}
-        dropped = sum(dropped_by.values())
-        started = {"scheduled": sums.begun + dropped, "dropped": dropped, "started": sums.begun, "lost": sums.lost}
-        out[run.name] = _put_together(run, data, sums, {**started, **data["ledger"]}, dropped_by)
+        sums = run.live_sums()
+        dropped_by = _dropped_by(run, sums)
+        known = _worker_sums(run, sums, sums.begun + sum(dropped_by.values()), sums.lost, dropped_by)
+        out[run.name] = with_worker_sums(_counted(node, run), known)
     return out
 
 
-def _generator(node: Node, run: GeneratorRun, data: dict[str, Any]) -> GeneratorTotals:
-    sums, columns = run.sums, dict(data["ledger"])
-    ended = sum(columns[name] for name in OUTCOMES)
+def _counted(node: Node, run: GeneratorRun) -> dict[str, Any]:
+    """What the aggregator's last snapshot has of a Generator."""
+    data: dict[str, Any] = node.snapshot.get("generators", {}).get(run.name) or GeneratorTotals(run.kind).to_data()
+    return data
+
+
+def _generator(node: Node, run: GeneratorRun) -> GeneratorTotals:
+    sums, data = run.sums, _counted(node, run)
     lost = sums.lost
-    if not node.final:  # the aggregator died: what it had not told is lost
-        lost = max(0, sums.begun - ended)
+    if not node.final:  # the aggregator died: what it had not reported is lost
+        lost = max(0, sums.begun - sum(data["ledger"][name] for name in OUTCOMES))
     dropped_by = _dropped_by(run, sums)
-    if run.kind == "rate":
-        for cause, number in (leftovers(run) if node.start_ns_known else {}).items():
-            dropped_by[cause] = dropped_by.get(cause, 0) + number
-    dropped_by = {cause: number for cause, number in dropped_by.items() if number}
     due = sums.begun + sums.skipped_paces
     if run.kind == "rate":
         due = scheduled(run) if node.start_ns_known else 0
-    ledger = {
-        "scheduled": due,
-        "dropped": sum(dropped_by.values()),
-        "started": sums.begun,
-        "lost": lost,
-        **columns,
-    }
+        for cause, number in (leftovers(run) if node.start_ns_known else {}).items():
+            dropped_by[cause] = dropped_by.get(cause, 0) + number
     _warn(node, run)
     for error in data["errors"]:
         trace = node.traces.get((run.gen, error["error"]))
         if trace:
             error["example"] = trace
-    return GeneratorTotals.from_data(_put_together(run, data, sums, ledger, dropped_by))
+    return GeneratorTotals.from_data(with_worker_sums(data, _worker_sums(run, sums, due, lost, dropped_by)))
 
 
 def _dropped_by(run: GeneratorRun, sums: Sums) -> dict[str, int]:
@@ -119,17 +112,10 @@ def _dropped_by(run: GeneratorRun, sums: Sums) -> dict[str, int]:
     }
 
 
-def _put_together(
-    run: GeneratorRun, data: dict[str, Any], sums: Sums, ledger: dict[str, int], dropped_by: dict[str, int]
-) -> dict[str, Any]:
-    return {
-        **data, "kind": run.kind, "ledger": ledger, "dropped_by": dropped_by, "delivered": sums.begun,
-        "users": {
-            "planned_max": run.users_peak, "active_max": run.limits.active_max if run.limits is not None else 0,
-            "setup_failed": run.fleet.setup_failed, "replaced": run.fleet.replaced,
-        },
-        "cpu_s": run.cpu_s, "cpu_wait_s": run.cpu_wait_s,
-    }  # fmt: skip
+def _worker_sums(run: GeneratorRun, sums: Sums, due: int, lost: int, dropped_by: dict[str, int]) -> WorkerSums:
+    active_max = run.limits.active_max if run.limits is not None else 0
+    users = UserTotals(run.users_peak, active_max, run.fleet.setup_failed, run.fleet.replaced)
+    return WorkerSums(due, sums.begun, lost, dropped_by, users, run.cpu_s, run.cpu_wait_s)
 
 
 def _warn(node: Node, run: GeneratorRun) -> None:
@@ -144,7 +130,7 @@ def _warn(node: Node, run: GeneratorRun) -> None:
         )
     if sums.overflowed_strings:
         node.warnings.append(
-            f"Generator {name!r}: a worker used more than 4,096 distinct strings; the later ones are counted as __other__"
+            f"Generator {name!r}: a worker used more than 4,096 distinct strings; the later ones are counted as {OTHER}"
         )
     if sums.forks:
         node.warnings.append(
@@ -161,12 +147,3 @@ def _warn(node: Node, run: GeneratorRun) -> None:
         node.failed.append(f"Generator {name!r}: a call failed (fail_on_error)")
     if run.fleet.deaths:
         node.warnings.append(f"Generator {name!r}: {run.fleet.deaths} worker deaths, {run.fleet.replaced} replaced")
-
-
-def _empty(run: GeneratorRun) -> dict[str, Any]:
-    """A Generator of which no snapshot came."""
-    return {
-        "ledger": dict.fromkeys(OUTCOMES, 0), "counters": {}, "late": 0, "start_delay": EMPTY_HISTOGRAM,
-        "call": {"service": EMPTY_HISTOGRAM, "response": EMPTY_HISTOGRAM}, "groups": {}, "segments": [], "errors": [],
-        "call_time_s": 0.0, "kind": run.kind,
-    }  # fmt: skip

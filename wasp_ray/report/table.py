@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO, TypeVar
 
 from wasp_ray.report import numbers
 from wasp_ray.report.text import WIDTH, clean, encodable, fit, flow, grid, path_label, wrap
+from wasp_ray.stats.limits import OTHER
+from wasp_ray.stats.outcomes import OUTCOMES
+from wasp_ray.stats.tallies import Ledger
+from wasp_ray.stats.thresholds import parse
+from wasp_ray.stats.verdict import SIGNAL_EXIT_CODES
+from wasp_ray.stats.verdict import exit_code as exit_code_of
 
 T = TypeVar("T")
 Data = Mapping[str, Any]
@@ -18,7 +23,6 @@ MOST_ROWS = 12
 """Generators, groups and warnings shown; the rest is in summary.json."""
 MOST_ERRORS = 6
 
-EXIT_CODES = {"passed": 0, "failed": 1, "invalid": 3, "error": 4, "interrupted": 130}
 CAUSES = {
     "in_flight_limit": "in flight full",
     "worker_limit": "workers full",
@@ -28,8 +32,9 @@ CAUSES = {
 }
 _VERDICT_STYLES = {"passed": "bold green", "failed": "bold red", "invalid": "bold magenta", "error": "bold red"}
 _GENERATOR_HEAD = ("GENERATOR", "", "asked", "got", "calls", "ok", "failed", "timeout", "killed", "dropped")
-_GROUP_HEAD = ("GROUP (service)", "count", "failed", "p50", "p95", "p99", "max", "p99 from due")
-_LATENCY = re.compile(r"^\s*(p\d|mean|min|max)")
+_GROUP_HEAD = ("p50", "p95", "p99", "max", "p99 from due")
+_BAD = ("failed", "timeout", "killed")
+"""Outcomes that are trouble: an interrupted call is not, since the run itself ended it."""
 
 
 def final_table(summary: Data, *, exit_code: int | None = None, path: str | None = None) -> str:
@@ -78,7 +83,7 @@ def _generator_lines(summary: Data) -> list[Line]:
 
 
 def _trouble(ledger: Data) -> tuple[int, int]:
-    bad = sum(ledger[key] for key in ("failed", "timeout", "killed", "dropped", "lost"))
+    bad = sum(ledger[key] for key in (*_BAD, "dropped", "lost"))
     return bad, ledger["scheduled"]
 
 
@@ -103,19 +108,27 @@ def _group_lines(summary: Data) -> list[Line]:
     ]
     if not groups:
         return []
-    shown = _top(groups, [(group["failed"], group["count"]) for _, _, group in groups], MOST_ROWS)
-    table = grid(_GROUP_HEAD, lambda short: [_group_row(*entry, short) for entry in shown])
+    shown = _top(groups, [(_bad(group), group["count"]) for _, _, group in groups], MOST_ROWS)
+    apart = [name for name in _BAD[1:] if any(group[name] for _, _, group in groups)]
+    head = ("GROUP (service)", "count", "failed", *apart, *_GROUP_HEAD)
+    table = grid(head, lambda short: [_group_row(*entry, apart, short) for entry in shown])
     return _titled(table) + _rest(len(groups) - len(shown), "groups")
 
 
-def _group_row(label: str, kind: str, group: Data, short: bool) -> list[str]:
+def _bad(group: Data) -> int:
+    return sum(group[name] for name in _BAD)
+
+
+def _group_row(label: str, kind: str, group: Data, apart: Sequence[str], short: bool) -> list[str]:
+    """`failed` is the share of requests that failed, timed out or were killed; `apart` are columns for some of these."""
     service, response = group.get("service_s") or {}, group.get("response_s") or {}
     from_due = response.get("p99")
     if kind == "users" and from_due == service.get("p99"):
         from_due = None
     times = [numbers.latency(service.get(key)) for key in ("p50", "p95", "p99", "max")]
-    failed = numbers.share(group["failed"], group["count"])
-    return [label, numbers.count(group["count"], short), failed, *times, numbers.latency(from_due)]
+    failed = numbers.share(_bad(group), group["count"])
+    counts = [numbers.count(group[name], short) for name in apart]
+    return [label, numbers.count(group["count"], short), failed, *counts, *times, numbers.latency(from_due)]
 
 
 def _error_lines(summary: Data) -> list[Line]:
@@ -131,7 +144,7 @@ def _error_lines(summary: Data) -> list[Line]:
 
 def _error_item(generator: str, entry: Data) -> str:
     label = generator if entry["group"] in ("", generator) else path_label(generator, entry["group"])
-    error = "other errors" if entry["error"] == "__other__" else entry["error"]
+    error = "other errors" if entry["error"] == OTHER else entry["error"]
     start = f"{entry['count']:,} {fit(label, 28)} "
     end = "" if entry.get("first_at_s") is None else f", first {numbers.moment(entry['first_at_s'])}"
     return start + fit(error, WIDTH - 9 - len(start) - len(end)) + end
@@ -149,24 +162,19 @@ def _ledger_lines(ledger: Data, causes: Mapping[str, int]) -> list[Line]:
     why = ", ".join(
         CAUSES.get(cause, cause) + (f" {number:,}" if len(causes) > 1 else "") for cause, number in causes.items()
     )
-    ends = [f"{ledger[key]:,} {key}" for key in ("ok", "failed", "timeout", "killed", "interrupted")]
+    ends = [f"{ledger[key]:,} {key}" for key in OUTCOMES]
     scheduled, started, dropped = (f"{key} {ledger[key]:,}" for key in ("scheduled", "started", "dropped"))
     first = [scheduled, f"= {started}", f"+ {dropped}"]
     first += [f"({why})"] if why else []
     first[-1] += ","
     top = flow(" LEDGER  ", [*first, f"lost {ledger['lost']:,}"], " ")
     bottom = flow(" " * 9, [ends[0], *(f"+ {end}" for end in ends[1:])], " ")
-    closes = _closes(ledger)
+    closes = Ledger.from_data(ledger).closes()
     word = "closes" if closes else "DOES NOT CLOSE"
     if len(bottom[-1]) + 2 + len(word) > WIDTH:
         bottom.append("")
     bottom[-1] = bottom[-1] + word.rjust(WIDTH - len(bottom[-1]))
     return [(line, "" if closes else "bold magenta") for line in top + bottom]
-
-
-def _closes(ledger: Data) -> bool:
-    ended = sum(ledger[key] for key in ("ok", "failed", "timeout", "killed", "interrupted", "lost"))
-    return bool(ledger["scheduled"] == ledger["started"] + ledger["dropped"] and ledger["started"] == ended)
 
 
 def _node_lines(summary: Data) -> list[Line]:
@@ -230,26 +238,26 @@ def _threshold_line(entry: Data) -> Line:
 
 def threshold_value(entry: Data) -> str:
     """What was measured, in the unit of the expression: `412 ms`, `1.20%`, `499.9/s`, `3`; `no sample` for None."""
-    value, expression = entry["value"], str(entry["expression"])
+    value = entry["value"]
     if value is None:
         return "no sample"
-    if _LATENCY.match(expression):
-        return numbers.latency(value)
-    if expression.rstrip().endswith("%"):
-        typed = re.search(r"([\d.]+)\s*%\s*$", expression)
-        in_percent = typed is not None and abs(float(entry["limit"]) - float(typed[1])) < 1e-9 and float(typed[1]) != 0
-        return numbers.share(value, 100.0 if in_percent else 1.0)
-    if expression.lstrip().startswith("rate"):
-        return numbers.rate(value)
-    return f"{value:,.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else f"{value:,}"
+    match parse(str(entry["expression"])).parse().unit:
+        case "s":
+            return numbers.latency(value)
+        case "%":
+            return numbers.share(value)
+        case "/s":
+            return numbers.rate(value)
+        case _:
+            return f"{value:,.3f}".rstrip("0").rstrip(".")
 
 
 def _verdict_line(summary: Data, exit_code: int | None, path: str | None) -> Line:
     verdict, thresholds = str(summary["verdict"]), summary["thresholds"]
     broken = sum(not entry["passed"] for entry in thresholds)
     if exit_code is None:
-        terminated = any("SIGTERM" in reason or "SIGHUP" in reason for reason in summary["reasons"])
-        exit_code = 143 if verdict == "interrupted" and terminated else EXIT_CODES[verdict]
+        signals = [name for name in SIGNAL_EXIT_CODES for reason in summary["reasons"] if name in reason]
+        exit_code = exit_code_of(verdict, signals[-1] if signals else None)
     if broken and verdict == "failed":
         about = [f"{broken} of {len(thresholds)} threshold{'s' * (len(thresholds) != 1)}"]
     elif verdict != "passed" and summary["reasons"]:

@@ -10,11 +10,11 @@ from typing import Any
 
 from wasp_ray.sinks.base import SinkBooks, SinkRun
 from wasp_ray.sinks.rows import Sample, SampleRows
-from wasp_ray.wire.record import Flag, Outcome
+from wasp_ray.stats.outcomes import OUTCOMES
+from wasp_ray.wire.record import Flag
 
 FILE = "samples.jsonl.gz"
 MAX_LINES = 5_000_000
-OUTCOMES = [outcome.name.lower() for outcome in Outcome]
 
 
 class SampleFile:

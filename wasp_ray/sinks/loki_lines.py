@@ -14,7 +14,8 @@ from wasp_ray.errors import WaspError
 from wasp_ray.sinks.base import SinkRun
 from wasp_ray.sinks.loki_batch import Labels, Part, pack
 from wasp_ray.sinks.rows import SampleRows
-from wasp_ray.wire.record import Flag, Outcome
+from wasp_ray.stats.outcomes import Outcome
+from wasp_ray.wire.record import Flag
 
 OK, TIMEOUT, ENDS_CALL = int(Outcome.OK), int(Outcome.TIMEOUT), int(Flag.ENDS_CALL)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from wasp_ray.sinks.base import SinkRun
 from wasp_ray.stats.histogram import BUCKETS, bucket_top
+from wasp_ray.stats.outcomes import OUTCOMES
 
 _STEPS = (100, 125, 150, 200, 250, 300, 400, 500, 600, 750)
 BOUNDS_NS = (*(step * 10**power for power in range(2, 9) for step in _STEPS), 100_000_000_000)
@@ -21,7 +22,7 @@ BOUNDS_NS = (*(step * 10**power for power in range(2, 9) for step in _STEPS), 10
 BOUNDS_S = tuple(bound / 1e9 for bound in BOUNDS_NS)
 _EXPORTED = np.searchsorted(np.array(BOUNDS_NS), bucket_top(np.arange(BUCKETS)))
 """By bucket of ours that of the export. One that a bound cuts counts above it: there a bound is up to 0.8 % lower than it says."""
-OUTCOMES = ("ok", "failed", "timeout", "killed", "interrupted", "lost")
+ENDS = (*OUTCOMES, "lost")
 
 
 class Metric(NamedTuple):
@@ -93,7 +94,7 @@ def measured(generators: Mapping[str, Mapping[str, Any]]) -> Measured:
 
     for name, data in generators.items():
         ledger, now = data["ledger"], data["now"]
-        for outcome in OUTCOMES:
+        for outcome in ENDS:
             put(CALLS, ledger[outcome], name, outcome)
         for cause, number in data["dropped_by"].items():
             put(DROPPED, number, name, cause)
@@ -109,9 +110,8 @@ def measured(generators: Mapping[str, Mapping[str, Any]]) -> Measured:
         if data["kind"] == "users":
             put(USERS, now["users"], name)
         for group, part in data["groups"].items():
-            ok = part["count"] - part["failed"] - part["timeout"]
-            for outcome, number in (("ok", ok), ("failed", part["failed"]), ("timeout", part["timeout"])):
-                put(REQUESTS, number, name, group, outcome)
+            for outcome in OUTCOMES:
+                put(REQUESTS, part[outcome], name, group, outcome)
             for status, number in part["status"].items():
                 put(RESPONSES, number, name, group, status)
             put(RECEIVED, part["bytes_in"], name, group)

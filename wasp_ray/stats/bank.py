@@ -4,12 +4,10 @@ time.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from wasp_ray.stats.histogram import BUCKETS
+from wasp_ray.stats.histogram import BUCKETS, Histogram
 
 Ints = NDArray[np.int64]
 _MAX = np.iinfo(np.int64).max
@@ -76,16 +74,10 @@ class HistogramBank:
         self.count[row] = self.sum[row] = self.max[row] = 0
         self.min[row] = _MAX
 
-    def to_data(self, row: int) -> dict[str, Any]:
-        """A row in the JSON form of Histogram.to_data."""
+    def histogram(self, row: int) -> Histogram:
+        """A row as a Histogram that shares its memory: read it before the bank changes."""
         if row >= len(self.count) or not self.count[row]:
-            return {"count": 0, "sum_ns": 0, "min_ns": None, "max_ns": None, "buckets": []}
-        counts = self._counts[row]
-        used = np.flatnonzero(counts)
-        return {
-            "count": int(self.count[row]),
-            "sum_ns": int(self.sum[row]),
-            "min_ns": int(self.min[row]),
-            "max_ns": int(self.max[row]),
-            "buckets": np.stack([used, counts[used]], axis=1).tolist(),
-        }
+            return Histogram()
+        return Histogram.of_counts(
+            self._counts[row], int(self.count[row]), int(self.sum[row]), int(self.min[row]), int(self.max[row])
+        )

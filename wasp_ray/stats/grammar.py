@@ -1,8 +1,9 @@
 """How a threshold is written: reads one from left to right into its parts. It must not look at totals.
 
-METRIC is p50 .. p99.99, mean, min or max of (service), the default, or (response); failed, timeouts, dropped,
-delivered, rate or count(name). Latencies need a unit (ns us ms s m h, also 1m30s). failed, timeouts, dropped and
-delivered are a share with `%` and a plain count without. Names may hold anything but, in a generator's, a slash.
+METRIC is p50 .. p99.99, mean, min or max of (service), the default, or (response); errors, failed, timeouts, killed,
+dropped, delivered, rate or count(name). Latencies need a unit (ns us ms s m h, also 1m30s). errors (all calls or requests that
+were not ok), failed, timeouts, killed, dropped and delivered are a share with `%` and a plain count without. Names may hold
+anything but, in a generator's, a slash.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ from fractions import Fraction
 from wasp_ray.errors import BadInput
 
 GRAMMAR = "METRIC [of GENERATOR[/GROUP]] OP VALUE"
-METRICS = "p50..p99.99 mean min max (of service or response), failed timeouts dropped delivered rate count(name)"
+OUTCOME_METRICS = {"errors": "errors", "failed": "failed", "timeouts": "timeout", "killed": "killed"}
+"""Metric -> attribute of OutcomeCounts."""
+METRICS = (
+    f"p50..p99.99 mean min max (of service or response), {' '.join(OUTCOME_METRICS)} dropped delivered rate count(name)"
+)
 
 _LATENCY_WORDS = frozenset({"mean", "min", "max"})
-_SHARE_WORDS = frozenset({"failed", "timeouts", "dropped", "delivered"})
+_SHARE_WORDS = frozenset({*OUTCOME_METRICS, "dropped", "delivered"})
 _SUFFIX = {"rate": "/s", **dict.fromkeys(_SHARE_WORDS, "%")}
 _CALL_WORDS = frozenset({"dropped", "delivered", "count"})
 """Metrics of whole calls or of a generator: a group has none."""
@@ -50,7 +55,7 @@ class Parsed:
     """A threshold taken apart. `limit`: seconds for latencies, 0..1 for shares, else a number (per s for rate)."""
 
     metric: str
-    """latency, failed, timeouts, dropped, delivered, rate or count"""
+    """latency, rate, count or one of _SHARE_WORDS"""
     statistic: str
     """mean, min, max or pNN of a latency, the counter's name of a count, else empty"""
     series: str
@@ -60,6 +65,13 @@ class Parsed:
     op: str
     limit: float
     share: bool
+
+    @property
+    def unit(self) -> str:
+        """Unit of its value and limit: s, % (of a share 0..1), /s or none."""
+        if self.metric == "latency":
+            return "s"
+        return "%" if self.share else "/s" if self.metric == "rate" else ""
 
 
 def pointed(text: str, at: int, what: str, head: str = f"threshold is not of the form {GRAMMAR}") -> str:

@@ -28,8 +28,6 @@ _SUB_BITS = 7
 _SHIFT = _MANTISSA_BITS - _SUB_BITS
 _OFFSET = (1023 + _SUB_BITS) << _SUB_BITS
 """Bucket 0 begins at w = 2^7; 1023 is the exponent bias of a float64."""
-_FEW = 48
-"""Up to so many values np.add.at is faster than a bincount over all buckets."""
 _QUANTILES = {"p50": 50, "p90": 90, "p95": 95, "p99": 99, "p999": 99.9}
 SUMMARY_KEYS = ("min", "mean", "p50", "p90", "p95", "p99", "p999", "max")
 
@@ -87,18 +85,13 @@ class Histogram:
             self._read = None
         return self._counts
 
-    def add(self, ns: Ints) -> None:
-        """Counts every value of an int64 array; negative ones are taken as 0."""
-        if not len(ns):
-            return
-        values = np.maximum(ns, 0)
-        index = bucket_of(values)
-        if len(ns) <= _FEW:
-            np.add.at(self.counts, index, 1)
-        else:
-            counts = self.counts
-            counts += np.bincount(index, minlength=BUCKETS)
-        self._extend(len(values), int(values.sum()), int(values.min()), int(values.max()))
+    @classmethod
+    def of_counts(cls, counts: Ints, count: int, sum_ns: int, min_ns: int, max_ns: int) -> Histogram:
+        """A histogram of counts by bucket, which it shares with the caller, and of their exact count, sum, min and max."""
+        made = cls()
+        made._counts = counts
+        made._extend(count, sum_ns, min_ns, max_ns)
+        return made
 
     def merge(self, other: Histogram) -> None:
         """Adds what another histogram counted; the other stays as it is."""

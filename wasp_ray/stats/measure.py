@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from wasp_ray.plan import GeneratorPlan, Plan
-from wasp_ray.stats.grammar import Parsed
+from wasp_ray.stats.grammar import OUTCOME_METRICS, Parsed
 from wasp_ray.stats.histogram import Histogram
-from wasp_ray.stats.totals import GeneratorTotals, GroupTotals, NodeTotals, SegmentTotals
-
-
-@dataclass(slots=True)
-class _Outcomes:
-    """Calls or requests outside of warm-up, with their outcome."""
-
-    count: int = 0
-    failed: int = 0
-    timeout: int = 0
+from wasp_ray.stats.outcomes import OutcomeCounts
+from wasp_ray.stats.tallies import GroupTotals, SegmentTotals
+from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
 
 
 def measure(parsed: Parsed, totals: NodeTotals, duration_s: float, plan: Plan) -> float | None:
     """Seconds for a latency, 0..1 for a share, calls per second for a rate, else a count; None when nothing matches."""
-    chosen = {
-        name: generator
-        for name, generator in totals.generators.items()
-        if parsed.generator is None or name == parsed.generator
-    }
-    groups: list[GroupTotals] | None = None
-    if parsed.group is not None:
-        groups = [generator.groups[parsed.group] for generator in chosen.values() if parsed.group in generator.groups]
+    chosen, groups = _chosen(parsed, totals)
     if parsed.metric == "latency":
         return _latency(parsed, list(chosen.values()), groups)
     if parsed.metric == "count":
-        counts = [item.counters[parsed.statistic] for item in chosen.values() if parsed.statistic in item.counters]
-        return sum(counts) if counts else None
+        return sum(item.counters.get(parsed.statistic, 0) for item in chosen.values()) if chosen else None
     if parsed.metric in ("dropped", "delivered"):
         return _of_schedule(parsed, list(chosen.values()))
     if parsed.metric == "rate":
@@ -42,8 +26,25 @@ def measure(parsed: Parsed, totals: NodeTotals, duration_s: float, plan: Plan) -
     found = _outcomes(chosen, groups, plan)
     if not found.count:
         return None
-    part = found.failed if parsed.metric == "failed" else found.timeout
-    return part / found.count if parsed.share else part
+    part = getattr(found, OUTCOME_METRICS[parsed.metric])
+    return float(part / found.count) if parsed.share else float(part)
+
+
+def outcomes_in_scope(parsed: Parsed, totals: NodeTotals, plan: Plan) -> OutcomeCounts:
+    """Return the outcomes outside of warm-up of the calls or requests that a threshold is about."""
+    return _outcomes(*_chosen(parsed, totals), plan)
+
+
+def _chosen(parsed: Parsed, totals: NodeTotals) -> tuple[dict[str, GeneratorTotals], list[GroupTotals] | None]:
+    """The Generators of a threshold, and its groups if it names one."""
+    chosen = {
+        name: generator
+        for name, generator in totals.generators.items()
+        if parsed.generator is None or name == parsed.generator
+    }
+    if parsed.group is None:
+        return chosen, None
+    return chosen, [item.groups[parsed.group] for item in chosen.values() if parsed.group in item.groups]
 
 
 def _latency(parsed: Parsed, chosen: Sequence[GeneratorTotals], groups: list[GroupTotals] | None) -> float | None:
@@ -86,7 +87,7 @@ def _rate(
         count = 0
         for name, item in chosen.items():
             started = item.delivered if item.kind == "rate" else item.ledger.started
-            count += started - sum(segment.calls for segment in _warmup_of(name, item, plan))
+            count += started - sum(segment.count for segment in _warmup_of(name, item, plan))
     seconds = _measured_s(chosen, duration_s, plan)
     return count / seconds if count > 0 and seconds > 0 else None
 
@@ -118,19 +119,16 @@ def _between_warmups(planned: GeneratorPlan) -> Iterator[tuple[int, int]]:
     yield at, planned.duration_ns
 
 
-def _outcomes(chosen: Mapping[str, GeneratorTotals], groups: list[GroupTotals] | None, plan: Plan) -> _Outcomes:
-    found = _Outcomes()
+def _outcomes(chosen: Mapping[str, GeneratorTotals], groups: list[GroupTotals] | None, plan: Plan) -> OutcomeCounts:
+    found = OutcomeCounts()
     for group in groups or ():
-        found.count += group.count
-        found.failed += group.failed
-        found.timeout += group.timeout
+        found.add_outcomes(group.outcomes().values())
     if groups is not None:
         return found
     for name, item in chosen.items():
-        left_out = _warmup_of(name, item, plan)
-        found.count += item.ledger.answered - sum(segment.calls for segment in left_out)
-        found.failed += item.ledger.failed - sum(segment.failed for segment in left_out)
-        found.timeout += item.ledger.timeout - sum(segment.timeout for segment in left_out)
+        found.add_outcomes(item.ledger.outcomes().values())
+        for segment in _warmup_of(name, item, plan):
+            found.add_outcomes(-number for number in segment.outcomes().values())
     return found
 
 

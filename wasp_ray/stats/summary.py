@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wasp_ray.plan import GeneratorPlan, Plan
-from wasp_ray.stats.totals import GeneratorTotals, GroupTotals, NodeTotals, SegmentTotals, merge_nodes
+from wasp_ray.stats.tallies import GroupTotals, SegmentTotals
+from wasp_ray.stats.totals import GeneratorTotals, NodeTotals, merge_nodes
 from wasp_ray.stats.verdict import Judgement
 
 SCHEMA = "wasp-ray/summary/1"
-_RUN_KEYS = ("run_id", "started_at", "ended_at", "duration_s")
 _VERSION_KEYS = ("wasp_ray", "python", "image")
 
 
@@ -130,7 +130,7 @@ def _per_s(number: float, seconds: float) -> float | None:
 def _group(group: GroupTotals) -> dict[str, Any]:
     return {
         "count": group.count,
-        "failed": group.failed,
+        **group.outcomes(),
         "status": dict(sorted(group.status.items())),
         "service_s": group.service.summary_s(),
         "response_s": group.response.summary_s(),
@@ -153,7 +153,7 @@ def _segments(planned: GeneratorPlan, item: GeneratorTotals, times: int) -> list
                 "from_s": segment.from_ns / 1e9,
                 "to_s": segment.to_ns / 1e9,
                 "planned_rate": None if calls is None else _per_s(calls * times, seconds),
-                "delivered_rate": _per_s(found.calls, seconds),
+                "delivered_rate": _per_s(found.count, seconds),
                 "failed": found.failed,
                 "service_s": found.service.summary_s(),
                 "response_s": found.response.summary_s(),

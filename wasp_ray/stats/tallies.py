@@ -6,45 +6,29 @@ Each is mergeable by addition and bounded; GeneratorTotals puts them together.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from wasp_ray.stats.histogram import Histogram
+from wasp_ray.stats.limits import MAX_STATUSES, add_to
+from wasp_ray.stats.outcomes import OUTCOMES, OutcomeCounts, outcomes_of
 
-OTHER = "__other__"
-"""Where counts go whose own entry found no room."""
-MAX_STATUSES = 200
-
-
-def add_to(counts: dict[str, int], key: str, number: int, limit: int) -> None:
-    """counts[key] += number; a new key beyond `limit` distinct ones is counted under `__other__`."""
-    slot = key if key in counts or len(counts) < limit else OTHER
-    counts[slot] = counts.get(slot, 0) + number
+LEDGER_COLUMNS = ("scheduled", "dropped", "started", *OUTCOMES, "lost")
 
 
 @dataclass(slots=True)
-class Ledger:
-    """Every scheduled call in exactly one column: scheduled = started + dropped, started = the sum of its six ends."""
+class Ledger(OutcomeCounts):
+    """Every scheduled call in exactly one column: scheduled = started + dropped, started = the outcomes + lost."""
 
     scheduled: int = 0
     dropped: int = 0
     started: int = 0
-    ok: int = 0
-    failed: int = 0
-    timeout: int = 0
-    killed: int = 0
-    interrupted: int = 0
     lost: int = 0
 
     @property
     def ended(self) -> int:
         """Started calls that are accounted for in any way."""
-        return self.answered + self.killed + self.interrupted + self.lost
-
-    @property
-    def answered(self) -> int:
-        """Calls that ended by themselves or at their deadline: ok + failed + timeout."""
-        return self.ok + self.failed + self.timeout
+        return self.count + self.lost
 
     def closes(self) -> bool:
         """Whether both equations hold."""
@@ -56,8 +40,8 @@ class Ledger:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def to_data(self) -> dict[str, int]:
-        """All nine columns in order."""
-        return asdict(self)
+        """All columns in order."""
+        return {name: getattr(self, name) for name in LEDGER_COLUMNS}
 
     @classmethod
     def from_data(cls, data: Mapping[str, int]) -> Ledger:
@@ -65,16 +49,10 @@ class Ledger:
         return cls(**{name: int(data.get(name, 0)) for name in LEDGER_COLUMNS})
 
 
-LEDGER_COLUMNS = tuple(column.name for column in fields(Ledger))
-
-
 @dataclass(slots=True)
-class GroupTotals:
-    """Requests of one group. `count` = ok + failed + timeout; `failed` does not contain `timeout`."""
+class GroupTotals(OutcomeCounts):
+    """Requests of one group, each in exactly one outcome. Histograms hold those up to LAST_TIMED."""
 
-    count: int = 0
-    failed: int = 0
-    timeout: int = 0
     status: dict[str, int] = field(default_factory=dict)
     bytes_in: int = 0
     bytes_out: int = 0
@@ -87,9 +65,7 @@ class GroupTotals:
 
     def merge(self, other: GroupTotals) -> None:
         """Adds another group's counts and histograms."""
-        self.count += other.count
-        self.failed += other.failed
-        self.timeout += other.timeout
+        self.add_outcomes(other.outcomes().values())
         self.bytes_in += other.bytes_in
         self.bytes_out += other.bytes_out
         for status, number in other.status.items():
@@ -100,9 +76,7 @@ class GroupTotals:
     def to_data(self) -> dict[str, Any]:
         """JSON-able, histograms as Histogram.to_data."""
         return {
-            "count": self.count,
-            "failed": self.failed,
-            "timeout": self.timeout,
+            **self.outcomes(),
             "status": dict(self.status),
             "bytes_in": self.bytes_in,
             "bytes_out": self.bytes_out,
@@ -114,50 +88,37 @@ class GroupTotals:
     def from_data(cls, data: Mapping[str, Any]) -> GroupTotals:
         """The reverse of to_data."""
         return cls(
-            data["count"],
-            data["failed"],
-            data.get("timeout", 0),
-            dict(data["status"]),
-            data["bytes_in"],
-            data["bytes_out"],
-            Histogram.from_data(data["service"]),
-            Histogram.from_data(data["response"]),
+            **outcomes_of(data),
+            status=dict(data["status"]),
+            bytes_in=data["bytes_in"],
+            bytes_out=data["bytes_out"],
+            service=Histogram.from_data(data["service"]),
+            response=Histogram.from_data(data["response"]),
         )
 
 
 @dataclass(slots=True)
-class SegmentTotals:
-    """Calls of one segment of the schedule, warm-up or not. `calls` = ok + failed + timeout."""
+class SegmentTotals(OutcomeCounts):
+    """Calls of one segment of the schedule, warm-up or not."""
 
-    calls: int = 0
-    failed: int = 0
-    timeout: int = 0
     service: Histogram = field(default_factory=Histogram)
     response: Histogram = field(default_factory=Histogram)
 
     def merge(self, other: SegmentTotals) -> None:
         """Adds another node's calls of the same segment."""
-        self.calls += other.calls
-        self.failed += other.failed
-        self.timeout += other.timeout
+        self.add_outcomes(other.outcomes().values())
         self.service.merge(other.service)
         self.response.merge(other.response)
 
     def to_data(self) -> dict[str, Any]:
         """JSON-able, histograms as Histogram.to_data."""
-        return {
-            "calls": self.calls,
-            "failed": self.failed,
-            "timeout": self.timeout,
-            "service": self.service.to_data(),
-            "response": self.response.to_data(),
-        }
+        return {**self.outcomes(), "service": self.service.to_data(), "response": self.response.to_data()}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> SegmentTotals:
         """The reverse of to_data."""
         service, response = Histogram.from_data(data["service"]), Histogram.from_data(data["response"])
-        return cls(data["calls"], data["failed"], data.get("timeout", 0), service, response)
+        return cls(**outcomes_of(data), service=service, response=response)
 
 
 @dataclass(slots=True)

@@ -86,8 +86,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """{expression, generator, group, value, limit, passed} of one threshold against the totals of all nodes.
 
-    Without `of`, all generators are taken together. `value` is None when nothing matches it (no call, no such group,
-    a counter that was never counted): then it is broken, `passed` is False. Units as in `Parsed.limit`. `plan` tells
+    Without `of`, all generators are taken together. `value` is None when nothing matches it (no call, no such group):
+    then it is broken, `passed` is False. Units as in `Parsed.limit`. `plan` tells
     which segments are warm-up. Raises ThresholdError when the text is no threshold.
     """
     from wasp_ray.stats.measure import measure

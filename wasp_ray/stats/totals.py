@@ -1,7 +1,8 @@
 """What one node counted in a run, mergeable by addition and bounded in size. It must not judge, print or read a clock.
 
 Calls and requests of warm-up segments are in the ledger, in `segments` and `errors`, not in `call` and `groups`.
-Everything here is mutable: one owner (the aggregator) fills it, others get data by `to_data`.
+Everything here is mutable: one owner (the aggregator) fills it, others get data by `to_data`. What the aggregator cannot know
+(calls begun and dropped, users, CPU) the node adds by `with_worker_sums`.
 """
 
 from __future__ import annotations
@@ -12,38 +13,9 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from wasp_ray.stats.histogram import Histogram
-from wasp_ray.stats.tallies import (
-    MAX_STATUSES,
-    OTHER,
-    CallTotals,
-    ErrorTotals,
-    GroupTotals,
-    Ledger,
-    SegmentTotals,
-    UserTotals,
-    add_to,
-)
+from wasp_ray.stats.limits import MAX_COUNTERS, MAX_ERRORS, MAX_GROUPS, OTHER, add_to
+from wasp_ray.stats.tallies import CallTotals, ErrorTotals, GroupTotals, Ledger, SegmentTotals, UserTotals
 
-__all__ = [
-    "MAX_COUNTERS",
-    "MAX_ERRORS",
-    "MAX_GROUPS",
-    "MAX_STATUSES",
-    "OTHER",
-    "CallTotals",
-    "ErrorTotals",
-    "GeneratorTotals",
-    "GroupTotals",
-    "Ledger",
-    "NodeTotals",
-    "SegmentTotals",
-    "UserTotals",
-    "merge_nodes",
-]
-
-MAX_ERRORS = 100
-MAX_GROUPS = 1000
-MAX_COUNTERS = 200
 _OTHER_ERRORS = (OTHER, "")
 
 
@@ -82,11 +54,6 @@ class GeneratorTotals:
     def add_counter(self, name: str, number: int = 1) -> None:
         """Counts a user's counter; at most MAX_COUNTERS distinct ones."""
         add_to(self.counters, name, number, MAX_COUNTERS)
-
-    def add_dropped(self, cause: str, number: int) -> None:
-        """Books calls that were due and not started in the ledger and under their cause."""
-        self.ledger.dropped += number
-        self.dropped_by[cause] = self.dropped_by.get(cause, 0) + number
 
     def add_error(self, error: str, group: str, number: int, at_s: float | None, example: str = "") -> None:
         """Counts an error text; a new one beyond MAX_ERRORS is counted as `__other__`, so no count is lost."""
@@ -172,6 +139,31 @@ class GeneratorTotals:
             cpu_wait_s=data["cpu_wait_s"],
             call_time_s=data["call_time_s"],
         )
+
+
+@dataclass(slots=True)
+class WorkerSums:
+    """What a node knows of one Generator without its records: from the headers of the rings, the fleet and the kernel."""
+
+    scheduled: int
+    started: int
+    lost: int
+    dropped_by: dict[str, int]
+    users: UserTotals
+    cpu_s: float
+    cpu_wait_s: float
+
+
+def with_worker_sums(data: Mapping[str, Any], sums: WorkerSums) -> dict[str, Any]:
+    """Return the data of GeneratorTotals completed by the node; histograms are not read for it, since it is done each second."""
+    dropped_by = {cause: number for cause, number in sums.dropped_by.items() if number}
+    known = {
+        "scheduled": sums.scheduled, "dropped": sum(dropped_by.values()), "started": sums.started, "lost": sums.lost,
+    }  # fmt: skip
+    return {
+        **data, "ledger": {**data["ledger"], **known}, "dropped_by": dropped_by, "delivered": sums.started,
+        "users": asdict(sums.users), "cpu_s": sums.cpu_s, "cpu_wait_s": sums.cpu_wait_s,
+    }  # fmt: skip
 
 
 def _error_key(error: str, group: str) -> tuple[str, str]:

@@ -9,14 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from wasp_ray.stats.limits import OTHER
+from wasp_ray.stats.thresholds import parse
+
 if TYPE_CHECKING:
     from wasp_ray.plan import GeneratorPlan, Plan
-    from wasp_ray.stats.totals import GeneratorTotals, Ledger, NodeTotals
+    from wasp_ray.stats.tallies import Ledger
+    from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
 
 PASSED, FAILED, INVALID, ERROR, INTERRUPTED = "passed", "failed", "invalid", "error", "interrupted"
 EXIT_CODES: Mapping[str, int] = {PASSED: 0, FAILED: 1, INVALID: 3, ERROR: 4}
-EXIT_BAD_INPUT = 2
-EXIT_INTERNAL = 5
 SIGNAL_EXIT_CODES: Mapping[str, int] = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143}
 """A closed terminal (SIGHUP) ends a run as SIGTERM does."""
 
@@ -30,7 +32,6 @@ mostly between its calls.
 """
 LEAST_CPU_WAIT_S = 0.5
 """What is less is told by nobody's service times: setups and rests wait as well."""
-OTHER = "__other__"
 HTTP_RETRIES = "http retries"
 """The counter in which wasp_ray.http counts requests that it sent twice."""
 
@@ -185,11 +186,15 @@ def _threshold_reason(result: Mapping[str, Any]) -> str:
 
 
 def _value_text(expression: str, value: float) -> str:
-    if expression.endswith("%"):
-        return f"{100 * value:.3g} %"
-    if expression.startswith(("p", "mean", "min", "max")):
-        return f"{value:.3g} s" if value >= 1 else f"{value * 1e3:.3g} ms"
-    return f"{value:,.4g}/s" if expression.startswith("rate") else f"{value:,}"
+    match parse(expression).parse().unit:
+        case "%":
+            return f"{100 * value:.3g} %"
+        case "s":
+            return f"{value:.3g} s" if value >= 1 else f"{value * 1e3:.3g} ms"
+        case "/s":
+            return f"{value:,.4g}/s"
+        case _:
+            return f"{value:,g}" if value < 1e6 else f"{value:,.0f}"
 
 
 def _warnings(found: JudgeInput) -> list[str]:
@@ -215,7 +220,23 @@ def _warnings(found: JudgeInput) -> list[str]:
         crowded = [what for what, names in _named(item) if OTHER in names]
         if crowded:
             lines.append(f"{name}: too many different {', '.join(crowded)}: the rest is counted as {OTHER}")
-    return lines
+    return [*lines, *_overlooked(found)]
+
+
+def _overlooked(found: JudgeInput) -> Iterator[str]:
+    """Thresholds on `failed` where calls or requests ended badly in other ways."""
+    for result in found.thresholds:
+        threshold = parse(str(result["expression"]))
+        parsed = threshold.parse()
+        if parsed.metric != "failed":
+            continue
+        from wasp_ray.stats.measure import outcomes_in_scope
+
+        counts = outcomes_in_scope(parsed, found.totals, found.plan)
+        what = "calls" if parsed.group is None else "requests"
+        others = [f"{n:,} {how} {what}" for n, how in ((counts.timeout, "timed-out"), (counts.killed, "killed")) if n]
+        if others:
+            yield f"threshold {threshold}: `failed` does not count {' and '.join(others)}; use `errors` to count them"
 
 
 def _named(item: GeneratorTotals) -> Iterator[tuple[str, Sequence[str]]]:

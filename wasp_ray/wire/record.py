@@ -1,4 +1,4 @@
-"""The 64-byte record of one request or call end: field order, kinds, outcomes. Pure; it must not touch memory it is
+"""The 64-byte record of one request or call end: field order, kinds, flags. Pure; it must not touch memory it is
 not given.
 
 Every slot describes itself, so that a reader can sort a whole batch by kind with one mask:
@@ -47,16 +47,6 @@ class Kind(IntEnum):
     COUNT = 5  # group = name, due = how many
 
 
-class Outcome(IntEnum):
-    """How a call or request ended."""
-
-    OK = 0
-    FAILED = 1
-    TIMEOUT = 2
-    KILLED = 3
-    INTERRUPTED = 4
-
-
 class Flag(IntFlag):
     """What a record counts for."""
 
@@ -67,6 +57,8 @@ class Flag(IntFlag):
     DROPPED = 16  # no call and no request: a tick that was dropped (at `start`) although a slot was free
 
 
+LATE_NS = 10_000_000
+"""A call that starts later than this after its due time is late: `on_late` may drop it, and the summary counts it."""
 START_LATE_NS = 50_000_000
 """A call that starts later than this after its due time, although a slot was free, started late through our own fault."""
 
@@ -76,10 +68,9 @@ FLAG_SHIFT = 48
 SEQ_MASK = 0xFFFFFFFF
 
 MAX_STRINGS = 4096
-"""Distinct strings of one ring; what comes later is OTHER."""
+"""Distinct strings of one ring; a later one has the id OTHER_ID."""
 EMPTY_ID = 0
 OTHER_ID = MAX_STRINGS - 1
-OTHER = "__other__"
 MAX_ERROR_BYTES = 512
 MAX_NAME_BYTES = 256
 MAX_DATA_BYTES = 4096

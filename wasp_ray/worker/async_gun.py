@@ -15,7 +15,7 @@ from wasp_ray.clock import now_ns
 from wasp_ray.errors import StopUser
 from wasp_ray.wire.arena import Header, State
 from wasp_ray.wire.control import NEVER, Control, Word
-from wasp_ray.wire.record import START_LATE_NS
+from wasp_ray.wire.record import LATE_NS, START_LATE_NS
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.actor_life import set_up, tear_down
 from wasp_ray.worker.booking import Booker
@@ -24,7 +24,6 @@ from wasp_ray.worker.calls import AsyncCalls
 from wasp_ray.worker.drops import Drops
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
-from wasp_ray.worker.pace import LATE_NS
 from wasp_ray.worker.ticker import Ticker
 from wasp_ray.worker.waiter import Waiter
 

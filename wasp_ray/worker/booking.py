@@ -19,9 +19,10 @@ from wasp_ray.clock import now_ns
 from wasp_ray.errors import CallFailed, StopUser
 from wasp_ray.load.actors import Response
 from wasp_ray.load.locate import trim_traceback
+from wasp_ray.stats.outcomes import Outcome
 from wasp_ray.wire.arena import Header
 from wasp_ray.wire.control import Ask
-from wasp_ray.wire.record import MAX_DATA_BYTES, MAX_ERROR_BYTES, MAX_NAME_BYTES, Flag, Kind, Outcome, head_bits
+from wasp_ray.wire.record import MAX_DATA_BYTES, MAX_ERROR_BYTES, MAX_NAME_BYTES, Flag, Kind, head_bits
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.call_state import CallState, RowsUsedUp, current_call, describe
 from wasp_ray.worker.host import Host

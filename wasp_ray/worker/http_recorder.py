@@ -6,8 +6,9 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import Any
 
+from wasp_ray.stats.outcomes import Outcome
 from wasp_ray.wire.arena import Header
-from wasp_ray.wire.record import MAX_ERROR_BYTES, MAX_NAME_BYTES, Flag, Kind, Outcome, head_bits
+from wasp_ray.wire.record import MAX_ERROR_BYTES, MAX_NAME_BYTES, Flag, Kind, head_bits
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.booking import SAMPLED_BIT, Booker
 from wasp_ray.worker.call_state import CallState, current_call

@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-LATE_NS = 10_000_000
-"""A pace that is later than this when the user is free counts as late."""
+from wasp_ray.wire.record import LATE_NS
 
 
 class Pace:

@@ -12,7 +12,7 @@ from typing import Any
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import StopUser
 from wasp_ray.wire.arena import Header, State
-from wasp_ray.wire.record import START_LATE_NS
+from wasp_ray.wire.record import LATE_NS, START_LATE_NS
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState, why_stopped
@@ -21,7 +21,6 @@ from wasp_ray.worker.drops import Drops
 from wasp_ray.worker.forks import ForkGuard, end_if_forked
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
-from wasp_ray.worker.pace import LATE_NS
 
 TICK = struct.Struct("<qq")
 

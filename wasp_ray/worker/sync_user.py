@@ -11,9 +11,10 @@ from typing import Any
 
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import RestartUser, StopUser
+from wasp_ray.stats.outcomes import Outcome
 from wasp_ray.wire.arena import Header, State
 from wasp_ray.wire.control import NEVER, Control, Word
-from wasp_ray.wire.record import MAX_NAME_BYTES, Flag, Kind, Outcome, head_bits
+from wasp_ray.wire.record import MAX_NAME_BYTES, Flag, Kind, head_bits
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState

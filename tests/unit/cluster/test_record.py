@@ -31,8 +31,9 @@ from wasp_ray.cluster.record import (
 )
 from wasp_ray.errors import BadInput
 from wasp_ray.plan import Plan, SegmentPlan, SinkPlan
+from wasp_ray.stats.tallies import Ledger
 from wasp_ray.stats.thresholds import evaluate
-from wasp_ray.stats.totals import GeneratorTotals, Ledger, NodeTotals
+from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
 
 CAUSES_GIVEN = {
     "problems": [], "errors": ["the run was not over within its timeout"], "invalid": [], "interrupted": None,
@@ -109,8 +110,9 @@ def test_a_plan_that_is_too_large_is_trimmed_to_what_the_verdict_needs() -> None
     assert len(text) <= MAX_PLAN_CHARS < len(packed(plan.to_data()))
     kept = adopted({PLAN: text}).plan
     totals = NodeTotals(node=1, host="h")
-    item = totals.generators["search"] = GeneratorTotals(kind="rate", ledger=Ledger(100, 0, 100, 40, 60), delivered=100)
-    item.segment(0).calls, item.segment(0).failed = 50, 50
+    ledger = Ledger(scheduled=100, started=100, ok=40, failed=60)
+    item = totals.generators["search"] = GeneratorTotals(kind="rate", ledger=ledger, delivered=100)
+    item.segment(0).failed = 50
     for expression in plan.thresholds:
         assert evaluate(expression, totals, 10.0, kept) == evaluate(expression, totals, 10.0, plan)
         assert evaluate(expression, totals, 10.0, kept)["passed"]
