@@ -52,7 +52,7 @@ def test_a_pause_holds_what_is_due_after_it(control: Control) -> None:
     assert (control.absolute_ns(160), control.absolute_ns(161)) == (START + 200, NEVER)
 
 
-@pytest.mark.parametrize("order", permutations((Ask.ROWS, Ask.STOP, Ask.FAIL)))
+@pytest.mark.parametrize("order", list(permutations((Ask.ROWS, Ask.STOP, Ask.FAIL))))
 def test_the_strongest_reason_to_stop_is_kept(control: Control, order: tuple[int, ...]) -> None:
     """Workers write theirs at any time and read none before: context.stop() must not take back fail_on_error."""
     assert control.asked(0) == 0

@@ -40,7 +40,7 @@ def test_a_profile_and_a_function_with_parameters(tmp_path: Path) -> None:
     ("spec", "params", "told"),
     [
         ("load.py:nothing", {}, "it has profile"),
-        ("load.py", {"a": "b"}, "no function"),
+        ("load.py", {"a": "b"}, "not a function"),
         ("load.py:make", {"rate": "x"}, "expected int"),
         ("load.py:make", {"fast": "maybe"}, "true or false"),
         ("none.py", {}, "no such file"),
