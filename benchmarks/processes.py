@@ -29,7 +29,7 @@ def start_rate() -> list[Figure]:
         going = Profile(Generator("u", user=IdleUser, schedule=plain(START_USERS, "1s"), think_time="10s")).start()
         node = going._execution.node
         first = None
-        while not node.start_ns_known:
+        while not node.has_begun:
             if first is None and node.generators and node.generators[0].fleet.live:
                 first = time.monotonic()
             time.sleep(0.002)
@@ -60,10 +60,10 @@ def weight() -> list[Figure]:
     for name, user, think, limit in (("idle", IdleUser, "30s", 1.5), ("CPU-bound", HashingUser, 0, 2.0)):
         going = Profile(Generator("u", user=user, schedule=plain(WEIGHED, "8s"), think_time=think)).start()
         node = going._execution.node
-        while not node.start_ns_known:
+        while not node.has_begun:
             time.sleep(0.05)
         time.sleep(4)
-        children = f"/proc/{node.links.zygote.pid}/task/{node.links.zygote.pid}/children"
+        children = f"/proc/{node.engines.zygote.pid}/task/{node.engines.zygote.pid}/children"
         with open(children) as file:
             pids = [int(pid) for pid in file.read().split()]
         mib = statistics.median(pss(pid) for pid in pids) / 2**20

@@ -128,9 +128,9 @@ def without_loki() -> list[Figure]:
         generator = Generator("g", gun=EmptyGun, schedule=plain(DOWN_RATE, f"{seconds}s"))
         going = Profile(generator, sinks=[Loki(url=server.url, tenant_id=TENANT)]).start()
         node = going._execution.node
-        while not node.start_ns_known:
+        while not node.has_begun:
             time.sleep(0.1)
-        pids = node.links.aggregator.pid, node.exports._engine.pid
+        pids = node.engines.aggregator.pid, node.exports._engine.pid
         time.sleep(BEFORE_S)
         before = [pss(pid) for pid in pids]
         server.kill()

@@ -20,7 +20,7 @@ def soak() -> list[Figure]:
     """Growth of the aggregator's memory from the second minute to the last, and the books."""
     going = Profile(Generator("g", gun=EmptyGun, schedule=plain(RATE, f"{SECONDS}s"))).start()
     node = going._execution.node
-    while not node.start_ns_known:
+    while not node.has_begun:
         time.sleep(0.1)
     began = time.monotonic()
     minutes = []
@@ -29,7 +29,7 @@ def soak() -> list[Figure]:
         while time.monotonic() - began < 60 * (minute + 1) - 10:
             time.sleep(5)
             if time.monotonic() - began > 60 * minute:
-                samples.append(pss(node.links.aggregator.pid))
+                samples.append(pss(node.engines.aggregator.pid))
         minutes.append(statistics.median(samples))
         print(f"  minute {minute + 1}: {minutes[-1] / 2**20:.2f} MiB", flush=True)
     result = going.wait(120)

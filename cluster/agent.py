@@ -23,8 +23,8 @@ from wasp_ray.cluster.snapshot import Encoder
 from wasp_ray.errors import BadInput
 from wasp_ray.execution import run_node
 from wasp_ray.node.gate import HeldGate
+from wasp_ray.node.node import Node
 from wasp_ray.node.options import GeneratorState, NodeOptions, NodeResult
-from wasp_ray.node.run import Node
 from wasp_ray.plan import Plan
 from wasp_ray.report.snapshot import Phase
 

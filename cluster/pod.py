@@ -173,8 +173,8 @@ class PodExecution:
 
 def _engines(agent: Agent) -> set[int]:
     """Pids that the node itself waits for."""
-    links = agent.node.links
-    return {engine.pid for engine in (links.zygote, links.aggregator) if engine is not None}
+    engines = agent.node.engines
+    return {engine.pid for engine in (engines.zygote, engines.aggregator) if engine is not None}
 
 
 def set_node_id() -> None:

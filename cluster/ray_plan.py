@@ -8,8 +8,8 @@ from typing import Any
 
 from wasp_ray.cluster.agent import options_from
 from wasp_ray.errors import BadInput, NodeFailed
+from wasp_ray.node.node import Node
 from wasp_ray.node.options import NoListener
-from wasp_ray.node.run import Node
 
 
 def read_plan(order: Mapping[str, Any]) -> dict[str, Any]:

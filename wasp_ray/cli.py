@@ -184,8 +184,8 @@ def plan(
     place: str,
 ) -> int:
     """Check a load file and say what it would do; starts nothing."""
+    from wasp_ray.node.node import Node
     from wasp_ray.node.options import NodeOptions, NoListener
-    from wasp_ray.node.run import Node
     from wasp_ray.report.describe import describe_plan
 
     set_environment(env)
@@ -198,7 +198,7 @@ def plan(
     described = node.describe()
     for line in describe_plan(described, node.needs()):
         click.echo(line)
-    for warning in node.warnings:
+    for warning in node.findings.warnings:
         click.echo(f" ! {warning}")
     return 0
 

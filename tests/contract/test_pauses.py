@@ -54,7 +54,7 @@ class Begun:
         """Whether t = 0 has come."""
         execution: Any = self.run._execution
         if hasattr(execution, "node"):
-            return bool(execution.node.start_ns_known and time.monotonic_ns() > execution.node.start_ns)
+            return bool(execution.node.has_begun and time.monotonic_ns() > execution.node.start_ns)
         start_s = execution.controller.start_wall_s
         return start_s is not None and time.time() > start_s
 

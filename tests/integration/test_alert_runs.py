@@ -66,7 +66,7 @@ def test_what_fires_in_mid_run_fails_it(grafana: RulesServer, nodes: int) -> Non
     going = profile(grafana, "3s").start(nodes=nodes)
     execution = going._execution
     if nodes == 1:
-        wait_until(lambda: execution.node.start_ns_known and now_ns() > execution.node.start_ns + 500_000_000)
+        wait_until(lambda: execution.node.has_begun and now_ns() > execution.node.start_ns + 500_000_000)
     else:
         wait_until(lambda: any(state["elapsed_s"] > 0 for state in execution.controller.last_states.values()))
     grafana.rules = [rule(state="firing", alerts=[alert(job="shop")])]

@@ -151,7 +151,7 @@ def test_a_prometheus_that_was_away_for_a_while_is_told(tmp_path: Path) -> None:
         going = Profile(
             Generator("g", gun=loads.Quick, schedule=plain(20, "5s")), thresholds=[check_of(prometheus, "Own")]
         ).start()
-        wait_until(lambda: going._execution.node.start_ns_known)
+        wait_until(lambda: going._execution.node.has_begun)
         threading.Event().wait(1.0)
         prometheus.stop()
         threading.Event().wait(1.0)

@@ -49,9 +49,9 @@ def test_a_full_ring_holds_its_user_up_and_then_loses_what_is_counted() -> None:
     going = Profile(Generator("u", user=loads.Looper, schedule=plain(1, "100s"), params={"s": 0})).start()
     wait_for_start(going)
     node = going._execution.node
-    os.kill(node.links.aggregator.pid, signal.SIGSTOP)
+    os.kill(node.engines.aggregator.pid, signal.SIGSTOP)
     wait_until(lambda: node.generators[0].live_sums().lost, 60)
-    os.kill(node.links.aggregator.pid, signal.SIGCONT)
+    os.kill(node.engines.aggregator.pid, signal.SIGCONT)
     going.stop()
     result = going.wait(60)
     check_books(result)

@@ -38,7 +38,7 @@ def wait_for_workers(going: Any, number: int, deadline_s: float = 15.0) -> list[
     give_up = time.monotonic() + deadline_s
     while time.monotonic() < give_up:
         pids = workers_of(going)
-        if len(pids) >= number and going._execution.node.start_ns_known:
+        if len(pids) >= number and going._execution.node.has_begun:
             return pids
         time.sleep(0.02)
     raise AssertionError(f"there were not {number} workers within {deadline_s} s")
@@ -132,7 +132,7 @@ def test_a_call_that_begins_while_its_process_is_being_killed_is_no_timeout(tmp_
         )
     )  # fmt: skip
     wait_until(lambda: witness.noted(file)["b"] == 1)
-    zygote = going._execution.node.links.zygote.pid
+    zygote = going._execution.node.engines.zygote.pid
     os.kill(zygote, signal.SIGSTOP)  # who kills the worker is late
     try:
         wait_until(lambda: witness.noted(file)["b"] >= 2)
@@ -162,7 +162,7 @@ def test_a_dead_aggregator_ends_the_load_as_an_error_with_its_gap_counted() -> N
     going = started(Generator("u", user=loads.Looper, schedule=plain(2, "30s")))
     wait_for_workers(going, 2)
     time.sleep(1.5)
-    os.kill(going._execution.node.links.aggregator.pid, signal.SIGKILL)
+    os.kill(going._execution.node.engines.aggregator.pid, signal.SIGKILL)
     result = going.wait(30)
     check_books(result)
     assert result.verdict == "error"
@@ -175,7 +175,7 @@ def test_a_dead_zygote_takes_its_workers_along_and_is_an_error() -> None:
     going = started(Generator("u", user=loads.Looper, schedule=plain(2, "30s")))
     pids = wait_for_workers(going, 2)
     time.sleep(0.5)
-    os.kill(going._execution.node.links.zygote.pid, signal.SIGKILL)
+    os.kill(going._execution.node.engines.zygote.pid, signal.SIGKILL)
     result = going.wait(30)
     check_books(result)
     assert result.verdict == "error"
@@ -193,10 +193,10 @@ def test_a_run_ends_as_an_error_when_both_engine_processes_die(order: tuple[str,
     wait_for_workers(going, 3)
     time.sleep(0.5)
     node = going._execution.node
-    pids = {"zygote": node.links.zygote.pid, "aggregator": node.links.aggregator.pid}
+    pids = {"zygote": node.engines.zygote.pid, "aggregator": node.engines.aggregator.pid}
     os.kill(pids["aggregator"], signal.SIGSTOP)
     os.kill(pids[order[0]], signal.SIGKILL)
-    wait_until(lambda: any(reason for reason in node.errors))
+    wait_until(lambda: any(reason for reason in node.findings.errors))
     if order[0] == "zygote":
         wait_until(lambda: any(generator.fleet.closing for generator in node.generators))
     os.kill(pids[order[1]], signal.SIGKILL)
@@ -209,10 +209,10 @@ def test_a_run_ends_as_an_error_when_both_engine_processes_die(order: tuple[str,
 
 def test_an_aggregator_that_stands_still_for_good_ends_the_run_as_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not waited for longer than a minute, here 2 s."""
-    monkeypatch.setattr("wasp_ray.node.run.ANSWER_TIMEOUT_S", 2.0)
+    monkeypatch.setattr("wasp_ray.node.node.ANSWER_TIMEOUT_S", 2.0)
     going = started(Generator("u", user=loads.Looper, schedule=plain(2, "120s")))
     pids = wait_for_workers(going, 2)
-    os.kill(going._execution.node.links.aggregator.pid, signal.SIGSTOP)
+    os.kill(going._execution.node.engines.aggregator.pid, signal.SIGSTOP)
     os.kill(pids[0], signal.SIGKILL)
     result = going.wait(60)
     check_books(result)
@@ -224,7 +224,7 @@ def test_a_stopped_aggregator_loses_nothing() -> None:
     going = started(Generator("g", gun=loads.Quick, schedule=plain(2000, "6s")))
     wait_for_workers(going, 1)
     time.sleep(1.0)
-    pid = going._execution.node.links.aggregator.pid
+    pid = going._execution.node.engines.aggregator.pid
     os.kill(pid, signal.SIGSTOP)
     time.sleep(3.0)
     os.kill(pid, signal.SIGCONT)
@@ -378,7 +378,7 @@ def test_an_engine_that_dies_while_users_are_set_up_is_an_error(engine: str) -> 
     while not workers_of(going):
         assert time.monotonic() < give_up
         time.sleep(0.01)
-    os.kill(getattr(going._execution.node.links, engine).pid, signal.SIGKILL)
+    os.kill(getattr(going._execution.node.engines, engine).pid, signal.SIGKILL)
     result = going.wait(30)
     check_books(result)
     assert result.verdict == "error" and any(engine in reason for reason in result.reasons), result.reasons

@@ -104,7 +104,7 @@ def test_a_dead_zygote_takes_placed_users_along(home: Runtime) -> None:
     """Their connection ends, and they with it."""
     going, placer = started(home, Generator("u", user=loads.Looper, schedule=plain(2, "30s")))
     pids = [process.pid for process in placer.processes.values()]
-    os.kill(going._execution.node.links.zygote.pid, signal.SIGKILL)
+    os.kill(going._execution.node.engines.zygote.pid, signal.SIGKILL)
     result = going.wait(30)
     check_books(result)
     assert result.verdict == "error" and len(pids) == 2

@@ -41,14 +41,14 @@ def wait_until(what: Callable[[], object], deadline_s: float = 60.0) -> None:
 def wait_for_start(going: Any, deadline_s: float = 60.0) -> None:
     """Until t = 0 of a run in the background is known."""
     give_up = time.monotonic() + deadline_s
-    while not going._execution.node.start_ns_known and going._thread.is_alive():
+    while not going._execution.node.has_begun and going._thread.is_alive():
         assert time.monotonic() < give_up, "the run did not start"
         time.sleep(0.01)
 
 
 def workers_of(going: Any) -> list[int]:
     """Pids of the live workers of a run in the background."""
-    zygote = going._execution.node.links.zygote
+    zygote = going._execution.node.engines.zygote
     if zygote is None or not zygote.pid:
         return []
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from support.plans import generator_plan
 
-from wasp_ray.node.hang_detector import ASYNC_LOOK_NS, CANCEL_GRACE_NS, PLACED_START_NS, HangDetector, Overdue
+from wasp_ray.node.hang_detector import ASYNC_LOOK_NS, CANCEL_GRACE_NS, PLACED_START_NS, HangDetector, Look, Overdue
 from wasp_ray.node.headers import entries_of, headers_of
 from wasp_ray.node.sums import read_sums, sum_of
 from wasp_ray.runtime.fleet import Member
@@ -55,40 +55,46 @@ def test_calls_within_their_timeout_and_free_entries_are_left_alone(arena: Arena
     call(arena, 0, 3, NOW - 5 * SECOND)
     call(arena, 1, 0, NOW - 50 * SECOND)
     call(arena, 2, 0, NOW - 50 * SECOND, number=0)
-    assert detector(arena).look(LIVE, NOW) == (0, [])
+    assert detector(arena).look(LIVE, NOW) == Look(overdue=[])
 
 
 def test_a_call_past_its_timeout_is_overdue_in_any_entry(arena: Arena) -> None:
     """The worker that has it, and no other."""
     call(arena, 2, 3, NOW - 5 * SECOND - 1)
-    assert detector(arena).look(LIVE, NOW) == (0, [Overdue(7, "timeout")])
-    assert detector(arena, call_timeout_ns=None).look(LIVE, NOW) == (0, [])
+    assert detector(arena).look(LIVE, NOW) == Look(overdue=[Overdue(7, "timeout")])
+    assert detector(arena, call_timeout_ns=None).look(LIVE, NOW) == Look(overdue=[])
 
 
 def test_async_workers_have_a_second_of_grace_and_are_looked_at_less_often(arena: Arena) -> None:
     """A tenth of a second, of the second that a cancelled call has."""
     hangs = detector(arena, is_async=True)
     call(arena, 0, 1, NOW - 5 * SECOND - CANCEL_GRACE_NS)
-    assert hangs.look(LIVE, NOW) == (0, [])
-    assert hangs.look(LIVE, NOW + 1) == (0, [])
-    assert hangs.look(LIVE, NOW + ASYNC_LOOK_NS) == (0, [Overdue(4, "timeout")])
+    assert hangs.look(LIVE, NOW) == Look(overdue=[])
+    assert hangs.look(LIVE, NOW + 1) == Look(overdue=[])
+    assert hangs.look(LIVE, NOW + ASYNC_LOOK_NS) == Look(overdue=[Overdue(4, "timeout")])
 
 
 def test_setups_are_counted_and_overdue_after_their_timeout(arena: Arena) -> None:
     """From the spawn when the process has not written anything yet."""
     put(arena, 0, State.SETUP, NOW - 60 * SECOND)
     put(arena, 2, State.EMPTY, 0)
-    setting_up, overdue = detector(arena).look(LIVE, NOW)
-    assert setting_up == 2
-    assert overdue == [Overdue(7, "setup", "setup took longer than setup_timeout, 60 s")]
+    late = Overdue(7, "setup", "setup took longer than setup_timeout, 60 s")
+    assert detector(arena).look(LIVE, NOW) == Look(starting=2, in_setup=1, overdue=[late])
+
+
+def test_active_users_are_those_of_living_workers(arena: Arena) -> None:
+    """Of packs as many as their header says."""
+    for ring, users in enumerate((3, 50, 4)):
+        arena.write(0, ring, Header.ACTIVE_USERS, users)
+    assert detector(arena).look(LIVE, NOW).active_users == 7
 
 
 def test_a_placed_process_has_another_minute_to_start(arena: Arena) -> None:
     """And is reported with both limits."""
     put(arena, 0, State.EMPTY, 0)
     hangs = detector(arena, placement={})
-    assert hangs.look(LIVE, NOW)[1] == []
-    (late,) = hangs.look(LIVE, NOW + PLACED_START_NS)[1]
+    assert hangs.look(LIVE, NOW).overdue == []
+    (late,) = hangs.look(LIVE, NOW + PLACED_START_NS).overdue
     assert (late.worker, late.kill_as) == (4, "setup") and "did not start within 60 s" in late.why
 
 
@@ -97,7 +103,7 @@ def test_a_teardown_is_overdue_after_its_timeout(arena: Arena) -> None:
     put(arena, 0, State.TEARDOWN, NOW - 10 * SECOND - 1)
     put(arena, 2, State.TEARDOWN, NOW - 10 * SECOND)
     call(arena, 2, 0, NOW - 50 * SECOND)
-    assert detector(arena).look(LIVE, NOW) == (0, [Overdue(4, "teardown")])
+    assert detector(arena).look(LIVE, NOW) == Look(overdue=[Overdue(4, "teardown")])
 
 
 def test_sums_of_many_rings_are_those_of_each(arena: Arena) -> None:

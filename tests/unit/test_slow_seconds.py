@@ -12,8 +12,8 @@ from support.histograms import histogram_of
 
 from wasp_ray.aggregator import slow_seconds
 from wasp_ray.aggregator.slow_seconds import SlowSeconds
+from wasp_ray.node.conclude import SLOW_SECONDS, lateness
 from wasp_ray.node.machine import MachineWatch, throttled_ns
-from wasp_ray.node.progress import SLOW_SECONDS, lateness
 from wasp_ray.wire.record import START_LATE_NS
 
 SECOND, MS = 10**9, 10**6

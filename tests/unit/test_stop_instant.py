@@ -13,10 +13,11 @@ from support.stage import Stage
 
 from wasp_ray import Generator, Gun, Profile, plain
 from wasp_ray.load.build import make_plan
+from wasp_ray.node.drivers import StrideDriver
 from wasp_ray.node.generator import GeneratorRun
-from wasp_ray.node.ledger import leftovers, scheduled
 from wasp_ray.node.orders import Orders
 from wasp_ray.node.shape import Shape
+from wasp_ray.node.sums import Sums
 from wasp_ray.wire.arena import Arena, Header, lay_out
 from wasp_ray.wire.control import Control
 from wasp_ray.worker.async_gun import AsyncGun
@@ -42,10 +43,10 @@ class Worker:
     def __init__(self, stage: Stage, run: GeneratorRun, number: int) -> None:
         self._stage, self._due_calls = stage, list[Any]()
         part: Any = SimpleNamespace(
-            index=0, name="g", curve=lambda: run.curve, max_calls=None, on_late_drop=False, kind="rate"
+            index=0, name="g", curve=run.plan.curve, max_calls=None, on_late_drop=False, kind="rate"
         )
         host = Host(
-            arena=run.arena, control=run.control, part=part, ring=number, worker=number, workers=WORKERS, incarnation=0,
+            arena=run.crew.arena, control=run.control, part=part, ring=number, worker=number, workers=WORKERS, incarnation=0,
             first_user=number, users=1, node=0, nodes=1, share=0, shares=1, seed=1, run_id="r", user_dir="", wake_fd=-1,
             notes_fd=-1, ticks_fd=-1, wants_raw=False, verbose=False,
         )  # fmt: skip
@@ -88,12 +89,8 @@ class Load:
         control = Control(arena)
         control.initialise(1)
         self.run = GeneratorRun(0, plan.generators[0], Shape(WORKERS, WORKERS, 64, 4), arena, control, 0, 1, False)
-        links = SimpleNamespace(tell_aggregator=lambda message: True)
-        node: Any = SimpleNamespace(
-            control=control, generators=[self.run], errors=[], failed=[], links=links, plan=plan,
-            lost_engine=lambda: False,
-        )  # fmt: skip
-        self.orders = Orders(node)
+        self.load: Any = SimpleNamespace(control=control, generators=[self.run])
+        self.orders = Orders()
         self.workers = [Worker(stage, self.run, number) for number in range(WORKERS)]
         stage.clock_ns = START
         control.start(START)
@@ -108,21 +105,23 @@ class Load:
                 self.orders.stop.ask(None)
             else:
                 self.orders.commands.append(order)
-            self.orders.obey(now)
+            self.orders.obey(self.load, now)
         self.run.kills.clear()
 
     def check(self) -> None:
         """Exactly the first `scheduled` ticks were fired or dropped."""
-        count = scheduled(self.run)
+        driver = self.run.driver
+        assert isinstance(driver, StrideDriver)
+        count = driver.scheduled(Sums())
         fired = sorted(tick for worker in self.workers for tick in worker.fired)
         for number in range(WORKERS):
-            self.run.next_ticks[number] = self.run.arena.read(0, number, Header.NEXT_TICK)
+            driver.next_ticks[number] = self.run.crew.arena.read(0, number, Header.NEXT_TICK)
         dropped = sum(
-            self.run.arena.read(0, number, word)
+            self.run.crew.arena.read(0, number, word)
             for number in range(WORKERS)
             for word in (Header.DROPPED_GENERATOR, Header.DROPPED_STOPPED, Header.DROPPED_LIMIT)
         )
-        assert len(fired) + dropped == count and not leftovers(self.run)
+        assert len(fired) + dropped == count and not driver.dropped_by(Sums(), is_final=True)
         assert not fired or fired[-1] < count
         assert len(set(fired)) == len(fired)
 

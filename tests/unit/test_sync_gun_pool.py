@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from wasp_ray import Generator, Gun, plain
+from wasp_ray.node.drivers import TickPipeDriver
 from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.shape import Shape
 from wasp_ray.runtime.fleet import Spawn
@@ -37,6 +38,8 @@ class Pool:
         control = Control(self.arena)
         control.initialise(1)
         self.run = GeneratorRun(0, plan, Shape(MOST, MOST, 64, 1), self.arena, control, 0, 1, False)
+        assert isinstance(self.run.driver, TickPipeDriver)
+        self.driver = self.run.driver
         self.clock_ns = START
         self.run.prepare()
         self.start_workers()
@@ -57,23 +60,21 @@ class Pool:
 
     def take(self, number: int = 1) -> None:
         """Idle workers take so many ticks and are in their calls."""
-        assert self.run.ticks is not None
         slab = self.arena.slabs[0]
         entries = [slab.entry_word(member.ring, 0) for member in self.run.fleet.live.values()]
         for entry in [at for at in entries if not self.arena.words[at]][:number]:
-            assert os.read(self.run.ticks.read_fd, TICK.size)
+            assert os.read(self.driver.pipe.read_fd, TICK.size)
             self.arena.words[entry] = 1
 
 
 @pytest.fixture
 def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
     """With a clock of its own."""
-    monkeypatch.setattr("wasp_ray.node.ticks.now_ns", lambda: made.clock_ns if made is not None else START)
+    monkeypatch.setattr("wasp_ray.node.drivers.tick_pipe.now_ns", lambda: made.clock_ns if made is not None else START)
     made: Pool | None = None
     made = Pool()
     yield made
-    assert made.run.ticks is not None
-    made.run.ticks.dispose()
+    made.run.driver.close()
 
 
 def test_a_tick_that_was_just_written_is_no_reason(pool: Pool) -> None:
@@ -81,8 +82,8 @@ def test_a_tick_that_was_just_written_is_no_reason(pool: Pool) -> None:
     for _ in range(100):
         assert pool.after(9) == FIRST
         pool.after(1)
-        assert pool.run.ticks is not None and pool.run.ticks.unread()
-        os.read(pool.run.ticks.read_fd, TICK.size)
+        assert pool.driver.pipe.unread()
+        os.read(pool.driver.pipe.read_fd, TICK.size)
 
 
 def test_a_tick_that_idle_workers_leave_waits_for_the_cpu(pool: Pool) -> None:

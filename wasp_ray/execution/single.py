@@ -9,9 +9,9 @@ from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.execution.reporter import STOPPED_EARLY, Reporter
 from wasp_ray.execution.settings import Outcome, Settings, View
 from wasp_ray.execution.signals import signals_to
-from wasp_ray.node.links import Interrupted
+from wasp_ray.node.engines import Interrupted
+from wasp_ray.node.node import Node
 from wasp_ray.node.options import NodeOptions, NodeResult
-from wasp_ray.node.run import Node
 from wasp_ray.stats.totals import NodeTotals
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,18 @@ class Overdue:
     why: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the headers of a Generator's workers said at one instant."""
+
+    starting: int = 0
+    """Workers whose process starts or whose setup runs."""
+    in_setup: int = 0
+    """Those of them whose setup runs."""
+    active_users: int = 0
+    overdue: Sequence[Overdue] = ()
+
+
 class HangDetector:
     """Compares the states and calls of one Generator's workers with the limits of its plan."""
 
@@ -44,10 +56,10 @@ class HangDetector:
         self._call_ns = plan.call_timeout_ns
         self._look_at_calls_ns = 0
 
-    def look(self, live: Mapping[int, Member], now: int) -> tuple[int, list[Overdue]]:
-        """Return the number of workers that are setting up, and those that are overdue at `now` (monotonic ns)."""
+    def look(self, live: Mapping[int, Member], now: int) -> Look:
+        """Read the headers of all living workers; `now` is monotonic ns."""
         if not live:
-            return 0, []
+            return Look()
         workers, members = list(live), list(live.values())
         rings = np.fromiter((member.ring for member in members), np.intp, len(members))
         headers = headers_of(self._arena, self._gen)
@@ -63,7 +75,8 @@ class HangDetector:
         out += [Overdue(workers[at], "teardown") for at in np.flatnonzero(late).tolist()]
         hung = self._hung(rings, now) & ~is_setting_up & ~is_leaving
         out += [Overdue(workers[at], "timeout") for at in np.flatnonzero(hung).tolist()]
-        return int(is_setting_up.sum()), out
+        in_setup = int((state == State.SETUP).sum())
+        return Look(int(is_setting_up.sum()), in_setup, int(headers[rings, Header.ACTIVE_USERS].sum()), out)
 
     def _setup_limit_ns(self, not_started: bool) -> int:
         return self._setup_ns + self._grace_ns + (self._placed_ns if not_started else 0)

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from wasp_ray.node.run import Node
+from wasp_ray.node.exports import Exports
+from wasp_ray.node.findings import Findings
+from wasp_ray.node.generator import GeneratorRun
+from wasp_ray.node.options import Listener
 
 MAX_READ = 1 << 20
 """Bytes a turn: what users print beyond that waits in the pipe, and so do they."""
@@ -20,10 +23,12 @@ MAX_TOLD = 20
 
 
 class Intake:
-    """The read ends of the notes pipe and the output pipe."""
+    """The read ends of the notes pipe and the output pipe. What it reads goes to the findings, the listener and the sinks."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(
+        self, generators: Sequence[GeneratorRun], findings: Findings, listener: Listener, exports: Exports
+    ) -> None:
+        self._generators, self._findings, self._listener, self._exports = generators, findings, listener, exports
         self._notes_read, self.notes_write = os.pipe()
         self._output_read, self.output_write = os.pipe()
         for fd in (self._notes_read, self.notes_write, self._output_read):
@@ -46,7 +51,7 @@ class Intake:
             with suppress(ValueError):
                 self._note(json.loads(line))
         for line in self._lines(self._output_read):
-            self._node.listener.output(line.decode("utf-8", "replace"))
+            self._listener.output(line.decode("utf-8", "replace"))
 
     def _lines(self, fd: int) -> list[bytes]:
         if fd not in self.fds:
@@ -72,23 +77,22 @@ class Intake:
         return lines
 
     def _note(self, note: dict[str, Any]) -> None:
-        node = self._node
-        generator = node.generators[note["gen"]]
+        generator = self._generators[note["gen"]]
         kind, error = note["note"], note.get("error", "")
         if kind == "stop":
             if note["why"]:
-                node.warnings.append(f"Generator {generator.name!r} was ended by its own code: {note['why']}")
+                self._findings.warnings.append(f"Generator {generator.name!r} was ended by its own code: {note['why']}")
             return
         generator.fleet.last_error = f"{error}\n{note['text']}"
         where = note.get("group") or kind.replace("_", " ")
         key = (note["gen"], where, error.split(":")[0])
         if kind == "trace":
-            node.traces.setdefault((note["gen"], error), note["text"])
+            self._findings.traces.setdefault((note["gen"], error), note["text"])
         if key in self._told or sum(k[0] == note["gen"] for k in self._told) >= MAX_TOLD:
             return
         self._told[key] = None
-        node.exports.event("error", f"{where}: {error}", generator.name)
-        node.listener.note(f"{generator.name}/{note['user']} {where}: {error}\n{note['text']}")
+        self._exports.event("error", f"{where}: {error}", generator.name)
+        self._listener.note(f"{generator.name}/{note['user']} {where}: {error}\n{note['text']}")
 
     def close(self) -> None:
         """Closes what is still open."""

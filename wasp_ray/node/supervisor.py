@@ -1,12 +1,13 @@
-"""The workers of all Generators between fleets and engines: performs what the fleets want, tells them what became of it."""
+"""Supervises the workers of all Generators: has the engine processes do what the fleets want, reports back what became of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from wasp_ray.clock import now_ns, sleep_s
+from wasp_ray.node.engines import Engines
+from wasp_ray.node.findings import Findings
 from wasp_ray.node.generator import GeneratorRun
-from wasp_ray.node.links import Links
 from wasp_ray.runtime.fleet import Close, GiveUp, Instruction, Spawn, Warn
 from wasp_ray.wire.channel import Message
 
@@ -15,12 +16,12 @@ PLACED_END_S = 0.5
 """What workers that are no children of ours have to see that their zygote is gone."""
 
 
-class Crew:
-    """Used from the node's loop. `errors`, `invalid` and `warnings` are the node's lists, which it adds to."""
+class Supervisor:
+    """Used from the node's loop."""
 
-    def __init__(self, links: Links, errors: list[str], invalid: list[str], warnings: list[str]) -> None:
-        self._links, self._errors, self._invalid, self._warnings = links, errors, invalid, warnings
-        self.generators: list[GeneratorRun] = []
+    def __init__(self, engines: Engines, findings: Findings) -> None:
+        self._engines, self._findings = engines, findings
+        self.generators: Sequence[GeneratorRun] = ()
         self._next_scan = 0
         self._answered_ns = 0  # the aggregator's last answer, or its first order without one
 
@@ -41,7 +42,7 @@ class Crew:
             for generator in self.generators:
                 getattr(generator, name).clear()
             if workers:
-                self._links.tell_zygote({"op": op, "workers": workers})
+                self._engines.tell_zygote({"op": op, "workers": workers})
 
     def _perform(self, generator: GeneratorRun, orders: Sequence[Instruction]) -> None:
         spawns: list[Message] = []
@@ -49,27 +50,27 @@ class Crew:
             if isinstance(order, Spawn):
                 spawns.append({
                     "gen": generator.gen, "worker": order.worker, "ring": order.ring, "incarnation": order.incarnation,
-                    "workers": generator.workers, "users": generator.users_peak,
+                    "workers": generator.crew.workers, "users": generator.driver.peak,
                 })  # fmt: skip
             elif isinstance(order, Close):
                 if sum(len(g.fleet.closing) for g in self.generators) == 1:  # the one that is to be closed here
                     self._answered_ns = now_ns()
                 rings = [[generator.gen, order.ring, order.as_, order.at_ns]]
                 abandon = not generator.fleet.reuse_rings
-                if not self._links.tell_aggregator({"op": "close", "rings": rings, "abandon": abandon}):
+                if not self._engines.tell_aggregator({"op": "close", "rings": rings, "abandon": abandon}):
                     generator.fleet.closed(order.ring)
             elif isinstance(order, GiveUp):
                 reason = f"Generator {generator.name!r}: {order.reason}"
-                (self._errors if order.verdict == "error" else self._invalid).append(reason)
+                (self._findings.errors if order.verdict == "error" else self._findings.invalid).append(reason)
                 generator.stop()
             elif isinstance(order, Warn):
-                self._warnings.append(f"Generator {generator.name!r}: {order.reason}")
+                self._findings.warnings.append(f"Generator {generator.name!r}: {order.reason}")
         if spawns:
-            self._links.tell_zygote({"op": "spawn", "workers": spawns})
+            self._engines.tell_zygote({"op": "spawn", "workers": spawns})
 
     # -- what became of it
 
-    def told(self, message: Message) -> None:
+    def reported(self, message: Message) -> None:
         """By the zygote: workers that have ended, were stopped by a signal, or could not be started."""
         if "exits" in message:
             for gen, worker, _pid, status, cpu_s, wait_s, rss, at_ns in message["exits"]:
@@ -81,7 +82,9 @@ class Crew:
         elif "refused" in message:
             gen, worker = message["refused"]
             generator = self.generators[gen]
-            self._errors.append(f"a worker of Generator {generator.name!r} could not be started: {message['error']}")
+            self._findings.errors.append(
+                f"a worker of Generator {generator.name!r} could not be started: {message['error']}"
+            )
             self._perform(generator, generator.exited(worker, 0, 0.0, 0.0, 0, now_ns()))
 
     def closed(self, message: Message) -> None:
@@ -94,10 +97,10 @@ class Crew:
         """How long the aggregator has left orders to close rings unanswered, in ns; 0 without such orders."""
         return now - self._answered_ns if any(g.fleet.closing for g in self.generators) else 0
 
-    def bury(self) -> None:
+    def reap_lost(self) -> None:
         """The zygote is gone and its workers died with it: book what their headers say."""
-        if self._links.zygote is not None:
-            self._links.zygote.bury()
+        if self._engines.zygote is not None:
+            self._engines.zygote.reap_lost()
         if any(generator.plan.is_placed for generator in self.generators):
             sleep_s(PLACED_END_S)
         now = now_ns()

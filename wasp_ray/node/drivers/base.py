@@ -1,0 +1,112 @@
+"""What every kind of load has in common: the workers of one Generator on a node, and the interface of their driver."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from wasp_ray.node.sums import Sums
+from wasp_ray.plan import GeneratorPlan
+from wasp_ray.runtime.fleet import Fleet
+from wasp_ray.wire.arena import Arena, Header
+from wasp_ray.wire.control import NEVER, Control
+
+SECOND_NS = 1_000_000_000
+LATE_START_NS = SECOND_NS
+"""Overdue ticks may start until so long after the end of the schedule or a stop."""
+
+
+@dataclass(slots=True)
+class Crew:
+    """The workers of one Generator on this node, and the memory that they share with it."""
+
+    gen: int
+    plan: GeneratorPlan
+    arena: Arena
+    control: Control
+    fleet: Fleet
+    workers: int
+    """At most."""
+    share: int
+    shares: int
+    """This node does `share` of `shares` of the schedule."""
+    wakes: set[int] = field(default_factory=set)
+    """Workers that have to look at the control block."""
+    stop_cut_ns: int = NEVER
+    """Ticks due from this schedule instant on were cut off by a stop."""
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a stop came before the end of the schedule."""
+        return self.stop_cut_ns != NEVER
+
+    def state(self, ring: int) -> int:
+        """Return the State of the worker that has a ring."""
+        return self.arena.read(self.gen, ring, Header.STATE)
+
+    def in_flight(self, ring: int) -> int:
+        """Return the number of calls in flight of the worker that has a ring."""
+        return len(self.arena.entries(self.gen, ring))
+
+    def wake_all(self) -> None:
+        """Have every worker look at the control block."""
+        self.wakes.update(self.fleet.live)
+
+
+class Driver(Protocol):
+    """Makes the workers of one Generator follow its schedule; used from the node's loop alone."""
+
+    peak: int
+    """Users of this node at most; 0 for rates."""
+    ticks_fd: int | None
+    """What workers read their ticks from; None when they compute them."""
+
+    def prepare(self) -> None:
+        """Want the workers of the first instant."""
+
+    def follow(self, now: int) -> int:
+        """Follow the schedule until its end; return the monotonic instant of the next turn that matters."""
+
+    def is_done(self) -> bool:
+        """Return whether nothing more becomes due, although the schedule has not ended."""
+
+    def end(self) -> None:
+        """The schedule's end or a stop: nothing becomes due any more."""
+
+    def drain(self, now: int, cut_ns: int) -> None:
+        """Start what is overdue, for at most LATE_START_NS after `cut_ns`; then have the workers leave."""
+
+    def abort(self) -> None:
+        """Have the workers leave; what is overdue is not started."""
+
+    def measure(self, now: int, active: int, in_setup: int) -> None:
+        """Take a sample of the users at work and of the workers whose setup runs; called at each scan of the load."""
+
+    def spawning(self, worker: int, ring: int) -> None:
+        """A worker is about to be started with this ring."""
+
+    def stop_growing(self) -> None:
+        """Want no more workers than now: one more could not be set up."""
+
+    def exited(self, worker: int, ring: int, sums: Sums) -> None:
+        """A worker is dead, with these sums in its header."""
+
+    def is_replaceable_by_others(self, worker: int) -> bool:
+        """Return whether other workers that are ready do all that this one did."""
+
+    def planned_at(self, t_ns: int) -> float:
+        """Return the calls per second, or users, that the whole schedule wants at an instant."""
+
+    def scheduled(self, sums: Sums) -> int:
+        """Return the calls of this node that were due by the end or the stop. `sums`: of all workers."""
+
+    def dropped_by(self, sums: Sums, *, is_final: bool) -> Mapping[str, int]:
+        """Return the calls that were due and not started, by cause; those of the living workers alone unless `is_final`."""
+
+    def missed_seconds(self) -> Counter[int]:
+        """Return the ticks that idle workers should have taken, by the second of the load in which they were due."""
+
+    def close(self) -> None:
+        """Close the descriptors."""

@@ -1,0 +1,85 @@
+"""What both kinds of guns have in common: ticks from a curve, cut by max_calls and by a stop."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from wasp_ray.node.drivers.base import Crew
+from wasp_ray.node.sums import Sums
+from wasp_ray.schedule import share_count
+from wasp_ray.wire.control import NEVER
+
+
+class RateDriver:
+    """See Driver. Subclasses say how ticks reach the workers."""
+
+    peak = 0
+    limit_cause = ""
+    """The cause of calls that found no free slot."""
+    ticks_fd: int | None
+
+    def __init__(self, crew: Crew) -> None:
+        self.crew = crew
+        self.curve = crew.plan.curve()
+        most = crew.plan.max_calls
+        self.tick_count = self.curve.count if most is None else min(self.curve.count, most)
+
+    def follow(self, now: int) -> int:
+        """Workers look at their due times themselves."""
+        return NEVER
+
+    def is_done(self) -> bool:
+        """With max_calls, once every worker has left."""
+        fleet = self.crew.fleet
+        return self.crew.plan.max_calls is not None and fleet.empty and len(fleet.gone) >= self.crew.workers
+
+    def end(self) -> None:
+        """Workers go on with what is overdue: see `drain`."""
+
+    def abort(self) -> None:
+        """Want no workers."""
+        self.crew.fleet.wanted = 0
+
+    def measure(self, now: int, active: int, in_setup: int) -> None:
+        """There are no users."""
+
+    def spawning(self, worker: int, ring: int) -> None:
+        """It takes whatever tick is next."""
+
+    def stop_growing(self) -> None:
+        """It does not grow."""
+
+    def exited(self, worker: int, ring: int, sums: Sums) -> None:
+        """Its ticks are another's now."""
+
+    def is_replaceable_by_others(self, worker: int) -> bool:
+        """Each worker has ticks of its own."""
+        return False
+
+    def planned_at(self, t_ns: int) -> float:
+        """Return calls per second."""
+        return self.curve.rate_at(min(t_ns, self.crew.plan.duration_ns - 1))
+
+    def scheduled(self, sums: Sums) -> int:
+        """From the schedule alone, never from what was started."""
+        if self.crew.control.start_ns == NEVER:
+            return 0
+        count = self.tick_count
+        if self.crew.is_stopped:
+            count = min(count, self.curve.count_until(self.crew.stop_cut_ns - 1))
+        return share_count(count, self.crew.share, self.crew.shares)
+
+    def dropped_by(self, sums: Sums, *, is_final: bool) -> Counter[str]:
+        """What workers counted, and at the end the ticks that none of them accounted for."""
+        out = Counter(generator=sums.dropped_generator, stopped=sums.dropped_stopped)
+        out[self.limit_cause] += sums.dropped_limit
+        if is_final and self.crew.control.start_ns != NEVER:
+            out.update(self._untaken(sums))
+        return Counter({cause: number for cause, number in out.items() if number})
+
+    def _untaken(self, sums: Sums) -> Counter[str]:
+        """Return the ticks no worker accounted for, by cause: taken by workers that died, or by nobody."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """There is no descriptor."""
