@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +198,14 @@ def test_books_that_are_given_up_close() -> None:
     books.give_up("deadline")
     books.give_up("again")
     assert dict(books.not_delivered) == {"deadline": 7} and books.open == 0
+
+
+def test_sinks_of_other_packages_are_given_the_plan_as_plain_data() -> None:
+    """With the keys of plan.json, before and after the exporter has named the sink."""
+    plan = plan_of(generator_plan("shop"), labels={"branch": "main"})
+    run = replace(SinkRun("r", plan, 1, 1, None), name="own")
+    assert run.plan == plan.to_data() and run.plan["generators"][0]["name"] == "shop"
+    assert json.loads(json.dumps(run.plan)) == run.plan
 
 
 def test_a_sample_file_without_a_bundle_counts_what_it_cannot_keep() -> None:

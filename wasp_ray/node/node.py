@@ -91,6 +91,16 @@ class Node:
         """In the order of the plan; none before that is known."""
         return self._supervisor.generators
 
+    @property
+    def start_ns(self) -> int:
+        """t = 0 in monotonic ns; NEVER before it is known."""
+        return self._evidence.start_ns
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether t = 0 is known."""
+        return self.start_ns != NEVER
+
     # -- from plan to result
 
     def run(self) -> NodeResult:

@@ -33,12 +33,13 @@ def parse_duration(value: object) -> int:
 
 def _parse_text(text: str) -> int:
     stripped = text.strip()
-    at, total = 0, Fraction(0)
+    at = 0
+    total: int | Fraction = 0
     while at < len(stripped):
         piece = _PIECE.match(stripped, at)
         if piece is None:
             raise ValueError(f"{text!r} is not a duration: {_CURE}")
-        total += Fraction(piece[1]) * _UNITS_NS[piece[2]]
+        total += (Fraction(piece[1]) if "." in piece[1] else int(piece[1])) * _UNITS_NS[piece[2]]
         at = piece.end()
     if not stripped:
         raise ValueError(f"{text!r} is not a duration: {_CURE}")

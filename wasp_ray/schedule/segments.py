@@ -126,8 +126,9 @@ class Schedule:
         """(from ns, to ns, segment) of each segment."""
         out, at = [], 0
         for segment in self.segments:
-            out.append((at, at + segment.duration_ns, segment))
-            at += segment.duration_ns
+            end = at + segment.duration_ns
+            out.append((at, end, segment))
+            at = end
         return out
 
     def to_data(self) -> list[dict[str, Any]]:
@@ -142,7 +143,10 @@ class Schedule:
 
     def resolved(self) -> Schedule:
         """Return the same load with exact values and with durations in ns, as from_data makes it."""
-        return Schedule.from_data(self.to_data())
+        return Schedule([
+            Segment(to_fraction(s.start), to_fraction(s.end), f"{s.duration_ns}ns", s.name, s.warmup, s.pause)
+            for s in self.segments
+        ])  # fmt: skip
 
     @classmethod
     def from_data(cls, data: Sequence[dict[str, Any]]) -> Schedule:
