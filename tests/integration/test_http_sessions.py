@@ -153,13 +153,14 @@ def test_a_late_answer_over_http2_is_a_timeout_of_the_request(base2: str) -> Non
 def test_a_call_that_is_cancelled_at_its_deadline_books_no_request_afterwards(
     user: type[VirtualUser], base: str, base2: str
 ) -> None:
-    """The timeout of the call is the only record, and the session is good for the next."""
+    """The request has the timeout of its call as its only record, and the session is good for the next."""
     params = {"base": base2 if user is loads.Http2 else base, "path": "/slow"}
     generator = Generator("u", user=user, schedule=plain(1, "20s"), params=params, max_calls=2, call_timeout="300ms")
     result = Profile(generator).run()
     check_books(result)
     assert result.ledger.timeout == 2
-    assert groups(result) == {"u": 2}
+    assert groups(result) == {"GET /slow": 2} and not errors(result)
+    assert result.generators["u"].groups["GET /slow"].timeout == 2
 
 
 def test_what_the_user_cancels_is_a_cancelled_request_and_his_own_error_is_his_own(base: str) -> None:

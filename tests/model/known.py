@@ -47,10 +47,6 @@ def _any_load(covers: Callable[[Load, Scenario], bool]) -> Covers:
     return lambda scenario: any(covers(load, scenario) for load in scenario.loads)
 
 
-def _always(scenario: Scenario) -> bool:
-    return True
-
-
 def _does(scenario: Scenario, what: str, *, early: bool = False) -> int:
     """How many events do `what`; `early`: before the load begins."""
     return sum(event.do == what and (event.after_ms < 0 or not early) for event in scenario.events)
@@ -126,17 +122,6 @@ def _leavers_hang(load: Load, scenario: Scenario) -> bool:
     return not load.is_rate and values != sorted(values) and s.has(load, s.Hang, s.Swallow, s.Block)
 
 
-@_any_load
-def _cut(load: Load, scenario: Scenario) -> bool:
-    """Calls or setups may be ended by somebody else than themselves."""
-    if _does(scenario, "stop") > 1 or _does(scenario, "kill"):
-        return True
-    cutting = (s.Hang, s.Swallow, s.Block, s.Die, s.Feed)
-    if s.has(load, *cutting) or any(isinstance(step, cutting) for step in s.setup_steps(load)):
-        return True
-    return _longest_ms(load) >= min(load.graceful_ms, load.call_timeout_ms or load.graceful_ms)
-
-
 def _longest_ms(load: Load) -> int:
     return max((step.ms for step in s.call_steps(load) if isinstance(step, (s.Sleep, s.Busy))), default=0)
 
@@ -158,8 +143,6 @@ KNOWN: dict[str, Region] = {
     "B13 max_in_flight is rounded up": Region(_few_slots, "limits"),
     "B15 users are cancelled again and again": Region(_cleans_up, "order"),
     "B16 the pace outlives RestartUser": Region(_paced_restarts, "early, scheduled"),
-    "real-clients B1 cut requests are in no group": Region(_cut, "groups, group outcomes"),
-    "real-clients B1 groups lack three outcomes": Region(_always, "group outcomes"),
     "R6 paces in a long call are not scheduled": Region(_paced, "scheduled"),
     "N1 an async gun that was given up fires on": Region(_hung_inline, ALL),
     "N2 a leaving user has no graceful_stop": Region(_leavers_hang, "grace"),

@@ -26,19 +26,24 @@ class CountingRecorder:
         self.requests: list[dict[str, Any]] = []
         self.counters: dict[str, int] = {}
 
-    def request_begins(self, start: int) -> tuple[object, int]:
-        """No call."""
-        return None, start
+    def request_begins(self, start: int, group: str, route: str, source: Any = None) -> Any:
+        """Remembers how it began."""
+        return start, group, route
 
-    def request_ended(
-        self, call: object, due: int, start: int, end: int, group: str, route: str, status: int, error: str, bytes_in: int,
-        bytes_out: int,
-    ) -> None:  # fmt: skip
+    def request_ended(self, opened: Any, end: int, status: int, error: str, bytes_in: int, bytes_out: int) -> None:
         """Keeps it."""
+        start, group, route = opened
         assert end >= start
         self.requests.append(
             {"group": group, "route": route, "status": status, "error": error, "in": bytes_in, "out": bytes_out}
         )
+
+    def request_dropped(self, opened: Any) -> None:
+        """Keeps nothing of it."""
+
+    def phase(self, start: int, end: int, group: str, route: str) -> None:
+        """Keeps it as a request."""
+        self.request_ended((start, group, route), end, 0, "", 0, 0)
 
     def count(self, name: str, number: int) -> None:
         """Adds."""

@@ -30,7 +30,8 @@ class Judged:
     def ask(self, method: str, path: str, **asks: Any) -> None:
         """One more request of the same client."""
         request = self.client._maker.make(method, path, asks)
-        self.talk = Talk(request, now_ns(), None, now_ns())
+        now = now_ns()
+        self.talk = Talk(request, now, self.recorder.request_begins(now, request.group, request.route))
 
     def answer(self, status: int = 200, *headers: str, body: bytes = b"") -> Response | None:
         """None when it was redirected: `talk.request` is what follows."""

@@ -12,6 +12,7 @@ from wasp_ray.aggregator.book import GeneratorBook
 from wasp_ray.aggregator.drain import SLOT, Strings
 from wasp_ray.stats.batch import Batch
 from wasp_ray.stats.outcomes import Outcome
+from wasp_ray.wire.arena import InFlight
 from wasp_ray.wire.record import Flag
 
 SECOND, MS = 10**9, 10**6
@@ -107,8 +108,8 @@ def test_a_dropped_tick_is_no_call() -> None:
 def test_calls_that_a_killed_worker_left_are_not_judged() -> None:
     """Whether a slot was free when they were due is not known of them."""
     book = make_book()
-    entries = [(number, START + number * SECOND, START + 8 * SECOND, 0) for number in range(1, 6)]
-    book.end_unfinished(0, entries, 5, "timeout", START + 10 * SECOND)
+    entries = [InFlight(number, START + number * SECOND, START + 8 * SECOND, 0, 0, 0, 0) for number in range(1, 6)]
+    book.end_unfinished(0, entries, 5, "killed", START + 10 * SECOND, np.zeros(1, np.int32))
     assert book.to_data()["ledger"]["timeout"] == 5
     assert book.slow_seconds.longest_row() == (0, 0)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wasp_ray.aggregator.drain import SLOT, Strings
+from wasp_ray.aggregator.drain import OTHER_NUMBER, SLOT, Strings
 from wasp_ray.aggregator.slow_seconds import SlowSeconds
 from wasp_ray.aggregator.windows import Windows
 from wasp_ray.plan import GeneratorPlan
@@ -19,11 +19,47 @@ from wasp_ray.stats.limits import MAX_GROUPS, OTHER
 from wasp_ray.stats.outcomes import LAST_TIMED, OUTCOMES, Outcome
 from wasp_ray.stats.tallies import GroupTotals, SegmentTotals
 from wasp_ray.stats.totals import GeneratorTotals
-from wasp_ray.wire.record import LATE_NS, Flag
+from wasp_ray.wire.arena import InFlight, Open
+from wasp_ray.wire.record import LATE_NS, SETUP_GROUP, Flag
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 _CALLS_SERVICE, _CALLS_RESPONSE, _START_DELAY = 0, 1, 2
+
+
+class _Ends:
+    """Records that a dead worker owes."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, int, int, int, int, int]] = []
+        self._groups: list[int] = []
+        self._paths: list[int] = []
+
+    def add(
+        self, entry: InFlight, due: int, start: int, end: int, outcome: Outcome, flags: int, group: int, path: int = 0
+    ) -> None:  # fmt: skip
+        """One record; its entry does not say whether a slot was free: it is never held against this machine."""
+        self.rows.append((outcome, flags | Flag.WAITED, due, start, max(start, end), entry.user))
+        self._groups.append(group)
+        self._paths.append(path)
+
+    def add_open(self, entry: InFlight, end: int, outcome: Outcome, names: NDArray[np.int32]) -> None:
+        """The request that was open, if there was one."""
+        if not entry.open & Open.IS_OPEN:
+            return
+        group, path = entry.open & Open.ID_MASK, entry.open >> Open.ROUTE_SHIFT & Open.ID_MASK
+        due = entry.due if entry.open & Open.DUE_WITH_CALL else entry.open_start
+        named = (int(names[at]) if at < len(names) else OTHER_NUMBER for at in (group, path))
+        self.add(entry, due, entry.open_start, end, outcome, Flag.IN_GROUP, *named)
+
+    def batch(self, ring: int) -> Batch:
+        """All of them, as if the ring had held them."""
+        rows = np.zeros(len(self.rows), SLOT)
+        for at, name in enumerate(("outcome", "flags", "due", "start", "end", "user")):
+            rows[name] = [row[at] for row in self.rows]
+        nothing = np.zeros(len(rows), np.int32)
+        groups, paths = np.array(self._groups, np.int32), np.array(self._paths, np.int32)
+        return Batch(rows, np.full(len(rows), ring, np.intp), groups, paths, nothing, nothing)
 
 
 class GeneratorBook:
@@ -223,31 +259,44 @@ class GeneratorBook:
     # -- what never ended by itself
 
     def end_unfinished(
-        self, ring: int, in_flight: list[tuple[int, int, int, int]], unfinished: int, as_: str, at_ns: int
+        self, ring: int, left: Sequence[InFlight], unfinished: int, as_: str, at_ns: int, names: NDArray[np.int32]
     ) -> None:
-        """Counts the calls that a worker left when it died at `at_ns`: `timeout` those whose call_timeout had passed by
-        then (with the time until it), `as_` ("killed" or "interrupted") the others, whatever it was killed for.
+        """Counts the calls and requests that a worker left when it died at `at_ns`: `timeout` those whose time had run out by then
+        (with the time until it), `as_` ("killed" or "interrupted") the others, whatever it was killed for.
 
-        The headers' count is the truth; entries beyond it are calls that were recorded already, the oldest ones.
+        The headers' count is the truth; entries beyond it are calls that were recorded already, the oldest ones. A request
+        takes the outcome of its call, setup or teardown. `names`: node-wide string numbers by the ids of the ring.
         """
-        entries = sorted(in_flight, key=lambda entry: entry[2])[max(0, len(in_flight) - unfinished) :]
-        timeout = self._timeout_ns
-        late = [e for e in entries if timeout is not None and e[2] + timeout <= at_ns]
-        if late and timeout is not None:
-            rows = np.zeros(len(late), SLOT)
-            rows["outcome"] = Outcome.TIMEOUT
-            rows["flags"] = Flag.ENDS_CALL | Flag.IN_GROUP | Flag.WAITED  # entries do not say it: never held against us
-            rows["due"] = [e[1] for e in late]
-            rows["start"] = [e[2] for e in late]
-            rows["end"] = rows["start"] + timeout
-            rows["user"] = [e[3] for e in late]
-            zeros = np.zeros(len(late), np.int32)
-            group = np.full(len(late), self._strings.number(self.name), np.int32)
-            self.add(Batch(rows, np.full(len(late), ring, np.intp), group, zeros, zeros, zeros))
-        rest = unfinished - len(late)
+        calls = sorted((e for e in left if e.number and not e.open & Open.IS_BOOKED), key=lambda entry: entry.start)
+        calls = calls[max(0, len(calls) - unfinished) :] if unfinished > 0 else []
+        default, ends = Outcome[as_.upper()], _Ends()
+        for entry in calls:
+            outcome, end = self._end_of(entry.start, self._timeout_ns, default, at_ns)
+            flags = Flag.ENDS_CALL if entry.open else Flag.ENDS_CALL | Flag.IN_GROUP
+            ends.add(entry, entry.due, entry.start, end, outcome, flags, self._strings.number(self.name))
+            ends.add_open(entry, end, outcome, names)
+        for entry in left:
+            if entry.number:
+                continue
+            outcome, end = default, at_ns
+            if entry.setup:
+                outcome, end = self._end_of(entry.setup, self.plan["setup_timeout_ns"], default, at_ns)
+                number = self._strings.number(SETUP_GROUP)
+                ends.add(entry, entry.setup, entry.setup, end, outcome, Flag.IN_GROUP, number)
+            ends.add_open(entry, end, outcome, names)
+        if ends.rows:
+            self.add(ends.batch(ring))
+        rest = unfinished - len(calls)
         if rest > 0:
             setattr(self.totals.ledger, as_, getattr(self.totals.ledger, as_) + rest)
-            self.windows.add_unfinished(OUTCOMES.index(as_), rest)
+            self.windows.add_unfinished(default, rest)
+
+    @staticmethod
+    def _end_of(start: int, timeout_ns: int | None, default: Outcome, at_ns: int) -> tuple[Outcome, int]:
+        """How and when something ended that its process, dead at `at_ns`, did not end itself."""
+        if timeout_ns is not None and start + timeout_ns <= at_ns:
+            return Outcome.TIMEOUT, start + timeout_ns
+        return default, at_ns
 
     def forget(self, ring: int) -> None:
         """The ring's next worker starts at zero."""

@@ -21,6 +21,7 @@ TOTAL_ORDER = platform.machine().lower() in ("x86_64", "amd64", "i686")
 SETTLE_NS = 100_000
 MAX_STRINGS = 65_536
 """Distinct strings of a node; what comes later is `__other__`."""
+OTHER_NUMBER = 1
 
 
 class Strings:
@@ -28,7 +29,7 @@ class Strings:
 
     def __init__(self) -> None:
         self.texts: list[str] = ["", OTHER]
-        self._numbers = {"": 0, OTHER: 1}
+        self._numbers = {"": 0, OTHER: OTHER_NUMBER}
         self.overflowed = False
 
     def number(self, text: str) -> int:
@@ -38,7 +39,7 @@ class Strings:
             return known
         if len(self.texts) >= MAX_STRINGS:
             self.overflowed = True
-            return 1
+            return OTHER_NUMBER
         self._numbers[text] = len(self.texts)
         self.texts.append(text)
         return len(self.texts) - 1
@@ -135,7 +136,7 @@ class SlabReader:
             return np.zeros(len(local), np.int32)
         last = self._ids.shape[1] - 1
         found = self._ids[rings, np.minimum(local, last)]
-        return found if int(local.max()) <= last else np.where(local <= last, found, np.int32(1))
+        return found if int(local.max()) <= last else np.where(local <= last, found, np.int32(OTHER_NUMBER))
 
     def _read_others(
         self, rows: NDArray[np.void], rings: NDArray[np.intp], kinds: NDArray[np.uint8],
@@ -184,6 +185,11 @@ class SlabReader:
             found = np.flatnonzero((rings == ring) & (kinds == Kind.RECORD))
             if len(found):
                 data[int(found[0])] = self._pending_data.pop(ring)
+
+    def names(self, ring: int) -> NDArray[np.int32]:
+        """Node-wide numbers of a ring's strings, by id; ids beyond it are `__other__`."""
+        names: NDArray[np.int32] = self._ids[ring]
+        return names
 
     def forget(self, ring: int) -> None:
         """The ring starts anew with its next worker."""

@@ -183,8 +183,8 @@ class Aggregator:
                 self._add(gen, batch)
             begun, lost = self._arena.read(gen, ring, Header.BEGUN), self._arena.read(gen, ring, Header.LOST)
             unfinished = begun - int(book.ended[ring]) - lost
-            if unfinished > 0:
-                book.end_unfinished(ring, self._arena.entries(gen, ring), unfinished, as_, at_ns)
+            left = [entry for entry in self._arena.left(gen, ring) if entry.number <= begun]
+            book.end_unfinished(ring, left, unfinished, as_, at_ns, reader.names(ring))
             closed.append([gen, ring, unfinished])
             if not message["abandon"]:
                 self._arena.reset(gen, ring)

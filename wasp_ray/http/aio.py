@@ -58,7 +58,7 @@ def open_session(
         trace_configs=[_phases()] if made.phases else None,
         proxy=URL(proxy) if proxy is not None else None,
     )
-    session.desk = desk
+    session.desk, desk.base = desk, base
     return session
 
 

@@ -42,6 +42,7 @@ class AioDesk(Desk):
         self.timeout_ns = timeout_ns
         self.plain: dict[tuple[str, Any], tuple[str, str, int]] = {}
         """group, route and size of requests that are a URL only"""
+        self.base: URL | None = None
 
     def sweep(self, now: int) -> None:
         """See LoopShare."""
@@ -72,6 +73,7 @@ class Pending(Exchange, Coroutine[Any, Any, aiohttp.ClientResponse]):
         "_is_late",
         "_is_plain",
         "_method",
+        "_params",
         "_running",
         "_task",
         "_trace",
@@ -94,7 +96,7 @@ class Pending(Exchange, Coroutine[Any, Any, aiohttp.ClientResponse]):
             self.deadline = self.start + desk.timeout_ns
             self._is_plain = True
         self._inner = ask(url, **asked)
-        self._method, self._url, self._is_late = method, url, False
+        self._method, self._url, self._params, self._is_late = method, url, asked.get("params"), False
         self.response: aiohttp.ClientResponse | None = None
         self._task: asyncio.Task[Any] | None = None
         self._running: Coroutine[Any, Any, aiohttp.ClientResponse] | None = None
@@ -109,7 +111,11 @@ class Pending(Exchange, Coroutine[Any, Any, aiohttp.ClientResponse]):
         await response.wait_for_close()
 
     async def _run(self) -> aiohttp.ClientResponse:
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:  # of a function that names groups
+            self._inner.close()
+            raise
         try:
             self.response = response = await self._inner
         except BaseException as exc:
@@ -149,6 +155,8 @@ class Pending(Exchange, Coroutine[Any, Any, aiohttp.ClientResponse]):
         self._task = asyncio.current_task()
         if self._trace is not None:
             self._trace[EXCHANGE] = self
+        self._name()
+        self.begins()
         self.desk.open.add(self)
 
     def expire(self) -> None:
@@ -174,20 +182,33 @@ class Pending(Exchange, Coroutine[Any, Any, aiohttp.ClientResponse]):
         """Raises TimeoutError instead of the CancelledError that `expire` has caused."""
         if self._was_late() and isinstance(exc, asyncio.CancelledError):
             late = TimeoutError()
-            self._name()
             self.failed(failures.TIMEOUT, late)
             raise late from exc
         error = error_of(exc)
         if error:
             if isinstance(exc, aiohttp.ClientResponseError) and error.startswith("HTTP "):
                 self.status = exc.status
-            self._name()
             self.failed(error, exc)
-        else:  # never sent: the fault is in the call, which is told of it
-            self.desk.open.discard(self)
+        else:
+            self.never_sent()
+
+    def _plain(self) -> tuple[str, str, int] | None:
+        return self.desk.plain.get((self._method, self._url)) if self._is_plain else None
 
     def _name(self) -> None:
-        url = URL(self._url)
+        """By the URL that is asked for, joined and completed as aiohttp does it; aiohttp raises for what is no URL."""
+        try:
+            plain = self._plain()
+            if plain is not None:
+                self.group, self.route, _ = plain
+                return
+            url = URL(self._url)
+            if self.desk.base is not None and not url.absolute:
+                url = self.desk.base.join(url)
+            if self._params:
+                url = url.extend_query(self._params)
+        except (TypeError, ValueError):
+            return
         self.named(self._method, url, url.raw_path)
 
     def _answered(self, response: aiohttp.ClientResponse) -> None:
@@ -196,9 +217,9 @@ class Pending(Exchange, Coroutine[Any, Any, aiohttp.ClientResponse]):
             self._was_late()
         self.answered(response.status, response)
         self.bytes_in = _received(response)
-        plain = self.desk.plain.get((self._method, self._url)) if self._is_plain else None
+        plain = self._plain()
         if plain is not None:
-            self.group, self.route, self.bytes_out = plain
+            self.bytes_out = plain[2]
         else:
             self._look_closely(response)
         if SET_COOKIE in response.headers:
@@ -213,8 +234,6 @@ class Pending(Exchange, Coroutine[Any, Any, aiohttp.ClientResponse]):
     def _look_closely(self, response: aiohttp.ClientResponse) -> None:
         """What is the same for each request that is a URL only; and for others."""
         history = response.history
-        first = history[0] if history else response
-        self.named(self._method, first.url, first.url.raw_path)
         self.bytes_out = sum(map(_sent, (*history, response)))
         self.bytes_in += sum(_received(each) for each in history)
         if self._is_plain and not history and not callable(self.desk.naming):

@@ -39,12 +39,12 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
         """The usual way of a request, one exchange that ends in a usual answer, spelled out; else `_go_on`."""
         loop = self._loop or self._begin()
         start = now_ns()
-        call, due = self._begins(start)
+        opened = self._begins(start, request.group, request.route)
         pool, home, talk, is_kept = self._pool, self._pool.home, None, True
         if home and request.origin is self._home:
             connection = home.pop()
         else:
-            talk = Talk(request, start, call, due)
+            talk = Talk(request, start, opened)
             try:
                 connection, is_kept = await self._connected(talk, loop)
             except RequestFailed as exc:
@@ -56,7 +56,7 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
             await connection.exchange(request, start + request.timeout_ns, loop, self._share)
         except BaseException:
             pool.drop(connection)
-            self._judge.cancelled(talk or Talk(request, start, call, due))
+            self._judge.cancelled(talk or Talk(request, start, opened))
             raise
         status, head, expect = connection.status, connection.head, request.expect
         if (
@@ -66,7 +66,7 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
             or not connection.reusable
             or (head != self._usual_head and is_telling(head))
         ):
-            return await self._go_on(talk or Talk(request, start, call, due), connection, is_kept, loop)
+            return await self._go_on(talk or Talk(request, start, opened), connection, is_kept, loop)
         if len(head) <= USUAL_HEAD_BYTES:
             self._usual_head = head
         end = connection.ended_ns
@@ -78,7 +78,7 @@ class AsyncClient(Client[Coroutine[Any, Any, Response]]):
                 pool.serve()
         else:
             pool.put(request.origin, connection)
-        self._ended(call, due, start, end, request.group, request.route, status, "", received, len(request.data))
+        self._ended(opened, end, status, "", received, len(request.data))
         return response
 
     async def _go_on(self, talk: Talk, first: Connection, is_kept: bool, loop: asyncio.AbstractEventLoop) -> Response:

@@ -25,14 +25,14 @@ OWN = frozenset({"group", "expect"})
 class SessionRecorder(Recorder, Protocol):
     """Of clients that raise: the call in which they do is to have no second error."""
 
-    def request_raised(self, call: object, exc: BaseException) -> None:
+    def request_raised(self, opened: Any, exc: BaseException) -> None:
         """User code is about to get `exc`, which is the failure of a request that was recorded."""
 
 
 class NoSessionRecorder(NoRecorder):
     """Records nothing."""
 
-    def request_raised(self, call: object, exc: BaseException) -> None:
+    def request_raised(self, opened: Any, exc: BaseException) -> None:
         """Nothing."""
 
 
@@ -67,15 +67,15 @@ class Exchange:
     """One request, from its start until its answer was read, released or failed; recorded once. Instants in ns."""
 
     __slots__ = (
-        "asked", "bytes_in", "bytes_out", "call", "desk", "due", "error", "group", "is_done", "phases", "route", "since", "start",
+        "asked", "bytes_in", "bytes_out", "desk", "error", "group", "is_done", "opened", "phases", "route", "since", "start",
         "status",
     )  # fmt: skip
 
     def __init__(self, desk: Desk, asked: Mapping[str, Any] | None = None) -> None:
         self.desk = desk
         self.asked = _checked(asked) if asked is not None else None
-        self.start = start = now_ns()
-        self.call, self.due = desk.recorder.request_begins(start)
+        self.start = now_ns()
+        self.opened: Any = None
         self.status = self.bytes_in = self.bytes_out = 0
         self.error = self.group = self.route = ""
         self.is_done = False
@@ -83,12 +83,19 @@ class Exchange:
         self.since: dict[str, int] | None = None  # phases under way
 
     def named(self, method: str, url: Any, path: str) -> None:
-        """What it asks for: the first time counts, a redirect leads elsewhere under the same name."""
-        if not self.group:
-            asked = self.asked
-            self.group, self.route = self.desk.name(
-                method, url, path, asked.get("group") if asked is not None else None
-            )
+        """Set group and route by what it asks for; a redirect leads elsewhere under the same name."""
+        asked = self.asked
+        self.group, self.route = self.desk.name(method, url, path, asked.get("group") if asked is not None else None)
+
+    def begins(self) -> None:
+        """Open it under its name: from here on it counts, however its call ends."""
+        self.opened = self.desk.recorder.request_begins(self.start, self.group, self.route, self)
+
+    def never_sent(self) -> None:
+        """User code was at fault: its call gets an exception, and there was no request."""
+        self.is_done = True
+        self.desk.open.discard(self)
+        self.desk.recorder.request_dropped(self.opened)
 
     def answered(self, status: int, answer: Any) -> None:
         """There is a status; `answer` is what a predicate is asked about."""
@@ -103,7 +110,7 @@ class Exchange:
             self.error = error
             self.end(now_ns())
             if isinstance(exc, Exception):
-                self.desk.recorder.request_raised(self.call, exc)
+                self.desk.recorder.request_raised(self.opened, exc)
 
     def phase_begins(self, phase: str) -> None:
         """Now."""
@@ -129,18 +136,7 @@ class Exchange:
         desk = self.desk
         if desk.open:
             desk.open.discard(self)
-        desk.recorder.request_ended(
-            self.call,
-            self.due,
-            self.start,
-            end,
-            self.group,
-            self.route,
-            self.status,
-            self.error,
-            self.bytes_in,
-            self.bytes_out,
-        )
+        desk.recorder.request_ended(self.opened, end, self.status, self.error, self.bytes_in, self.bytes_out)
         if self.phases is not None:
             record_phases(desk.recorder, self.phases, end, self.group, self.route)
 

@@ -78,6 +78,7 @@ class RecordedClient(httpx2.AsyncClient):
         exchange = Exchange(self.desk, request.extensions.get(OWN))
         url = request.url
         exchange.named(request.method, url, url.raw_path.decode("ascii").partition("?")[0])
+        exchange.begins()
         try:
             async with asyncio.timeout(self.total_s):
                 response = await super().send(request, stream=stream, **asked)
@@ -85,6 +86,8 @@ class RecordedClient(httpx2.AsyncClient):
             error = error_of(exc)
             if error:
                 exchange.failed(error, exc)
+            else:
+                exchange.never_sent()
             raise
         exchange.answered(response.status_code, response)
         for one in [*response.history, response]:

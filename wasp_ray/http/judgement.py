@@ -29,4 +29,4 @@ def judged(expect: Expect, status: int, answer: Any) -> str:
 def record_phases(recorder: Recorder, phases: Mapping[str, int], end: int, group: str, route: str) -> None:
     """An entry for each, in ns, that ended with its request: they belong to no call."""
     for phase, ns in phases.items():
-        recorder.request_ended(None, end - ns, end - ns, end, f"{group}/{phase}", route, 0, "", 0, 0)
+        recorder.phase(end - ns, end, f"{group}/{phase}", route)

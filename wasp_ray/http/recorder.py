@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Recorder(Protocol):
     """Called from the thread or event loop of the client, twice a request; MUST NOT block for long, MUST NOT raise."""
 
-    def request_begins(self, start: int) -> tuple[object, int]:
-        """The running call (None outside of one) and the instant in ns at which the request was due."""
+    def request_begins(self, start: int, group: str, route: str, source: Any = None) -> Any:
+        """Opens a request: what is returned ends it. `source` has status, error, bytes_in and bytes_out, as far as they are known,
+        for a request whose call ends before it.
+        """
 
     def request_ended(
-        self, call: object, due: int, start: int, end: int, group: str, route: str, status: int, error: str, bytes_in: int,
-        bytes_out: int,
+        self, opened: Any, end: int, status: int, error: str, bytes_in: int, bytes_out: int
     ) -> None:  # fmt: skip
-        """Books it; times in ns of the monotonic clock. `status` 0: none came. Not booked when the call is over already."""
+        """Records it; times in ns of the monotonic clock. `status` 0: none came. Ignored when its call has ended before it."""
+
+    def request_dropped(self, opened: Any) -> None:
+        """It was never sent, through a fault of user code: it is not counted."""
+
+    def phase(self, start: int, end: int, group: str, route: str) -> None:
+        """Records a phase of a request, which belongs to no call."""
 
     def count(self, name: str, number: int) -> None:
         """Adds to a counter."""
@@ -24,14 +31,18 @@ class Recorder(Protocol):
 class NoRecorder:
     """Records nothing: for a client outside a run."""
 
-    def request_begins(self, start: int) -> tuple[object, int]:
-        """No call."""
-        return None, start
+    def request_begins(self, start: int, group: str, route: str, source: Any = None) -> Any:
+        """Nothing."""
 
     def request_ended(
-        self, call: object, due: int, start: int, end: int, group: str, route: str, status: int, error: str, bytes_in: int,
-        bytes_out: int,
+        self, opened: Any, end: int, status: int, error: str, bytes_in: int, bytes_out: int
     ) -> None:  # fmt: skip
+        """Nothing."""
+
+    def request_dropped(self, opened: Any) -> None:
+        """Nothing."""
+
+    def phase(self, start: int, end: int, group: str, route: str) -> None:
         """Nothing."""
 
     def count(self, name: str, number: int) -> None:

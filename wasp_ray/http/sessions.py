@@ -93,12 +93,15 @@ class RecordedSession(requests.Session):
         exchange = self._exchange = Exchange(self.desk, self._asked)
         self._is_redirected = False
         exchange.named(request.method or "", url, request.path_url)
+        exchange.begins()
         try:
             response = super().send(request, **asked)
         except BaseException as exc:
             error = error_of(exc, is_redirected=self._is_redirected)
             if error:
                 exchange.failed(error, exc)
+            else:
+                exchange.never_sent()
             raise
         finally:
             self._exchange = None

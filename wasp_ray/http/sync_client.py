@@ -33,7 +33,8 @@ class SyncClient(Client[Response]):
         if request.is_chunked and not isinstance(request.body, Iterable):
             raise BadInput("body=: an async iterable cannot be read in an actor with `def call`")
         start = now_ns()
-        talk, judge = Talk(request, start, *self._recorder.request_begins(start)), self._judge
+        talk = Talk(request, start, self._recorder.request_begins(start, request.group, request.route))
+        judge = self._judge
         connection: SyncConnection | None = None
         try:
             while True:

@@ -5,6 +5,8 @@ Both clients ask: they send `talk.request`, read into an AnswerReader, and tell 
 
 from __future__ import annotations
 
+from typing import Any
+
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import BadInput
 from wasp_ray.http import failures
@@ -26,11 +28,11 @@ class Talk:
     """One request under way: first sent as `request`, which changes when it is redirected. Instants in ns."""
 
     __slots__ = (
-        "bytes_in", "bytes_out", "call", "deadline", "due", "followed", "phases", "repeated", "request", "start",
+        "bytes_in", "bytes_out", "deadline", "followed", "opened", "phases", "repeated", "request", "start",
     )  # fmt: skip
 
-    def __init__(self, request: Request, start: int, call: object, due: int) -> None:
-        self.start, self.call, self.due = start, call, due
+    def __init__(self, request: Request, start: int, opened: Any) -> None:
+        self.start, self.opened = start, opened
         self.request = request
         self.deadline = start + request.timeout_ns
         self.bytes_in = self.bytes_out = self.followed = 0
@@ -131,19 +133,7 @@ class Judge:
         )
 
     def _recorded(self, talk: Talk, response: Response, end: int) -> Response:
-        group, route = talk.request.group, talk.request.route
-        self._recorder.request_ended(
-            talk.call,
-            talk.due,
-            talk.start,
-            end,
-            group,
-            route,
-            response.status,
-            response.error,
-            talk.bytes_in,
-            talk.bytes_out,
-        )
+        self._recorder.request_ended(talk.opened, end, response.status, response.error, talk.bytes_in, talk.bytes_out)
         if talk.phases is not None and self._options.phases:
-            record_phases(self._recorder, talk.phases, end, group, route)
+            record_phases(self._recorder, talk.phases, end, talk.request.group, talk.request.route)
         return response

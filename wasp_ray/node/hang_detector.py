@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from wasp_ray.node.headers import entries_of, headers_of
 from wasp_ray.plan import GeneratorPlan
 from wasp_ray.runtime.fleet import Member
-from wasp_ray.wire.arena import Arena, Header, State
+from wasp_ray.wire.arena import Arena, Entry, Header, State
 
 SECOND = 1_000_000_000
 CANCEL_GRACE_NS = SECOND
@@ -94,8 +94,10 @@ class HangDetector:
         self._look_at_calls_ns = now + ASYNC_LOOK_NS
         entries = entries_of(self._arena, self._gen)
         before = max(0, now - self._call_ns - self._grace_ns)
-        numbers = entries[:, :, 0].copy()
-        suspects = (numbers != 0) & (entries[:, :, 2] < before)
-        suspects &= entries[:, :, 0] == numbers  # the start belongs to another call if the number has changed
+        numbers = entries[:, :, Entry.NUMBER].copy()
+        suspects = (numbers != 0) & (entries[:, :, Entry.START] < before)
+        suspects &= (
+            entries[:, :, Entry.NUMBER] == numbers
+        )  # the start belongs to another call if the number has changed
         has_suspects: NDArray[np.bool_] = suspects.any(axis=1)
         return has_suspects[rings]

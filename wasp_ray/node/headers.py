@@ -19,7 +19,7 @@ def headers_of(arena: Arena, gen: int) -> NDArray[np.uint64]:
 
 
 def entries_of(arena: Arena, gen: int) -> NDArray[np.uint64]:
-    """Shape (rings, entries, 4): call number (0 = free), due ns, start ns, user."""
+    """Shape (rings, entries, ENTRY_WORDS); see Entry for the words."""
     slab = arena.slabs[gen]
     words = np.frombuffer(arena.words, np.uint64, slab.rings * slab.entries * ENTRY_WORDS, slab.entries_offset)
     return words.reshape(slab.rings, slab.entries, ENTRY_WORDS)

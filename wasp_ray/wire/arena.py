@@ -13,14 +13,14 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from wasp_ray.errors import BadInput
 from wasp_ray.wire.record import SLOT_BYTES
 
 PAGE = 4096
 HEADER_WORDS = 32
-ENTRY_WORDS = 4
-"""An in-flight entry: call number (0 = free), due ns, start ns, user."""
+ENTRY_WORDS = 8
 CONTROL_BYTES = 64 * 1024
 _MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
 """Of Linux, on x86 and ARM alike; Python's mmap has no place for the first."""
@@ -45,7 +45,46 @@ class Header:
     ACTIVE_USERS = 13
     OVERFLOWED_STRINGS = 14
     FORKS = 15  # processes that user code forked from the worker
+    NOWHERE = 16  # as many words as an entry has, which nobody reads: see RequestsOutside
     TAIL = 24  # slots taken by the aggregator
+
+
+class Entry:
+    """Word numbers of an entry of the in-flight table, which is a call in flight, or a setup or teardown (without a number)."""
+
+    NUMBER = 0  # of the call, 0 = none
+    DUE = 1  # ns, as all times here
+    START = 2
+    USER = 3
+    OPEN = 4  # Open bits
+    OPEN_START = 5  # of the request that is open
+    SETUP = 6  # since when a setup runs, 0 = none does
+
+
+class Open:
+    """Bits of Entry.OPEN: ids of the most recently opened request's group (16 bits) and route (16 bits), and flags.
+
+    0: no request has begun. A request that is open when its process dies is known from here alone.
+    """
+
+    ROUTE_SHIFT = 16
+    ID_MASK = 0xFFFF
+    HAS_BEGUN = 1 << 32  # a request of the call has begun
+    IS_OPEN = 1 << 33  # the ids are those of an open one
+    DUE_WITH_CALL = 1 << 34  # it is the call's first one: due when the call is
+    IS_BOOKED = 1 << 35  # the call is recorded already; its entry waits for its task to end
+
+
+class InFlight(NamedTuple):
+    """The words of an entry that is in use."""
+
+    number: int
+    due: int
+    start: int
+    user: int
+    open: int
+    open_start: int
+    setup: int
 
 
 class State:
@@ -91,7 +130,7 @@ class SlabLayout:
         return self.offset // 8 + ring * HEADER_WORDS
 
     def entry_word(self, ring: int, entry: int) -> int:
-        """Index of the first word of an in-flight entry in the arena seen as u64."""
+        """Index of the first word of an in-flight entry in the arena seen as u64; see Entry."""
         return self.entries_offset // 8 + (ring * self.entries + entry) * ENTRY_WORDS
 
     def slot_byte(self, ring: int) -> int:
@@ -162,24 +201,36 @@ class Arena:
         self.words[self.slabs[gen].header_word(ring) + word] = value
 
     def reset(self, gen: int, ring: int) -> None:
-        """Zeroes a ring's header and in-flight table; only when its worker is gone and its last record taken."""
+        """Zeroes a ring's header and frees its in-flight table; only when its worker is gone and its last record taken."""
         slab = self.slabs[gen]
         first = slab.header_word(ring)
         for word in range(first, first + HEADER_WORDS):
             self.words[word] = 0
         first = slab.entry_word(ring, 0)
         for word in range(first, first + slab.entries * ENTRY_WORDS, ENTRY_WORDS):
-            self.words[word] = 0
+            self.words[word + Entry.NUMBER] = self.words[word + Entry.OPEN] = self.words[word + Entry.SETUP] = 0
 
-    def entries(self, gen: int, ring: int) -> list[tuple[int, int, int, int]]:
-        """The calls in flight of a ring: (call number, due ns, start ns, user)."""
-        slab, words = self.slabs[gen], self.words
-        first = slab.entry_word(ring, 0)
+    def entries(self, gen: int, ring: int) -> list[InFlight]:
+        """The calls in flight of a ring."""
+        words = self.words
+        return [self._entry(at) for at in self._entry_words(gen, ring) if words[at]]
+
+    def left(self, gen: int, ring: int) -> list[InFlight]:
+        """The calls in flight of a ring, and the setups and teardowns that are under way."""
+        words = self.words
         return [
-            (words[at], words[at + 1], words[at + 2], words[at + 3])
-            for at in range(first, first + slab.entries * ENTRY_WORDS, ENTRY_WORDS)
-            if words[at]
+            self._entry(at)
+            for at in self._entry_words(gen, ring)
+            if words[at] or words[at + Entry.OPEN] or words[at + Entry.SETUP]
         ]
+
+    def _entry_words(self, gen: int, ring: int) -> range:
+        slab = self.slabs[gen]
+        first = slab.entry_word(ring, 0)
+        return range(first, first + slab.entries * ENTRY_WORDS, ENTRY_WORDS)
+
+    def _entry(self, at: int) -> InFlight:
+        return InFlight(*self.words[at : at + len(InFlight._fields)])
 
     def make_private(self) -> None:
         """In a fork: what is written from here on stays in this process. Only the control block keeps its contents.

@@ -70,6 +70,8 @@ SEQ_MASK = 0xFFFFFFFF
 MAX_STRINGS = 4096
 """Distinct strings of one ring; a later one has the id OTHER_ID."""
 EMPTY_ID = 0
+SETUP_GROUP = "setup"
+"""The group of setups, which are requests of no call."""
 OTHER_ID = MAX_STRINGS - 1
 MAX_ERROR_BYTES = 512
 MAX_NAME_BYTES = 256

@@ -7,9 +7,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from wasp_ray.clock import now_ns
 from wasp_ray.errors import SetupFailed, WaspError
-from wasp_ray.worker.booking import Booker
+from wasp_ray.worker.booking import Booker, RequestsOutside
 from wasp_ray.worker.context import WorkerContext
 from wasp_ray.worker.forks import ForkGuard
 from wasp_ray.worker.host import Host
@@ -19,33 +18,32 @@ from wasp_ray.worker.unawaited import stage
 
 async def set_up(host: Host, booker: Booker, notes: Notes, local_user: int, restarts: int = 0) -> Any:
     """A new actor with its context, set up; booked as a request of the group `setup`. Raises what setup raised."""
-    start, error = now_ns(), ""
     context: WorkerContext | None = None
     try:
-        with ForkGuard(host):
-            actor = host.part.actor()
-            actor.context = context = WorkerContext(host, booker, notes, local_user, restarts)
-        try:
-            with stage() as current:
-                await asyncio.wait_for(_finish(host, actor.setup), host.part.setup_timeout_ns / 1e9)
-        except TimeoutError as exc:
-            raise SetupFailed(f"setup took longer than setup_timeout, {host.part.setup_timeout_ns / 1e9:g} s") from exc
-        if current.unawaited:
-            raise SetupFailed(current.unawaited)
-    except BaseException as exc:
-        error = f"{type(exc).__name__}: {exc}"
+        with RequestsOutside(booker, host.global_user(local_user), is_setup=True):
+            with ForkGuard(host):
+                actor = host.part.actor()
+                actor.context = context = WorkerContext(host, booker, notes, local_user, restarts)
+            try:
+                with stage() as current:
+                    await asyncio.wait_for(_finish(host, actor.setup), host.part.setup_timeout_ns / 1e9)
+            except TimeoutError as exc:
+                raise SetupFailed(
+                    f"setup took longer than setup_timeout, {host.part.setup_timeout_ns / 1e9:g} s"
+                ) from exc
+            if current.unawaited:
+                raise SetupFailed(current.unawaited)
+    except BaseException:
         if context is not None:
             await context.close_clients()
         raise
-    finally:
-        booker.setup_done(start, error)
     return actor
 
 
 async def tear_down(host: Host, booker: Booker, actor: Any) -> None:
     """Runs teardown and ends what the actor spawned; failures are told, never raised."""
     try:
-        with stage() as current:
+        with RequestsOutside(booker, actor.context.user_id, is_setup=False), stage() as current:
             await asyncio.wait_for(_finish(host, actor.teardown), host.part.teardown_timeout_ns / 1e9)
         if current.unawaited:
             raise WaspError(current.unawaited)

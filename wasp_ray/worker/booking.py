@@ -11,6 +11,7 @@ import json
 import os
 import random
 from collections.abc import Coroutine
+from contextvars import Token
 from threading import get_ident
 from types import TracebackType
 from typing import NoReturn
@@ -20,16 +21,15 @@ from wasp_ray.errors import CallFailed, StopUser
 from wasp_ray.load.actors import Response
 from wasp_ray.load.locate import trim_traceback
 from wasp_ray.stats.outcomes import Outcome
-from wasp_ray.wire.arena import Header
+from wasp_ray.wire.arena import ENTRY_WORDS, Entry, Header, Open
 from wasp_ray.wire.control import Ask
-from wasp_ray.wire.record import MAX_DATA_BYTES, MAX_ERROR_BYTES, MAX_NAME_BYTES, Flag, Kind, head_bits
+from wasp_ray.wire.record import MAX_DATA_BYTES, MAX_ERROR_BYTES, MAX_NAME_BYTES, SETUP_GROUP, Flag, Kind, head_bits
 from wasp_ray.wire.ring import RingWriter
-from wasp_ray.worker.call_state import CallState, RowsUsedUp, current_call, describe
+from wasp_ray.worker.call_state import CallState, OpenRequest, OpenSource, RowsUsedUp, current_call, describe
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.unawaited import describe as describe_unawaited
 
-SETUP_GROUP = "setup"
 _END_BITS = tuple(
     head_bits(
         Kind.RECORD, outcome, Flag.ENDS_CALL | (Flag.IN_GROUP if in_group else 0) | (Flag.WAITED if waited else 0)
@@ -46,46 +46,84 @@ SAMPLED_BIT = head_bits(0, 0, Flag.SAMPLED)
 class TimedGroup:
     """The `with self.group(name)` block."""
 
-    __slots__ = ("_booker", "_call", "_due", "_error", "_name", "_start", "status")
+    __slots__ = ("_booker", "_call", "_name", "_opened", "error", "status")
+    bytes_in = bytes_out = 0
 
     def __init__(self, booker: Booker, call: CallState | None, name: str) -> None:
         self._booker = booker
         self._call = call
         self._name = name
-        self._error = ""
+        self.error = ""
         self.status: str | int = ""
 
     def fail(self, why: str) -> None:
         """Books the request as failed."""
-        self._error = str(why) or "failed"
+        self.error = str(why) or "failed"
 
     def __enter__(self) -> TimedGroup:
-        self._start = self._due = now_ns()
-        call = self._call
-        if call is not None and not call.opened:
-            call.opened = True
-            self._due = call.due
+        self._opened = self._booker.open_request(self._call, now_ns(), self._name, "", self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         end = now_ns()
-        call = self._call
+        call, booker = self._call, self._booker
+        if not booker.take_open(self._opened):  # its call has ended, and this request with it
+            return
         if exc is not None and not isinstance(exc, StopUser):
-            if call is not None and call.closed:  # cancelled at its deadline, booked already
-                return
             if call is None or call.seen is not exc:
-                self._error = self._error or describe(exc)
-                self._booker.tell(self._error, self._name, exc)
-            self._error = self._error or describe(exc)
+                self.error = self.error or describe(exc)
+                booker.tell(self.error, self._name, exc)
+            self.error = self.error or describe(exc)
             if call is not None:
                 call.seen = exc
-        self._booker.request(call, self._due, self._start, end, self._name, status=self.status, error=self._error)
+        _, due, start, *_ = self._opened
+        booker.request(call, due, start, end, self._name, status=self.status, error=self.error)
 
     def __aenter__(self) -> NoReturn:
         raise TypeError("self.group() is entered without async: write `with self.group(...):`")
 
     def __aexit__(self, *_: object) -> NoReturn:
         raise AssertionError("it was never entered")
+
+
+class RequestsOutside:
+    """Around a setup or teardown: its requests belong to no call, but have an in-flight entry as long as it lasts, so that they are
+    counted if its process dies. A setup is a request of its own; in a teardown `is_setup` is False.
+    """
+
+    __slots__ = ("_booker", "_entry", "_is_setup", "_start", "_state", "_token")
+
+    def __init__(self, booker: Booker, user: int, *, is_setup: bool) -> None:
+        self._booker, self._is_setup = booker, is_setup
+        self._state = state = CallState(user)
+        state.opened = True  # each request is due when it starts
+        self._token: Token[CallState | None] | None = None
+
+    def __enter__(self) -> None:
+        booker, state = self._booker, self._state
+        self._entry = state.entry = booker.take_entry()
+        self._start = now_ns()
+        words = booker.words
+        words[state.entry + Entry.USER] = state.user
+        words[state.entry + Entry.OPEN] = 0
+        if self._is_setup:
+            words[state.entry + Entry.SETUP] = self._start
+        if booker.is_async:
+            self._token = current_call.set(state)
+        else:
+            booker.sync_call = state
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        booker, state = self._booker, self._state
+        if self._token is not None:
+            current_call.reset(self._token)
+        else:
+            booker.sync_call = None
+        if self._is_setup:
+            error = "" if exc is None else f"{type(exc).__name__}: {exc}"
+            booker.request(None, self._start, self._start, now_ns(), SETUP_GROUP, error=error)
+        state.entry = booker.nowhere  # what is still open, as a stream that lasts, ends by itself
+        booker.give_entry(self._entry)
 
 
 class Booker:
@@ -95,7 +133,12 @@ class Booker:
         part = host.part
         self._host, self._part, self.writer, self._notes = host, part, writer, notes
         self._known, self._publish_bits, self._owner = writer.known, writer.publish, writer.owner
-        self._words = host.arena.words
+        self.words = self._words = host.arena.words
+        self.is_async = host.part.is_async
+        slab = host.arena.slabs[host.part.index]
+        first = slab.entry_word(host.ring, 0)
+        self._free_entries = [first + i * ENTRY_WORDS for i in range(slab.entries)][::-1]
+        self.nowhere = host.header(Header.NOWHERE)
         self._begun_word = host.header(Header.BEGUN)
         self._lost_word = host.header(Header.LOST)
         self._lost_requests_word = host.header(Header.LOST_REQUESTS)
@@ -119,12 +162,28 @@ class Booker:
 
     def free_entry(self, call: CallState) -> None:
         """The call's entry may be used again."""
+        self._words[call.entry + Entry.OPEN] = 0
         self._words[call.entry] = 0
+
+    def take_entry(self) -> int:
+        """First word of a free in-flight entry, for one that makes calls, or a setup or teardown; `nowhere` if there is none."""
+        return self._free_entries.pop() if self._free_entries else self.nowhere
+
+    def give_entry(self, entry: int) -> None:
+        """The entry is free again."""
+        words = self._words
+        words[entry] = words[entry + Entry.OPEN] = words[entry + Entry.SETUP] = 0
+        if entry != self.nowhere:
+            self._free_entries.append(entry)
 
     def returned(self, call: CallState, result: object, end: int, group: str) -> bool:
         """Record a call that returned; False when it counts as failed."""
+        if call.open:
+            self._note_failed(call)
         if result is None:
-            failed, in_group = call.failed, call.requests == 0
+            failed, in_group = call.failed, not call.opened
+            if call.open:
+                self._end_open(call, end, Outcome(failed))
             if self._host.verbose or (failed and call.unawaited):
                 self._end_call(call, end, Outcome(failed), group, in_group=in_group)
                 return not failed
@@ -136,12 +195,14 @@ class Booker:
                 bits, call.due, call.start, end, group_id, 0, 0, 0, 0, 0, call.user, call.number & 0xFFFFFFFF
             ):
                 self._words[self._lost_word] += 1
+            if call.opened:
+                self._words[call.entry + Entry.OPEN] = 0
             return not failed
         if not isinstance(result, Response):
             error = f"call() returned {type(result).__name__}: expected a Response or None"
             if isinstance(result, Coroutine):
                 error = describe_unawaited(result)
-            self._end_call(call, end, Outcome.FAILED, group, in_group=call.requests == 0, error=error)
+            self._end_call(call, end, Outcome.FAILED, group, in_group=not call.opened, error=error)
             return False
         return self._returned_response(call, result, end, group)
 
@@ -156,20 +217,25 @@ class Booker:
             self._end_call(call, end, outcome, group, in_group=False)
             return outcome == Outcome.OK
         name = result.group or group
+        if call.open:
+            self._end_open(call, end, outcome)
         if outcome != own:  # the Response is fine, a request before it was not: two facts, two records
             self._publish(call.due, call.start, end, own, Flag.IN_GROUP, name, call, result)
             self._end_call(call, end, outcome, group, in_group=False)
             return False
         self._publish(call.due, call.start, end, own, Flag.ENDS_CALL | Flag.IN_GROUP, name, call, result)
+        self._words[call.entry + Entry.OPEN] = 0
         return outcome == Outcome.OK
 
     def raised(self, call: CallState, exc: BaseException, end: int, group: str) -> bool:
         """Books a call that raised; False when it counts as failed (StopUser does not)."""
+        if call.open:
+            self._note_failed(call)
         if isinstance(exc, RowsUsedUp):  # no row, no work: the call was cut short, it is neither ok nor failed
             self.interrupted(call, end, group)
             return True
         if isinstance(exc, StopUser):
-            self._end_call(call, end, Outcome.FAILED if call.failed else Outcome.OK, group, in_group=call.requests == 0)
+            self._end_call(call, end, Outcome.FAILED if call.failed else Outcome.OK, group, in_group=not call.opened)
             return not call.failed
         error = ""
         if isinstance(exc, CallFailed):  # a failed request is booked already: its call has no second error
@@ -177,18 +243,21 @@ class Booker:
         elif call.seen is not exc:
             error = describe(exc)
             self.tell(error, group, exc)
-        self._end_call(call, end, Outcome.FAILED, group, in_group=call.requests == 0, error=error)
+        self._end_call(call, end, Outcome.FAILED, group, in_group=not call.opened, error=error)
         return False
 
     def timed_out(self, call: CallState, deadline: int, group: str) -> None:
         """Books a call at its deadline; what it does later is not counted."""
-        self._end_call(call, deadline, Outcome.TIMEOUT, group, in_group=True)
-        call.closed = True
+        self._cut(call, deadline, Outcome.TIMEOUT, group)
 
     def interrupted(self, call: CallState, end: int, group: str) -> None:
-        """Books a call that graceful_stop ended; in the ledger only."""
-        self._end_call(call, end, Outcome.INTERRUPTED, group, in_group=False)
+        """Books a call that graceful_stop ended, or that got no row."""
+        self._cut(call, end, Outcome.INTERRUPTED, group)
+
+    def _cut(self, call: CallState, end: int, outcome: Outcome, group: str) -> None:
+        self._end_call(call, end, outcome, group, in_group=not call.opened)
         call.closed = True
+        self._words[call.entry + Entry.OPEN] = Open.IS_BOOKED  # its task may go on, and its process die meanwhile
 
     def failed_call(self) -> None:
         """After a call that failed: ends the Generator when it asked for that."""
@@ -196,12 +265,36 @@ class Booker:
             self._host.ask_stop(Ask.FAIL)
 
     def _end_call(
-        self, call: CallState, end: int, outcome: int, group: str, *, in_group: bool, error: str = ""
+        self, call: CallState, end: int, outcome: Outcome, group: str, *, in_group: bool, error: str = ""
     ) -> None:
         flags = Flag.ENDS_CALL | Flag.IN_GROUP if in_group else Flag.ENDS_CALL
         if outcome == Outcome.FAILED and call.unawaited:
             error = f"{error}; {call.unawaited}" if error else call.unawaited
+        if call.open:
+            self._end_open(call, end, outcome)
         self._publish(call.due, call.start, end, outcome, flags, group, call, None, error)
+        self._words[call.entry + Entry.OPEN] = 0
+
+    def _note_failed(self, call: CallState) -> None:
+        """A request that has failed but not ended makes its call failed."""
+        if any(source is not None and source.error for *_, source in call.open):
+            call.failed = True
+
+    def _end_open(self, call: CallState, end: int, outcome: Outcome) -> None:
+        """Requests that are open when their call ends take its outcome."""
+        still_open, call.open = call.open, []
+        for _, due, start, group, route, _, _, source in still_open:
+            result, own = Response(group, route), outcome
+            if source is not None:
+                result.status, result.bytes_in, result.bytes_out = (
+                    source.status or "",
+                    source.bytes_in,
+                    source.bytes_out,
+                )
+                if source.error:
+                    result.error = source.error
+                    own = Outcome.FAILED if outcome == Outcome.OK else outcome
+            self._publish(due, start, end, own, Flag.IN_GROUP, group, call, result)
 
     # -- requests
 
@@ -213,11 +306,60 @@ class Booker:
         """A timed block of the running call."""
         return TimedGroup(self, self.current(), str(name))
 
+    def open_request(
+        self, call: CallState | None, start: int, group: str, route: str, source: OpenSource | None
+    ) -> OpenRequest:
+        """Begins a request, and shows it in the in-flight entry of its call. From any thread."""
+        group_id, route_id = self.ids_of(group, route)
+        if call is None or call.closed:
+            return call, start, start, group, route, group_id, route_id, source
+        due = start
+        if not call.opened:
+            call.opened, due = True, call.due  # the first request of a call is due when the call is
+        opened = call, due, start, group, route, group_id, route_id, source
+        call.open.append(opened)
+        show_open(self._words, call)
+        return opened
+
+    def take_open(self, opened: OpenRequest) -> bool:
+        """Whether a request may end now: False when its call has, which has recorded it."""
+        call = opened[0]
+        if call is None:
+            return True
+        try:
+            call.open.remove(opened)
+        except ValueError:
+            return False
+        return True
+
+    def drop_open(self, opened: OpenRequest) -> None:
+        """Forgets a request that was never sent."""
+        call = opened[0]
+        if call is not None and self.take_open(opened):
+            if opened[1] < opened[2]:  # the call's first one, which is still to come
+                call.opened = False
+            show_open(self._words, call)
+
+    def ids_of(self, group: str, route: str) -> tuple[int, int]:
+        """The ids of two names in this ring."""
+        group_id, route_id = self._known(group), self._known(route)
+        if group_id is None or route_id is None:
+            self.share_ring()
+            return self.writer.intern(group, MAX_NAME_BYTES), self.writer.intern(route, MAX_NAME_BYTES)
+        return group_id, route_id
+
+    def share_ring(self) -> None:
+        """Before another thread than the worker's writes."""
+        if get_ident() != self._owner:
+            self.writer.share()
+
     def record(self, group: str, service_s: float, status: object, error: str, bytes_in: int, bytes_out: int) -> None:
         """A request that user code timed: it ended now."""
         end = now_ns()
         start = end - max(0, int(service_s * 1e9))
         call, due = self.current(), start
+        if call is not None and call.closed:
+            return
         if call is not None and not call.opened:
             call.opened = True
             due = min(call.due, start)
@@ -227,13 +369,10 @@ class Booker:
         self, call: CallState | None, due: int, start: int, end: int, group: str, *,
         status: object = "", error: str = "", bytes_in: int = 0, bytes_out: int = 0, path: str = "",
     ) -> None:  # fmt: skip
-        """Books one request; a failed one makes its call failed. From any thread."""
-        if get_ident() != self._owner:
-            self.writer.share()
-        if call is not None and not call.closed:
-            call.requests += 1
-            if error:
-                call.failed = True
+        """Books one request that has ended; a failed one makes its call failed. From any thread."""
+        self.share_ring()
+        if call is not None and error:
+            call.failed = True
         outcome = Outcome.FAILED if error else Outcome.OK
         result = Response(
             group,
@@ -246,15 +385,12 @@ class Booker:
             bytes_out,
         )
         self._publish(due, start, end, outcome, Flag.IN_GROUP, group, call, result)
-
-    def setup_done(self, start: int, error: str) -> None:
-        """A setup, good or bad, as a request of the group `setup`."""
-        self.request(None, start, start, now_ns(), SETUP_GROUP, error=error)
+        if call is not None and not call.closed:
+            show_open(self._words, call)
 
     def count(self, name: str, number: int) -> None:
         """Adds to a counter. From any thread."""
-        if get_ident() != self._owner:
-            self.writer.share()
+        self.share_ring()
         group = self.writer.intern(str(name), MAX_NAME_BYTES)
         self.writer.publish(head_bits(Kind.COUNT), int(number), 0, now_ns(), group, 0, 0, 0, 0, 0, 0, 0)
 
@@ -322,6 +458,18 @@ class Booker:
     def sampled(self, outcome: int) -> bool:
         """Failures always, successes by the ratio asked for."""
         return outcome != Outcome.OK or self._part.sample >= 1.0 or self._sampler.random() < self._part.sample
+
+
+def show_open(words: memoryview, call: CallState) -> None:
+    """Writes the most recently opened request of a call into its in-flight entry."""
+    bits = Open.HAS_BEGUN if call.opened else 0
+    if call.open:
+        _, due, start, _, _, group_id, route_id, _ = call.open[-1]
+        words[call.entry + Entry.OPEN_START] = start
+        bits |= Open.IS_OPEN | route_id << Open.ROUTE_SHIFT | group_id
+        if due < start:
+            bits |= Open.DUE_WITH_CALL
+    words[call.entry + Entry.OPEN] = bits
 
 
 def _size(value: object) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 from wasp_ray.errors import RestartUser, StopUser
 from wasp_ray.wire.control import Ask
@@ -18,6 +18,19 @@ def why_stopped(exc: StopUser) -> int:
     return Ask.ROWS if isinstance(exc, RowsUsedUp) else Ask.STOP
 
 
+class OpenSource(Protocol):
+    """What knows more of an open request than how it began."""
+
+    status: str | int
+    error: str
+    bytes_in: int
+    bytes_out: int
+
+
+OpenRequest = tuple["CallState | None", int, int, str, str, int, int, OpenSource | None]
+"""(call, due, start, group, route, id of the group, id of the route, source). A tuple, since each request makes one."""
+
+
 class CallState:
     """One call in flight."""
 
@@ -27,8 +40,8 @@ class CallState:
         "entry",
         "failed",
         "number",
+        "open",
         "opened",
-        "requests",
         "seen",
         "start",
         "task",
@@ -45,6 +58,7 @@ class CallState:
         self.due = 0
         self.start = 0
         self.entry = 0  # first word of its in-flight entry
+        self.open: list[OpenRequest] = []  # requests that have begun and not ended, in order
         self.tick = -1
         self.waited = False
         self.task: Any = None
@@ -54,7 +68,6 @@ class CallState:
         """Ready for the next call of the same user."""
         self.seen: BaseException | None = None  # already booked by a request; first: to free it may drop a coroutine
         self.opened = False  # a request has begun
-        self.requests = 0
         self.failed = False  # a request failed
         self.yielded = False  # it waited for an answer, so other users of its loop had their turn
         self.closed = False  # booked; what comes later is not its own

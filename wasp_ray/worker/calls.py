@@ -8,7 +8,7 @@ from typing import Any
 
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import RestartUser, StopUser
-from wasp_ray.wire.arena import ENTRY_WORDS, Header
+from wasp_ray.wire.arena import Entry, Header
 from wasp_ray.worker import forks
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState
@@ -21,9 +21,6 @@ class AsyncCalls:
     """At most `entries` calls at once, each with an in-flight entry of its own."""
 
     def __init__(self, host: Host, booker: Booker) -> None:
-        slab = host.arena.slabs[host.part.index]
-        first = slab.entry_word(host.ring, 0)
-        self._free = [first + i * ENTRY_WORDS for i in range(slab.entries)][::-1]
         self._host, self._booker, self._words = host, booker, host.arena.words
         self._begun_word = host.header(Header.BEGUN)
         self._timeout_ns = host.part.call_timeout_ns
@@ -36,11 +33,11 @@ class AsyncCalls:
 
     def enter(self) -> int:
         """An in-flight entry for a task that makes calls, one at a time."""
-        return self._free.pop()
+        return self._booker.take_entry()
 
     def leave(self, entry: int) -> None:
         """Takes it back."""
-        self._free.append(entry)
+        self._booker.give_entry(entry)
 
     async def run(self, state: CallState, call: Callable[[], Any], group: str, due: int) -> BaseException | None:
         """One call of a state with an entry, in its task: always booked, never raises but when somebody else than `watch` and
@@ -83,6 +80,8 @@ class AsyncCalls:
                 ok = booker.returned(state, result, now_ns(), group)
         finally:
             del in_flight[state]
+            if state.closed:
+                words[entry + Entry.OPEN] = 0
             words[entry] = 0
             if state.closed:  # cancelled from here, and that was for the call alone
                 while state.task.uncancel():

@@ -14,7 +14,7 @@ from wasp_ray.errors import StopUser
 from wasp_ray.wire.arena import Header, State
 from wasp_ray.wire.record import LATE_NS, START_LATE_NS
 from wasp_ray.wire.ring import RingWriter
-from wasp_ray.worker.booking import Booker
+from wasp_ray.worker.booking import Booker, RequestsOutside
 from wasp_ray.worker.call_state import CallState, why_stopped
 from wasp_ray.worker.context import WorkerContext
 from wasp_ray.worker.drops import Drops
@@ -38,17 +38,10 @@ class SyncGun:
         """Exceptions of setup reach the caller."""
         host, booker = self._host, self._booker
         host.enter(State.SETUP)
-        start, error = now_ns(), ""
-        try:
-            with ForkGuard(host):
-                gun = host.part.actor()
-                gun.context = WorkerContext(host, booker, self._notes, host.worker)
-                gun.setup()
-        except BaseException as exc:
-            error = f"{type(exc).__name__}: {exc}"
-            raise
-        finally:
-            booker.setup_done(start, error)
+        with RequestsOutside(booker, host.worker, is_setup=True), ForkGuard(host):
+            gun = host.part.actor()
+            gun.context = WorkerContext(host, booker, self._notes, host.worker)
+            gun.setup()
         host.enter(State.READY)
         try:
             with ForkGuard(host):
@@ -56,7 +49,7 @@ class SyncGun:
         finally:
             host.enter(State.TEARDOWN)
             try:
-                with ForkGuard(host):
+                with RequestsOutside(booker, host.worker, is_setup=False), ForkGuard(host):
                     gun.teardown()
             except Exception as exc:
                 booker.tell(f"teardown: {type(exc).__name__}: {exc}", "teardown", exc)

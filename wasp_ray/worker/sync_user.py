@@ -16,7 +16,7 @@ from wasp_ray.wire.arena import Header, State
 from wasp_ray.wire.control import NEVER, Control, Word
 from wasp_ray.wire.record import MAX_NAME_BYTES, Flag, Kind, head_bits
 from wasp_ray.wire.ring import RingWriter
-from wasp_ray.worker.booking import Booker
+from wasp_ray.worker.booking import Booker, RequestsOutside
 from wasp_ray.worker.call_state import CallState
 from wasp_ray.worker.context import WorkerContext
 from wasp_ray.worker.forks import ForkGuard, end_if_forked
@@ -63,23 +63,16 @@ class SyncUser:
                 return end
 
     def _set_up(self) -> Any:
-        start, error = now_ns(), ""
-        try:
-            with ForkGuard(self._host):
-                actor = self._host.part.actor()
-                self._context = WorkerContext(self._host, self._booker, self._notes, self._local, self._restarts)
-                actor.context = self._context
-                actor.setup()
-        except BaseException as exc:
-            error = f"{type(exc).__name__}: {exc}"
-            raise
-        finally:
-            self._booker.setup_done(start, error)
+        with RequestsOutside(self._booker, self._state.user, is_setup=True), ForkGuard(self._host):
+            actor = self._host.part.actor()
+            self._context = WorkerContext(self._host, self._booker, self._notes, self._local, self._restarts)
+            actor.context = self._context
+            actor.setup()
         return actor
 
     def _tear_down(self, actor: Any) -> None:
         try:
-            with ForkGuard(self._host):
+            with RequestsOutside(self._booker, self._state.user, is_setup=False), ForkGuard(self._host):
                 actor.teardown()
         except Exception as exc:
             self._booker.tell(f"teardown: {type(exc).__name__}: {exc}", "teardown", exc)
