@@ -5,7 +5,8 @@ Pure: lines in, facts out. The rules are those of docs/meaning.md; nothing here 
 What is uncertain, and nothing else:
 - Of a killed process the single step after its last line. A line comes before the engine learns of a fact (`begin`: after
   it has begun the call), so the engine may or may not have taken that fact: the end of a call or request, a record, a
-  setup; or it had begun one call more whose `begin` was not written. That is at most one call a killed process.
+  setup; or it had begun one call more whose `begin` was not written. That is at most one call a killed process. A process
+  that a stop or a signal killed before its first line had begun a setup of which the witness knows nothing.
 - Of a call that was cut, its outcome, where the instants fit more than one cause (deadline and end of graceful_stop close
   to each other, a death that the driver saw too late).
 - Threads cannot be killed: of a call in the inline runtime that ends after the instant at which its thread may have been
@@ -20,13 +21,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from model import scenario as s
-from model.counting import MS
+from model.counting import MS, peak_users
 from model.times import NEVER, SLACK_NS, Times
 from model.witness import Call, Life, Line, Record, Request
 
 Outcomes = frozenset[str]
 OK, FAILED, TIMEOUT = frozenset({"ok"}), frozenset({"failed"}), frozenset({"timeout"})
 KILLED, INTERRUPTED, LOST = "killed", "interrupted", "lost"
+MOST_LOOPS, MOST_GUN_WORKERS = 64, 200
+"""Event loops and blocking workers of a gun on a node, at the most."""
 COLUMNS = ("ok", "failed", "timeout", KILLED, INTERRUPTED, LOST)
 
 
@@ -56,7 +59,9 @@ class Truth:
     requests: Counter[tuple[str, Outcomes]] = field(default_factory=Counter)
     steps: list[tuple[Fact, ...]] = field(default_factory=list)
     slack: Counter[str] = field(default_factory=Counter)
-    """group -> records of cut floods and threads that may have come, requests of threads that may have been given up"""
+    """group -> records of cut floods and threads that may have come, requests of threads that may have been given up; of `setup`,
+    setups that were killed unseen
+    """
     done: Counter[str] = field(default_factory=Counter)
     maybe: Counter[str] = field(default_factory=Counter)
 
@@ -118,7 +123,15 @@ class _Reader:
                 self.truth.maybe[self.group] += 1
                 for name in {name for fact in self.truth.steps[-1] for name, _, _ in fact.requests}:
                     self.truth.maybe[name] += max(_number(fact, name) for fact in self.truth.steps[-1])
+        self.truth.slack["setup"] += self._unseen_setups()
         return self.truth
+
+    def _unseen_setups(self) -> int:
+        """Setups of processes that may have been killed before they wrote a line: at most those of all workers."""
+        events = self.times.scenario.events
+        stops = [event for event in events if event.do == "stop"]
+        is_cut = len(stops) > 1 or any(event.do == "kill" for event in events) or any(e.after_ms < 0 for e in stops)
+        return _most_workers(self.load) if is_cut else 0
 
     def _last_lines(self) -> dict[int, Line]:
         """The last line of each process that was killed: it left no line of its end."""
@@ -377,6 +390,12 @@ def _without_last(call: Call, what: str) -> Call:
             return replace(call, requests=call.requests[:-1])
         case _:
             return replace(call, records=call.records[:-1])
+
+
+def _most_workers(load: s.Load) -> int:
+    if load.kind == "async gun":
+        return MOST_LOOPS
+    return peak_users(load.schedule) if not load.is_rate else load.max_workers or MOST_GUN_WORKERS
 
 
 def _number(fact: Fact, group: str) -> int:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 from wasp_ray.errors import BadInput
-from wasp_ray.wire.record import SLOT_BYTES
+from wasp_ray.wire.record import MAX_STRINGS, SLOT_BYTES
 
 PAGE = 4096
 HEADER_WORDS = 32
@@ -62,17 +62,18 @@ class Entry:
 
 
 class Open:
-    """Bits of Entry.OPEN: ids of the most recently opened request's group (16 bits) and route (16 bits), and flags.
+    """Bits of Entry.OPEN: ids of the most recently opened request's group and route, and flags. 28 bits in all: Python's integers
+    are slower from 30 bits on.
 
     0: no request has begun. A request that is open when its process dies is known from here alone.
     """
 
-    ROUTE_SHIFT = 16
-    ID_MASK = 0xFFFF
-    HAS_BEGUN = 1 << 32  # a request of the call has begun
-    IS_OPEN = 1 << 33  # the ids are those of an open one
-    DUE_WITH_CALL = 1 << 34  # it is the call's first one: due when the call is
-    IS_BOOKED = 1 << 35  # the call is recorded already; its entry waits for its task to end
+    ROUTE_SHIFT = 12
+    ID_MASK = MAX_STRINGS - 1
+    HAS_BEGUN = 1 << 24  # a request of the call has begun
+    IS_OPEN = 1 << 25  # the ids are those of an open one
+    DUE_WITH_CALL = 1 << 26  # it is the call's first one: due when the call is
+    IS_BOOKED = 1 << 27  # the call is recorded already; its entry waits for its task to end
 
 
 class InFlight(NamedTuple):

@@ -25,9 +25,10 @@ from wasp_ray.wire.arena import ENTRY_WORDS, Entry, Header, Open
 from wasp_ray.wire.control import Ask
 from wasp_ray.wire.record import MAX_DATA_BYTES, MAX_ERROR_BYTES, MAX_NAME_BYTES, SETUP_GROUP, Flag, Kind, head_bits
 from wasp_ray.wire.ring import RingWriter
-from wasp_ray.worker.call_state import CallState, OpenRequest, OpenSource, RowsUsedUp, current_call, describe
+from wasp_ray.worker.call_state import CallState, OpenRequest, RowsUsedUp, current_call, describe
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
+from wasp_ray.worker.open_requests import SAMPLED_BIT, make_begins, make_ended, show_open
 from wasp_ray.worker.unawaited import describe as describe_unawaited
 
 _END_BITS = tuple(
@@ -40,18 +41,15 @@ _END_BITS = tuple(
 )
 """Heads of records that end a call and say no more: outcome << 2 | in group << 1 | waited."""
 
-SAMPLED_BIT = head_bits(0, 0, Flag.SAMPLED)
-
 
 class TimedGroup:
     """The `with self.group(name)` block."""
 
-    __slots__ = ("_booker", "_call", "_name", "_opened", "error", "status")
+    __slots__ = ("_booker", "_name", "_opened", "error", "status")
     bytes_in = bytes_out = 0
 
-    def __init__(self, booker: Booker, call: CallState | None, name: str) -> None:
+    def __init__(self, booker: Booker, name: str) -> None:
         self._booker = booker
-        self._call = call
         self._name = name
         self.error = ""
         self.status: str | int = ""
@@ -61,23 +59,23 @@ class TimedGroup:
         self.error = str(why) or "failed"
 
     def __enter__(self) -> TimedGroup:
-        self._opened = self._booker.open_request(self._call, now_ns(), self._name, "", self)
+        self._opened = self._booker.request_begins(now_ns(), self._name, "", self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         end = now_ns()
-        call, booker = self._call, self._booker
-        if not booker.take_open(self._opened):  # its call has ended, and this request with it
-            return
         if exc is not None and not isinstance(exc, StopUser):
+            call = self._opened[0]
+            if call is not None and self._opened not in call.open:  # it has ended, and this request with it
+                return
             if call is None or call.seen is not exc:
                 self.error = self.error or describe(exc)
-                booker.tell(self.error, self._name, exc)
+                self._booker.tell(self.error, self._name, exc)
             self.error = self.error or describe(exc)
             if call is not None:
                 call.seen = exc
-        _, due, start, *_ = self._opened
-        booker.request(call, due, start, end, self._name, status=self.status, error=self.error)
+        status = self.status if self.status == "" else str(self.status)
+        self._booker.request_ended(self._opened, end, status, self.error, 0, 0)
 
     def __aenter__(self) -> NoReturn:
         raise TypeError("self.group() is entered without async: write `with self.group(...):`")
@@ -133,6 +131,8 @@ class Booker:
         part = host.part
         self._host, self._part, self.writer, self._notes = host, part, writer, notes
         self._known, self._publish_bits, self._owner = writer.known, writer.publish, writer.owner
+        self.request_begins = make_begins(host, writer, self)
+        self.request_ended = make_ended(host, writer, self, sends_together=False)
         self.words = self._words = host.arena.words
         self.is_async = host.part.is_async
         slab = host.arena.slabs[host.part.index]
@@ -304,49 +304,16 @@ class Booker:
 
     def group(self, name: str) -> TimedGroup:
         """A timed block of the running call."""
-        return TimedGroup(self, self.current(), str(name))
-
-    def open_request(
-        self, call: CallState | None, start: int, group: str, route: str, source: OpenSource | None
-    ) -> OpenRequest:
-        """Begins a request, and shows it in the in-flight entry of its call. From any thread."""
-        group_id, route_id = self.ids_of(group, route)
-        if call is None or call.closed:
-            return call, start, start, group, route, group_id, route_id, source
-        due = start
-        if not call.opened:
-            call.opened, due = True, call.due  # the first request of a call is due when the call is
-        opened = call, due, start, group, route, group_id, route_id, source
-        call.open.append(opened)
-        show_open(self._words, call)
-        return opened
-
-    def take_open(self, opened: OpenRequest) -> bool:
-        """Whether a request may end now: False when its call has, which has recorded it."""
-        call = opened[0]
-        if call is None:
-            return True
-        try:
-            call.open.remove(opened)
-        except ValueError:
-            return False
-        return True
+        return TimedGroup(self, str(name))
 
     def drop_open(self, opened: OpenRequest) -> None:
         """Forgets a request that was never sent."""
         call = opened[0]
-        if call is not None and self.take_open(opened):
+        if call is not None and opened in call.open:
+            call.open.remove(opened)
             if opened[1] < opened[2]:  # the call's first one, which is still to come
                 call.opened = False
             show_open(self._words, call)
-
-    def ids_of(self, group: str, route: str) -> tuple[int, int]:
-        """The ids of two names in this ring."""
-        group_id, route_id = self._known(group), self._known(route)
-        if group_id is None or route_id is None:
-            self.share_ring()
-            return self.writer.intern(group, MAX_NAME_BYTES), self.writer.intern(route, MAX_NAME_BYTES)
-        return group_id, route_id
 
     def share_ring(self) -> None:
         """Before another thread than the worker's writes."""
@@ -458,18 +425,6 @@ class Booker:
     def sampled(self, outcome: int) -> bool:
         """Failures always, successes by the ratio asked for."""
         return outcome != Outcome.OK or self._part.sample >= 1.0 or self._sampler.random() < self._part.sample
-
-
-def show_open(words: memoryview, call: CallState) -> None:
-    """Writes the most recently opened request of a call into its in-flight entry."""
-    bits = Open.HAS_BEGUN if call.opened else 0
-    if call.open:
-        _, due, start, _, _, group_id, route_id, _ = call.open[-1]
-        words[call.entry + Entry.OPEN_START] = start
-        bits |= Open.IS_OPEN | route_id << Open.ROUTE_SHIFT | group_id
-        if due < start:
-            bits |= Open.DUE_WITH_CALL
-    words[call.entry + Entry.OPEN] = bits
 
 
 def _size(value: object) -> int:
