@@ -1,7 +1,7 @@
 """The one shared memory of a node: control block, then a slab of rings for each generator. It owns the layout and the
 mapping.
 
-Slab g holds R rings of equal size: R headers of 32 words, R in-flight tables of F entries, R times S slots, each
+Slab g holds R rings of equal size: R headers of 40 words, R in-flight tables of F entries, R times S slots, each
 region page-aligned, so that a reader sees all headers (and all tables) as one array.
 """
 
@@ -19,7 +19,7 @@ from wasp_ray.errors import BadInput
 from wasp_ray.wire.record import MAX_STRINGS, SLOT_BYTES
 
 PAGE = 4096
-HEADER_WORDS = 32
+HEADER_WORDS = 40
 ENTRY_WORDS = 8
 CONTROL_BYTES = 64 * 1024
 _MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
@@ -45,8 +45,8 @@ class Header:
     ACTIVE_USERS = 13
     OVERFLOWED_STRINGS = 14
     FORKS = 15  # processes that user code forked from the worker
-    NOWHERE = 16  # as many words as an entry has, which nobody reads: see RequestsOutside
     TAIL = 24  # slots taken by the aggregator
+    NOWHERE = 32  # as many words as an entry has, which nobody reads: see Booker.take_entry
 
 
 class Entry:

@@ -102,7 +102,6 @@ class RequestsOutside:
         self._entry = state.entry = booker.take_entry()
         self._start = now_ns()
         words = booker.words
-        words[state.entry + Entry.USER] = state.user
         words[state.entry + Entry.OPEN] = 0
         if self._is_setup:
             words[state.entry + Entry.SETUP] = self._start
@@ -166,7 +165,9 @@ class Booker:
         self._words[call.entry] = 0
 
     def take_entry(self) -> int:
-        """First word of a free in-flight entry, for one that makes calls, or a setup or teardown; `nowhere` if there is none."""
+        """Return the first word of a free in-flight entry, for who makes calls, or for a setup or teardown; `nowhere`, which nobody
+        reads, if there is none.
+        """
         return self._free_entries.pop() if self._free_entries else self.nowhere
 
     def give_entry(self, entry: int) -> None:
