@@ -1,0 +1,164 @@
+"""Requests that are open when their call ends: who records them, once, and what shared memory says of them meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from wasp_ray.aggregator.drain import SlabReader, Strings
+from wasp_ray.load.actors import Response
+from wasp_ray.stats.outcomes import OUTCOMES
+from wasp_ray.wire.arena import Arena, InFlight, Open, lay_out
+from wasp_ray.wire.record import Flag
+from wasp_ray.wire.ring import RingWriter
+from wasp_ray.worker.booking import Booker, RequestsOutside
+from wasp_ray.worker.call_state import CallState, RowsUsedUp
+from wasp_ray.worker.http_recorder import HttpRecorder
+from wasp_ray.worker.notes import Notes
+
+
+class Worker:
+    """A sync worker without a process: one ring, one call."""
+
+    def __init__(self) -> None:
+        self.arena = Arena.create(lay_out([(1, 256, 1)]), shared=True)
+        slab = self.arena.slabs[0]
+        part = SimpleNamespace(index=0, name="u", is_async=False, sample=1.0, fail_on_error=False)
+        self.host: Any = SimpleNamespace(
+            arena=self.arena, part=part, ring=0, verbose=False, wants_raw=False, first_user=0, user_dir="",
+            header=lambda word: slab.header_word(0) + word, stream_seed=lambda *more: "seed",
+        )  # fmt: skip
+        self.writer = RingWriter(self.arena, 0, 0)
+        self.booker = Booker(self.host, self.writer, Notes(-1, 0, 0))
+        self.strings = Strings()
+        self.reader = SlabReader(self.arena, 0, self.strings)
+        self.call = CallState(7)
+        self.call.entry = slab.entry_word(0, 0)
+
+    def begin(self, due: int = 10, start: int = 20) -> None:
+        """The call begins."""
+        self.booker.begin(self.call, due, start)
+        self.booker.sync_call = self.call
+
+    def records(self) -> list[tuple[str, str, bool]]:
+        """(group, outcome, whether it ends the call) of the records that are new, in order."""
+        batch = self.reader.drain()
+        if batch is None:
+            return []
+        return [
+            (self.strings.texts[group], OUTCOMES[row["outcome"]], bool(row["flags"] & Flag.ENDS_CALL))
+            for row, group in zip(batch.rows, batch.group, strict=True)
+        ]
+
+    def left(self) -> InFlight:
+        """What the aggregator would find if the process died now."""
+        (entry,) = self.arena.left(0, 0)
+        return entry
+
+    def open_group(self) -> str:
+        """The group that is open in shared memory, "" for none."""
+        self.reader.drain()
+        bits = self.left().open
+        return self.strings.texts[self.reader.names(0)[bits & Open.ID_MASK]] if bits & Open.IS_OPEN else ""
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    """One."""
+    made = Worker()
+    yield made
+    made.reader.__dict__.clear()  # its views, without which the memory can be unmapped
+    made.arena.close()
+
+
+def test_the_most_recently_opened_request_is_the_one_in_shared_memory(worker: Worker) -> None:
+    """When an inner one ends it is the outer one again; without any it says that there were some."""
+    worker.begin()
+    with worker.booker.group("outer"):
+        first = worker.left()
+        assert worker.open_group() == "outer" and first.open & Open.DUE_WITH_CALL
+        with worker.booker.group("inner"):
+            assert worker.open_group() == "inner" and not worker.left().open & Open.DUE_WITH_CALL
+        assert worker.open_group() == "outer" and worker.left().open_start == first.open_start
+    assert worker.left().open == Open.HAS_BEGUN
+    worker.booker.returned(worker.call, None, 99, "u")
+    assert worker.left().open == 0
+
+
+def test_open_requests_take_the_outcome_of_their_call(worker: Worker) -> None:
+    """All of them, and none is recorded again when its block ends; the call is in no group beside them."""
+    worker.begin()
+    with worker.booker.group("outer"), worker.booker.group("inner"):
+        worker.booker.timed_out(worker.call, 500, "u")
+        found = worker.records()
+    assert found == [("outer", "timeout", False), ("inner", "timeout", False), ("u", "timeout", True)]
+    assert worker.records() == []
+    assert worker.left().open == Open.IS_BOOKED
+
+
+def test_a_request_that_ends_after_its_call_has_no_part_in_the_next(worker: Worker) -> None:
+    """A task that outlives its call: its failure is neither recorded nor that of the call that runs by then."""
+    worker.begin()
+    late = worker.booker.group("late")
+    late.__enter__()
+    assert worker.booker.returned(worker.call, None, 500, "u")
+    worker.call.reset()
+    assert worker.records() == [("late", "ok", False), ("u", "ok", True)]
+    worker.begin()
+    late.__exit__(ValueError, ValueError("too late"), None)
+    assert worker.booker.returned(worker.call, None, 600, "u")
+    assert worker.records() == [("u", "ok", True)]
+
+
+def test_an_open_request_that_has_failed_makes_its_call_failed(worker: Worker) -> None:
+    """Its answer is known, though nobody has read it to the end."""
+    worker.begin()
+    group = worker.booker.group("stream")
+    group.__enter__()
+    group.fail("HTTP 500")
+    assert not worker.booker.returned(worker.call, Response(), 500, "u")
+    assert worker.records() == [("stream", "failed", False), ("u", "ok", False), ("u", "failed", True)]
+
+
+def test_a_request_that_was_never_sent_is_none(worker: Worker) -> None:
+    """The next one is still the first of the call, and the call without any is in its own group."""
+    worker.begin()
+    recorder = HttpRecorder(worker.host, worker.writer, worker.booker)
+    recorder.request_dropped(recorder.request_begins(30, "GET /", "/"))
+    assert worker.left().open == 0
+    second = recorder.request_begins(40, "GET /", "/")
+    assert second[1] == 10
+    recorder.request_dropped(second)
+    worker.booker.returned(worker.call, None, 99, "u")
+    assert worker.records() == [("u", "ok", True)]
+
+
+def test_a_call_without_a_row_is_interrupted_in_its_group_unless_it_made_requests(worker: Worker) -> None:
+    """Requests that ended before keep their outcome."""
+    worker.begin()
+    worker.booker.raised(worker.call, RowsUsedUp("used up"), 99, "u")
+    worker.booker.free_entry(worker.call)
+    worker.call.reset()
+    worker.begin()
+    worker.booker.record("made", 0.0, "", "", 0, 0)
+    worker.booker.raised(worker.call, RowsUsedUp("used up"), 99, "u")
+    batch = worker.reader.drain()
+    assert batch is not None
+    grouped = [(OUTCOMES[row["outcome"]], bool(row["flags"] & Flag.IN_GROUP)) for row in batch.rows]
+    assert grouped == [("interrupted", True), ("ok", True), ("interrupted", False)]
+
+
+def test_a_setup_is_in_shared_memory_as_long_as_it_runs(worker: Worker) -> None:
+    """With the request that is open in it, which belongs to no call; what outlives it ends by itself."""
+    with RequestsOutside(worker.booker, 7, is_setup=True):
+        stream = worker.booker.group("stream")
+        stream.__enter__()
+        entry = worker.left()
+        assert entry.number == 0 and entry.setup > 0 and worker.open_group() == "stream"
+    assert worker.arena.left(0, 0) == []
+    stream.__exit__(None, None, None)
+    assert worker.arena.left(0, 0) == []
+    assert worker.records() == [("setup", "ok", False), ("stream", "ok", False)]
