@@ -20,17 +20,22 @@ from wasp_ray.worker.http_recorder import HttpRecorder
 from wasp_ray.worker.notes import Notes
 
 
+def host_of(arena: Arena) -> Any:
+    """Return what a Booker needs of a Host."""
+    part = SimpleNamespace(index=0, name="u", is_async=False, sample=1.0, fail_on_error=False)
+    return SimpleNamespace(
+        arena=arena, part=part, ring=0, verbose=False, wants_raw=False, first_user=0, user_dir="",
+        header=lambda word: arena.slabs[0].header_word(0) + word, stream_seed=lambda *more: "seed",
+    )  # fmt: skip
+
+
 class Worker:
     """A sync worker without a process: one ring, one call."""
 
     def __init__(self) -> None:
         self.arena = Arena.create(lay_out([(1, 256, 1)]), shared=True)
         slab = self.arena.slabs[0]
-        part = SimpleNamespace(index=0, name="u", is_async=False, sample=1.0, fail_on_error=False)
-        self.host: Any = SimpleNamespace(
-            arena=self.arena, part=part, ring=0, verbose=False, wants_raw=False, first_user=0, user_dir="",
-            header=lambda word: slab.header_word(0) + word, stream_seed=lambda *more: "seed",
-        )  # fmt: skip
+        self.host = host_of(self.arena)
         self.writer = RingWriter(self.arena, 0, 0)
         self.booker = Booker(self.host, self.writer, Notes(-1, 0, 0))
         self.strings = Strings()

@@ -96,8 +96,6 @@ class HangDetector:
         before = max(0, now - self._call_ns - self._grace_ns)
         numbers = entries[:, :, Entry.NUMBER].copy()
         suspects = (numbers != 0) & (entries[:, :, Entry.START] < before)
-        suspects &= (
-            entries[:, :, Entry.NUMBER] == numbers
-        )  # the start belongs to another call if the number has changed
+        suspects &= entries[:, :, Entry.NUMBER] == numbers  # if it has changed, the start is that of another call
         has_suspects: NDArray[np.bool_] = suspects.any(axis=1)
         return has_suspects[rings]
