@@ -31,10 +31,10 @@ CAUSES = {
     "stopped": "stopped",
 }
 _VERDICT_STYLES = {"passed": "bold green", "failed": "bold red", "invalid": "bold magenta", "error": "bold red"}
-_GENERATOR_HEAD = ("GENERATOR", "", "asked", "got", "calls", "ok", "failed", "timeout", "killed", "dropped")
 _GROUP_HEAD = ("p50", "p95", "p99", "max", "p99 from due")
 _BAD = ("failed", "timeout", "killed")
 """Outcomes that are trouble: an interrupted call is not, since the run itself ended it."""
+_GENERATOR_HEAD = ("GENERATOR", "", "asked", "got", "calls", "ok", *_BAD, "dropped")
 
 
 def final_table(summary: Data, *, exit_code: int | None = None, path: str | None = None) -> str:
@@ -96,7 +96,7 @@ def _generator_row(name: str, data: Data, short: bool) -> list[str]:
         users = data.get("users") or {}
         asked, got = numbers.count(users.get("planned_max"), short), numbers.count(users.get("active_max"), short)
         dropped = numbers.count(ledger["dropped"] or None, short)
-    ended = [numbers.count(ledger[key], short) for key in ("started", "ok", "failed", "timeout", "killed")]
+    ended = [numbers.count(ledger[key], short) for key in ("started", "ok", *_BAD)]
     return [name, data["kind"], asked, got, *ended, dropped]
 
 
