@@ -17,7 +17,7 @@ from model import scenario as s
 from model.counting import MS, SECOND
 from model.drive import Evidence
 from model.order import order_of
-from model.times import CLAIM_NS, NEVER, PAUSE_SETTLES_NS, Times
+from model.times import CLAIM_NS, NEVER, PAUSE_SETTLES_NS, SLACK_NS, Times
 from model.truth import COLUMNS, INTERRUPTED, KILLED, Fact, Outcomes, Truth, settled, truths
 from model.witness import Call, Life, parse
 
@@ -49,6 +49,8 @@ CHECKS = {
 }
 MOST_COMBINATIONS = 20_000
 GRACE_LATE_S = LAG_S = 2.5
+SAMPLE_NS = 250 * MS
+"""Users at work are counted 50 times a second, on a busy machine less often."""
 BUSY = re.compile(
     "this machine (started calls over 50 ms late|was too busy)|did not keep up|records? (were )?torn"
     "|aggregator did not run|start came too late|slots? .*waited for the target"
@@ -376,22 +378,38 @@ class _Comparison:
         return low, max(low, high)
 
     def _scheduled_paces(self, index: int, scheduled: int) -> None:
-        """Every pace that fell due while its user was there counts, started or not."""
+        """Every pace that fell due while its user was there counts, started or not; with max_calls those that were started do."""
         load, times = self.scenario.loads[index], self.times
         assert load.pacing_ms is not None
-        low = high = 0
+        pace_ns, low, high = load.pacing_ms * MS, 0, 0
+        idle = [part.ms * MS for part in load.schedule if isinstance(part, s.Idle)]  # paces begin anew after each
+        ends = NEVER if times.paused() else times.t0_hi + counting.duration_ns(load.schedule)
         for life in times.of(index):
             if not life.calls:
                 continue
-            first = life.calls[0].begin_ns
+            number, first = len(life.calls), life.calls[0].begin_ns
+            leaves = min(times.end_lo(index, life.user), self._surely_there_until(life))
+            is_counted = not times.paused() and load.max_calls is None
+            low += max(number, (leaves - first - sum(idle)) // pace_ns + 1 - len(idle) if is_counted else 0)
+            ready = max(life.at("ready") or 0, times.t0_lo)
             death = times.deaths.get(life.pid)
             left = life.at("teardown") or (death.dead_ns if death is not None else times.over_ns)
-            leaves = min(times.end_lo(index, life.user), left)
-            low += max(len(life.calls), (leaves - first) // (load.pacing_ms * MS) + 1 if not times.paused() else 0)
-            ready = max(life.at("ready") or 0, times.t0_lo)
-            high += max(len(life.calls), (min(left, times.over_ns) - ready) // (load.pacing_ms * MS) + 2)
+            high += max(number, (min(left, times.over_ns, ends) - ready) // pace_ns + 2)
         if not low <= scheduled <= high:
             self.say("scheduled", f"{s.name_of(index)}: {scheduled} scheduled, expected {low} to {high} paces")
+
+    def _surely_there_until(self, life: Life) -> int:
+        """Until when paces of a user surely fell due: to the end of the call with which it left, or in which it was given up."""
+        last, timeout_ms = life.calls[-1], self.scenario.loads[life.load].call_timeout_ms
+        if last.how in ("left", "restarted", "dry") and last.end_ns is not None:
+            return last.end_ns
+        left, death = life.at("teardown"), self.times.deaths.get(life.pid)
+        if death is not None:
+            return left or death.alive_ns
+        slow = [
+            c.begin_ns + timeout_ms * MS for c in life.calls if timeout_ms is not None and not _ended_by(c, timeout_ms)
+        ]
+        return min([left or self.times.over_ns, *slow])
 
     def _dropped(self, index: int) -> None:
         data, load, times = self.generator(index), self.scenario.loads[index], self.times
@@ -442,7 +460,8 @@ class _Comparison:
         planned = counting.peak_users(load.schedule)
         if users["planned_max"] != planned:
             self.say("users", f"{s.name_of(index)}: planned_max {users['planned_max']}, expected {planned}")
-        low, high = _overlap(self._stays(index, sure=True)), _overlap(self._stays(index, sure=False))
+        sure = [(begins + SAMPLE_NS, ends) for begins, ends in self._stays(index, sure=True)]
+        low, high = _overlap(sure), _overlap(self._stays(index, sure=False))
         if not low <= users["active_max"] <= high:
             self.say("users", f"{s.name_of(index)}: active_max {users['active_max']}, expected {low} to {high}")
 
@@ -674,10 +693,19 @@ def _overlap(spans: Iterable[tuple[int, int]]) -> int:
 
 
 def _is_sure(times: Times, life: Life, call: Call) -> bool:
-    """Whether the engine surely took the end of a call: its worker wrote another line after it, and still was alive."""
+    """Whether the engine surely took the end of a call: its worker wrote another line after it, and still was alive. A thread
+    is given up at the deadline of its call, whose end is not taken then.
+    """
     if times.scenario.runtime == "inline":
+        timeout_ms = times.scenario.loads[life.load].call_timeout_ms
+        if timeout_ms is not None and not _ended_by(call, timeout_ms):
+            return False
         return call.end_ns is not None and call.end_ns < min(times.grace_lo(life.load, life.user), times.over_ns)
     return life.lines[-1].ns > (call.end_ns or NEVER)
+
+
+def _ended_by(call: Call, timeout_ms: int) -> bool:
+    return (call.end_ns or NEVER) - call.begin_ns < timeout_ms * MS - SLACK_NS
 
 
 def _who(life: Life) -> str:

@@ -205,7 +205,18 @@ class Times:
         if user is not None and not load.is_rate:
             for _, until in counting.wanted_spans(load.schedule, user):
                 ends = min(ends, self.t0_lo + until - MS)
-        return min(ends, self.stop_lo(index))
+        return min(ends, self.stop_lo(index), *self._max_calls_reached(index))
+
+    def _max_calls_reached(self, index: int) -> Iterator[int]:
+        """When the blocking gun of a node had taken its share of max_calls, which ends its load at once."""
+        load, nodes = self.scenario.loads[index], self.scenario.nodes
+        if load.kind != "sync gun" or load.max_calls is None:
+            return
+        for node in range(nodes):
+            begins = sorted(call.begin_ns for life in self.of(index, node + 1) for call in life.calls)
+            number = counting.share(load.max_calls, node, nodes)
+            if number <= len(begins):
+                yield begins[number - 1] if number else self.t0_lo
 
     def grace_lo(self, index: int, user: int | None = None) -> int:
         """Return the earliest instant at which graceful_stop may have run out."""

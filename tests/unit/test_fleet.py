@@ -101,6 +101,27 @@ def test_a_failed_setup_beside_workers_that_do_the_same_is_a_warning() -> None:
     assert len(fail(fleet, 3, has_others=False)) == 1
 
 
+def test_a_user_of_a_pack_whose_setup_failed_for_good_ends_the_generator_once() -> None:
+    """The pack has retried it: its process lives on, and other packs may report the same."""
+    fleet = running(2)
+    fleet.last_error = "no login"
+    (give_up,) = fleet.setup_gave_up()
+    assert give_up == GiveUp("error", "setup failed 4 times: no login")
+    assert fleet.setup_gave_up() == [] and fleet.step(0, 0) == []
+
+
+def test_a_setup_that_is_killed_again_and_again_beside_working_users_ends_the_generator() -> None:
+    """Calls of its pack that were completed meanwhile say nothing about it."""
+    fleet, now = running(), 0
+    for _ in range(3):
+        fleet.live[0].kill_as = "setup"
+        assert not [o for o in die(fleet, 0, State.RUNNING, completed=True, at=now) if isinstance(o, GiveUp)]
+        now += 10 * SECOND
+        fleet.step(now, 0)
+    fleet.live[0].kill_as = "setup"
+    assert [o for o in die(fleet, 0, State.RUNNING, completed=True, at=now) if isinstance(o, GiveUp)]
+
+
 def fail(fleet: Fleet, worker: int, *, has_others: bool) -> list[Any]:
     """Its setup fails and its ring is closed."""
     ring = fleet.live[worker].ring
@@ -118,6 +139,16 @@ def test_failed_setups_count_from_the_last_successful_one() -> None:
         assert not [o for o in die(fleet, 0, State.SETUP_FAILED, at=now) if isinstance(o, GiveUp)]
         now += 3600 * SECOND
         assert len(fleet.step(now, 0)) == 1
+
+
+def test_a_setup_that_fails_after_a_restart_is_no_death_and_counts_from_the_setup_before_it() -> None:
+    """A user that restarts itself and then fails one setup, again and again, has no crash loop and no four failures."""
+    fleet, now = running(), 0
+    for _ in range(10):
+        assert not [o for o in die(fleet, 0, State.SETUP_FAILED, completed=True, at=now) if isinstance(o, GiveUp)]
+        now += SECOND
+        assert len(fleet.step(now, 0)) == 1
+    assert fleet.setup_failed == 10 and fleet.deaths == 0
 
 
 def test_workers_that_leave_by_themselves_are_not_replaced() -> None:

@@ -76,7 +76,8 @@ def test_async_workers_have_a_second_of_grace_and_are_looked_at_less_often(arena
 
 def test_setups_are_counted_and_overdue_after_their_timeout(arena: Arena) -> None:
     """From the spawn when the process has not written anything yet."""
-    put(arena, 0, State.SETUP, NOW - 60 * SECOND)
+    put(arena, 0, State.SETUP, NOW - 90 * SECOND)
+    arena.write(0, 0, Header.SETUP_SINCE, NOW - 60 * SECOND)
     put(arena, 2, State.EMPTY, 0)
     late = Overdue(7, "setup", "setup took longer than setup_timeout, 60 s")
     assert detector(arena).look(LIVE, NOW) == Look(starting=2, in_setup=1, overdue=[late])
@@ -87,6 +88,15 @@ def test_active_users_are_those_of_living_workers(arena: Arena) -> None:
     for ring, users in enumerate((3, 50, 4)):
         arena.write(0, ring, Header.ACTIVE_USERS, users)
     assert detector(arena).look(LIVE, NOW).active_users == 7
+
+
+def test_a_setup_of_a_pack_at_work_has_its_timeout_and_the_time_between_two_setups_has_none(arena: Arena) -> None:
+    """A pack sets up users while others call, and waits between the retries of a failed setup."""
+    put(arena, 0, State.SETUP, NOW - 90 * SECOND)
+    arena.write(0, 2, Header.SETUP_SINCE, NOW - 60 * SECOND - CANCEL_GRACE_NS - 1)
+    late = Overdue(7, "setup", "setup took longer than setup_timeout, 60 s")
+    assert detector(arena, is_async=True).look(LIVE, NOW) == Look(starting=1, in_setup=1, overdue=[late])
+    assert detector(arena, is_async=True).look(LIVE, NOW - 1) == Look(starting=1, in_setup=1, overdue=[])
 
 
 def test_a_placed_process_has_another_minute_to_start(arena: Arena) -> None:
@@ -110,9 +120,9 @@ def test_sums_of_many_rings_are_those_of_each(arena: Arena) -> None:
     """Column by column, without the rings that were not asked for."""
     for ring in range(3):
         arena.write(0, ring, Header.BEGUN, 10 + ring)
-        arena.write(0, ring, Header.SKIPPED_PACES, 100 * ring)
+        arena.write(0, ring, Header.DROPPED_BUSY, 100 * ring)
     total = sum_of(headers_of(arena, 0), [0, 2])
-    assert (total.begun, total.skipped_paces, total.lost) == (22, 200, 0)
+    assert (total.begun, total.dropped_busy, total.lost) == (22, 200, 0)
     assert total.begun == read_sums(arena, 0, 0).begun + read_sums(arena, 0, 2).begun
     assert sum_of(headers_of(arena, 0), []).begun == 0
 

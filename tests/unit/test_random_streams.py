@@ -27,7 +27,7 @@ class Idle(Gun):
 def samples(name: str, worker: int, node: int, incarnation: int, nodes: int = 3) -> tuple[bool, ...]:
     """Which of 64 successful calls a worker samples at sample=0.5."""
     arena = Arena.create(lay_out([(4, 64, 1)]), shared=False)
-    part: Any = SimpleNamespace(index=0, name=name, sample=0.5)
+    part: Any = SimpleNamespace(is_async=False, index=0, name=name, sample=0.5)
     host = Host(
         arena=arena, control=Control(arena), part=part, ring=worker, worker=worker, workers=4, incarnation=incarnation,
         first_user=worker, users=1, node=node, nodes=nodes, share=node, shares=nodes, seed=7, run_id="r", user_dir="",

@@ -316,3 +316,14 @@ def test_a_ring_starts_anew_for_its_next_worker() -> None:
     again.publish(RECORD, 0, 2, 2, 0, again.intern("new", 256), 0, 0, 0, 0, 0, 1)
     batch = reader.drain()
     assert batch is not None and [strings.texts[p] for p in batch.path] == ["new"]
+
+
+def test_a_ring_whose_thread_was_given_up_is_not_read_any_more_and_never_full() -> None:
+    """What the thread writes after its last records were taken belongs to no call that counts."""
+    writer, reader, _, arena = make(slots=64)
+    assert writer.publish(RECORD, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1)
+    first = reader.drain(final=1)
+    assert first is not None and len(first.rows) == 1
+    reader.retire(1)
+    assert all(writer.publish(RECORD, 0, i, i, 0, 0, 0, 0, 0, 0, 0, i) for i in range(200))
+    assert reader.drain() is None and arena.read(0, 1, Header.RING_WAIT_NS) == 0

@@ -280,7 +280,7 @@ class GeneratorBook:
                 continue
             outcome, end = default, at_ns
             if entry.setup:
-                outcome, end = self._end_of(entry.setup, self.plan["setup_timeout_ns"], default, at_ns)
+                outcome, end = self._end_of(entry.setup, self.plan.setup_timeout_ns, default, at_ns)
                 number = self._strings.number(SETUP_GROUP)
                 ends.add(entry, entry.setup, entry.setup, end, outcome, Flag.IN_GROUP, number)
             ends.add_open(entry, end, outcome, names)

@@ -19,6 +19,8 @@ SLOT = np.dtype(SLOT_FIELDS)
 TOTAL_ORDER = platform.machine().lower() in ("x86_64", "amd64", "i686")
 """Stores become visible in order; elsewhere a record is taken one poll (and 100 us) after it was seen."""
 SETTLE_NS = 100_000
+ENDLESS = 1 << 62
+"""A tail that no head ever reaches."""
 MAX_STRINGS = 65_536
 """Distinct strings of a node; what comes later is `__other__`."""
 OTHER_NUMBER = 1
@@ -63,6 +65,7 @@ class SlabReader:
         self._ids = np.ones((slab.rings, 64), np.int32)  # what is not defined is `__other__`
         self._ids[:, 0] = 0
         self._pending_data: dict[int, bytes] = {}
+        self._retired: list[int] = []
         self.fullest = 0.0  # share of the slots in use in the fullest ring, at the last drain
         self.torn = 0  # slots whose sequence number did not match
 
@@ -75,6 +78,8 @@ class SlabReader:
             heads = np.where(only, heads, self.tails)
         elif not TOTAL_ORDER:
             heads = self._settled(heads)
+        if self._retired:
+            heads[self._retired] = self.tails[self._retired]
         counts = heads - self.tails
         self.fullest = float(counts.max(initial=0)) / self._slots
         busy = np.flatnonzero(counts > 0)
@@ -190,6 +195,11 @@ class SlabReader:
         """Node-wide numbers of a ring's strings, by id; ids beyond it are `__other__`."""
         names: NDArray[np.int32] = self._ids[ring]
         return names
+
+    def retire(self, ring: int) -> None:
+        """Take nothing of a ring any more, whose thread was given up but may still write to it: it never has to wait for room."""
+        self._retired.append(ring)
+        self.headers[ring, Header.TAIL] = ENDLESS
 
     def forget(self, ring: int) -> None:
         """The ring starts anew with its next worker."""

@@ -186,7 +186,9 @@ class Aggregator:
             left = [entry for entry in self._arena.left(gen, ring) if entry.number <= begun]
             book.end_unfinished(ring, left, unfinished, as_, at_ns, reader.names(ring))
             closed.append([gen, ring, unfinished])
-            if not message["abandon"]:
+            if message["abandon"]:
+                reader.retire(ring)
+            else:
                 self._arena.reset(gen, ring)
                 reader.forget(ring)
                 book.forget(ring)

@@ -49,6 +49,16 @@ class Drawn:
     first_ns: int
     second_ns: int
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether all draws are equal."""
+        return self.kind == "constant"
+
+    @property
+    def mean_ns(self) -> int:
+        """The mean, ns."""
+        return (self.first_ns + self.second_ns) // 2 if self.kind == "between" else self.first_ns
+
     def draw_ns(self, rng: random.Random) -> int:
         """The next wait, ns."""
         if self.kind == "between":

@@ -71,7 +71,7 @@ def conclude(
     """Return the result of a node. `signal`: the one that asked for a stop; `stopped`: whether anything did."""
     duration_s = 0.0
     if evidence.start_ns != NEVER:
-        ends = [run.cut_ns if run.ended else evidence.ended_ns for run in evidence.generators]
+        ends = [run.crew.cut_ns if run.ended else evidence.ended_ns for run in evidence.generators]
         last_ns = max([*ends, evidence.report.get("last_end_ns", 0)])
         duration_s = max(0.0, (last_ns - evidence.start_ns) / 1e9)
     if torn := evidence.report.get("torn"):
@@ -138,7 +138,7 @@ def _generator(run: GeneratorRun, evidence: Evidence, findings: Findings) -> Gen
 
 def _worker_sums(run: GeneratorRun, sums: Sums, due: int, lost: int, dropped_by: dict[str, int]) -> WorkerSums:
     active_max = run.driver.active_max if isinstance(run.driver, UserDriver) else 0
-    users = UserTotals(run.driver.peak, active_max, run.fleet.setup_failed, run.fleet.replaced)
+    users = UserTotals(run.driver.peak, active_max, run.fleet.setup_failed + sums.setups_failed, run.fleet.replaced)
     return WorkerSums(due, sums.begun, lost, dropped_by, users, run.cpu_s, run.cpu_wait_s)
 
 

@@ -39,7 +39,6 @@ class GeneratorRun:
         self.kills: list[int] = []
         self.stop_ns: int | None = None  # an explicit stop, monotonic
         self.end_ns = NEVER  # nothing becomes due after it, monotonic
-        self.cut_ns = NEVER  # where it ended
         self.grace_ns = NEVER
         self.ended = False  # past end or stop: calls in flight have their grace
         self.cpu_s = self.cpu_wait_s = 0.0
@@ -122,8 +121,8 @@ class GeneratorRun:
     def _end(self, now: int) -> None:
         """The schedule's end or the stop: users leave, calls in flight have their grace."""
         self.ended = True
-        self.cut_ns = min(self._end_or_stop_ns, now)
-        self.grace_ns = self.cut_ns + self.plan.graceful_stop_ns
+        self.crew.cut_ns = min(self._end_or_stop_ns, now)
+        self.grace_ns = self.crew.cut_ns + self.plan.graceful_stop_ns
         self.control.set(self.gen, Word.GRACE_NS, self.grace_ns)
         self.driver.end()
         self.crew.wake_all()
@@ -147,7 +146,7 @@ class GeneratorRun:
 
     def _drain(self, now: int) -> int:
         """After the end: overdue ticks for a second, calls in flight for the grace, then force."""
-        self.driver.drain(now, self.cut_ns)
+        self.driver.drain(now)
         if now > self.grace_ns:
             last = self.grace_ns + self.plan.teardown_timeout_ns + 2 * CANCEL_GRACE_NS
             for worker, member in self.fleet.live.items():
@@ -164,7 +163,7 @@ class GeneratorRun:
     @property
     def ended_early(self) -> bool:
         """Stopped, or all its users left by themselves: what it delivered is no measure of anything."""
-        return self.stop_ns is not None or (self.kind == "users" and bool(self.fleet.gone))
+        return self.stop_ns is not None or (self.kind == "users" and bool(self.fleet.gone or self.driver.stopped_users))
 
     @property
     def asked(self) -> int:
@@ -203,6 +202,8 @@ class GeneratorRun:
         for late in look.overdue:
             self.fleet.last_error = late.why or self.fleet.last_error
             self._kill(late.worker, late.kill_as)
+        for worker, kill_as in self.driver.overdue(now):
+            self._kill(worker, kill_as)
         if not self.ended:
             self.driver.measure(now, look.active_users, look.in_setup)
         return look.starting
@@ -210,6 +211,8 @@ class GeneratorRun:
     def instructions(self, now: int, setting_up: int) -> list[Instruction]:
         """Return what the fleet wants done; next ticks are put where a successor finds them."""
         out = self.fleet.step(now, setting_up)
+        if self.driver.has_given_up_setup():
+            out += self.fleet.setup_gave_up()
         for order in out:
             if isinstance(order, Spawn):
                 self.driver.spawning(order.worker, order.ring)
@@ -224,11 +227,13 @@ class GeneratorRun:
         self.cpu_wait_s += wait_s
         self.rss[worker] = max(self.rss.get(worker, 0), rss)
         sums = read_sums(self.crew.arena, self.gen, member.ring)
+        self.driver.exited(worker, member.ring, sums, at_ns)
         self.sums.add(sums)
-        self.driver.exited(worker, member.ring, sums)
         completed = sums.begun - self.crew.in_flight(member.ring) > 0
         others = self.driver.is_replaceable_by_others(worker)
         out = self.fleet.exited(worker, Gone(self.crew.state(member.ring), status, completed, at_ns, others))
+        if self.crew.arena.read(self.gen, member.ring, Header.SETUP_GAVE_UP):
+            out += self.fleet.setup_gave_up()
         if any(isinstance(order, Warn) for order in out):
             self.driver.stop_growing()
         return out

@@ -64,11 +64,15 @@ class HangDetector:
         rings = np.fromiter((member.ring for member in members), np.intp, len(members))
         headers = headers_of(self._arena, self._gen)
         state, since = headers[rings, Header.STATE], headers[rings, Header.STATE_SINCE]
+        setup_since = headers[rings, Header.SETUP_SINCE]
         is_setting_up = state <= State.SETUP
-        out = [
-            Overdue(workers[at], "setup", self._late_setup(int(state[at]) == State.EMPTY))
-            for at in np.flatnonzero(is_setting_up).tolist()
-            if now - (int(since[at]) or members[at].spawned_ns) > self._setup_limit_ns(int(state[at]) == State.EMPTY)
+        late = setup_since < max(0, now - self._setup_limit_ns(False))
+        late &= setup_since != 0  # of a pack at work, too
+        out = [Overdue(workers[at], "setup", self._late_setup(False)) for at in np.flatnonzero(late).tolist()]
+        out += [
+            Overdue(workers[at], "setup", self._late_setup(True))
+            for at in np.flatnonzero(state == State.EMPTY).tolist()
+            if now - members[at].spawned_ns > self._setup_limit_ns(True)
         ]
         is_leaving = state == State.TEARDOWN
         late = is_leaving & (since < max(0, now - self._teardown_ns - self._grace_ns))

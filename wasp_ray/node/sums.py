@@ -23,9 +23,10 @@ class Sums:
     dropped_limit: int = 0
     dropped_generator: int = 0
     dropped_stopped: int = 0
-    skipped_paces: int = 0
+    dropped_busy: int = 0
     overflowed_strings: int = 0
     forks: int = 0
+    setups_failed: int = 0
 
     def add(self, other: Sums) -> None:
         """Adds column by column."""
@@ -35,7 +36,7 @@ class Sums:
     @property
     def dropped(self) -> int:
         """All drops that workers counted."""
-        return self.dropped_limit + self.dropped_generator + self.dropped_stopped + self.skipped_paces
+        return self.dropped_limit + self.dropped_generator + self.dropped_stopped + self.dropped_busy
 
 
 _WORDS = {
@@ -46,9 +47,10 @@ _WORDS = {
     "dropped_limit": Header.DROPPED_LIMIT,
     "dropped_generator": Header.DROPPED_GENERATOR,
     "dropped_stopped": Header.DROPPED_STOPPED,
-    "skipped_paces": Header.SKIPPED_PACES,
+    "dropped_busy": Header.DROPPED_BUSY,
     "overflowed_strings": Header.OVERFLOWED_STRINGS,
     "forks": Header.FORKS,
+    "setups_failed": Header.SETUPS_FAILED,
 }
 
 

@@ -51,6 +51,8 @@ class Supervisor:
                 spawns.append({
                     "gen": generator.gen, "worker": order.worker, "ring": order.ring, "incarnation": order.incarnation,
                     "workers": generator.crew.workers, "users": generator.driver.peak,
+                    "setup_backoff_ns": generator.fleet.setup_backoff_ns,
+                    "stopped_users": generator.driver.stopped_users.get(order.worker, []),
                 })  # fmt: skip
             elif isinstance(order, Close):
                 if sum(len(g.fleet.closing) for g in self.generators) == 1:  # the one that is to be closed here

@@ -119,6 +119,11 @@ class Fleet:
         """Every wanted worker lives or has ended by itself."""
         return all(w in self.live or w in self.gone for w in range(self.wanted))
 
+    @property
+    def setup_backoff_ns(self) -> tuple[int, ...]:
+        """The waits before the retries of a failed setup."""
+        return SETUP_BACKOFF_NS
+
     def step(self, now_ns: int, setting_up: int) -> list[Instruction]:
         """Starts what is wanted and missing, at most setup_concurrency setups at once."""
         out: list[Instruction] = []
@@ -146,8 +151,8 @@ class Fleet:
         """A worker ended, whatever the reason."""
         member = self.live.pop(worker)
         self.closing[member.ring] = worker
-        if gone.state in SET_UP:
-            self._tries.pop(worker, None)
+        if (gone.state in SET_UP or gone.completed) and member.kill_as != "setup":
+            self._tries.pop(worker, None)  # its setup has succeeded; after RestartUser another one may have failed
         as_ = "interrupted" if member.kill_as == "interrupted" else "killed"
         out: list[Instruction] = [Close(member.ring, as_, gone.at_ns)]
         if gone.state == State.DONE or member.kill_as == "teardown" or member.kill_as == "interrupted":
@@ -177,8 +182,7 @@ class Fleet:
             self._retry_at[worker] = gone.at_ns + SETUP_BACKOFF_NS[tries - 1]
             return []
         if not gone.has_others:
-            told = f": {self.last_error}" if self.last_error else ""
-            return self._give_up("error", f"setup failed {tries} times{told}")
+            return self.setup_gave_up()
         self.gone.add(worker)
         if self._warned:
             return []
@@ -189,6 +193,11 @@ class Fleet:
                 f"setup of one more worker failed {tries} times; no more are added, calls wait for those there are{told}"
             )
         ]
+
+    def setup_gave_up(self) -> list[Instruction]:
+        """All retries of a setup failed, of a worker or of a user in a pack."""
+        reason = f": {self.last_error}" if self.last_error else ""
+        return self._give_up("error", f"setup failed {len(SETUP_BACKOFF_NS) + 1} times{reason}")
 
     def _give_up(self, verdict: str, reason: str) -> list[Instruction]:
         """Said once, however many workers come to the same end."""

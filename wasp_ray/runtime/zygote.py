@@ -250,6 +250,7 @@ class Zygote:
             seed=run["seed"], run_id=run["run_id"], user_dir=run["user_dir"],
             wake_fd=-1, notes_fd=self._fds[0], ticks_fd=self._fds[2 + gen] if len(self._fds) > 2 + gen else -1,
             wants_raw=run["wants_raw"], verbose=run["verbose"], setup_data=self._setup_data,
+            setup_backoff_ns=message.get("setup_backoff_ns", ()), stopped_users=message.get("stopped_users", ()),
         )  # fmt: skip
 
     def _reap(self) -> None:

@@ -22,8 +22,8 @@ EXIT_CODES: Mapping[str, int] = {PASSED: 0, FAILED: 1, INVALID: 3, ERROR: 4}
 SIGNAL_EXIT_CODES: Mapping[str, int] = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143}
 """A closed terminal (SIGHUP) ends a run as SIGTERM does."""
 
-TARGET_CAUSES = ("in_flight_limit", "worker_limit")
-"""Every slot waited for the target."""
+TARGET_CAUSES = ("in_flight_limit", "worker_limit", "user_busy")
+"""Every slot, or the user, waited for the target."""
 MIN_CALLS = 10
 """min_delivered says nothing about fewer scheduled calls."""
 CPU_WAIT_SHARE = 0.1

@@ -21,13 +21,15 @@ from wasp_ray.wire.record import MAX_STRINGS, SLOT_BYTES
 PAGE = 4096
 HEADER_WORDS = 40
 ENTRY_WORDS = 8
+STOPPED_USER = 2**64 - 1
+"""Instead of the user, in a free entry of a pack: the user of this number has stopped itself and does not come back."""
 CONTROL_BYTES = 64 * 1024
 _MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
 """Of Linux, on x86 and ARM alike; Python's mmap has no place for the first."""
 
 
 class Header:
-    """Word numbers of a ring's header. The worker writes all but TAIL, which has a cache line of its own."""
+    """Word numbers of a ring's header. The worker writes those before TAIL; the others have a cache line of their own."""
 
     HEAD = 0  # slots published
     BEGUN = 1  # calls begun
@@ -40,12 +42,18 @@ class Header:
     DROPPED_LIMIT = 8
     DROPPED_GENERATOR = 9
     DROPPED_STOPPED = 10
-    SKIPPED_PACES = 11
+    DROPPED_BUSY = 11  # paces that fell due while their user was in a call
     HEARTBEAT = 12  # monotonic ns, event loops only
     ACTIVE_USERS = 13
     OVERFLOWED_STRINGS = 14
     FORKS = 15  # processes that user code forked from the worker
+    SETUP_SINCE = 16  # monotonic ns at which the oldest setup in progress began, 0 = none
+    SETUPS_FAILED = 17  # failed setups of packed users, which the worker itself retries
+    SETUP_GAVE_UP = 18  # not 0: one of them failed for good
+    PACE_NS = 19  # mean distance of a user's paces, 0 = no pacing
     TAIL = 24  # slots taken by the aggregator
+    HELD_NS = 25  # monotonic ns at which the run limit last closed for all users of the worker; written by the node
+    RELEASED_NS = 26  # at which it last opened for one of them; written by the node
     NOWHERE = 32  # as many words as an entry has, which nobody reads: see Booker.take_entry
 
 
@@ -210,6 +218,7 @@ class Arena:
         first = slab.entry_word(ring, 0)
         for word in range(first, first + slab.entries * ENTRY_WORDS, ENTRY_WORDS):
             self.words[word + Entry.NUMBER] = self.words[word + Entry.OPEN] = self.words[word + Entry.SETUP] = 0
+            self.words[word + Entry.USER] = 0
 
     def entries(self, gen: int, ring: int) -> list[InFlight]:
         """The calls in flight of a ring."""

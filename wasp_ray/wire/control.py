@@ -13,7 +13,8 @@ from wasp_ray.wire.arena import Arena
 NEVER = 2**63 - 1
 """A time that does not come; fits a signed word."""
 
-_START, _HELD_FROM, _PAUSE_BASE_OLD, _PAUSE_BASE_NEW, _PAUSED = 0, 1, 2, 3, 4
+START, _HELD_FROM, _PAUSE_BASE_OLD, _PAUSE_BASE_NEW, _PAUSED = 0, 1, 2, 3, 4
+"""Words of the whole block; START is t = 0, NEVER before it is known."""
 _FIRST, _SIZE = 16, 16
 AHEAD_NS, VISIBLE_NS = 5_000_000, 1_000_000
 """An instant is stored so long before it comes; a store is visible to all processes so long after it at the latest."""
@@ -57,7 +58,7 @@ class Control:
 
     def initialise(self, generators: int) -> None:
         """Before the first worker: nothing runs, nothing stops."""
-        self.words[_START] = NEVER
+        self.words[START] = NEVER
         for gen in range(generators):
             for word in (Word.STOP_NS, Word.HOLD_NS, Word.FIRE_UNTIL_NS, Word.GRACE_NS):
                 self.words[self.at(gen, word)] = NEVER
@@ -77,14 +78,14 @@ class Control:
     @property
     def start_ns(self) -> int:
         """t = 0, NEVER before it is known."""
-        return self.words[_START]
+        return self.words[START]
 
     def start(self, at_ns: int, *, paused: bool = False) -> None:
         """Fixes t = 0; `paused`: of a schedule whose clock does not run yet."""
         self.words[_HELD_FROM] = 0 if paused else NEVER
         self.words[_PAUSED] = paused
         self.words[_PAUSE_BASE_OLD] = self.words[_PAUSE_BASE_NEW] = at_ns
-        self.words[_START] = at_ns
+        self.words[START] = at_ns
 
     @property
     def paused(self) -> bool:

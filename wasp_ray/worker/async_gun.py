@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from contextvars import Context, copy_context
 
@@ -17,13 +18,13 @@ from wasp_ray.wire.arena import Header, State
 from wasp_ray.wire.control import NEVER, Control, Word
 from wasp_ray.wire.record import LATE_NS, START_LATE_NS
 from wasp_ray.wire.ring import RingWriter
-from wasp_ray.worker.actor_life import set_up, tear_down
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState, current_call, why_stopped
 from wasp_ray.worker.calls import AsyncCalls
 from wasp_ray.worker.drops import Drops
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
+from wasp_ray.worker.setup_teardown import Actors
 from wasp_ray.worker.ticker import Ticker
 from wasp_ray.worker.waiter import Waiter
 
@@ -51,12 +52,14 @@ class AsyncGun:
     """Runs one worker from setup to teardown. `run` returns the final State."""
 
     def __init__(self, host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> None:
-        self._host, self._booker, self._notes = host, booker, notes
+        self._host, self._booker = host, booker
+        self._actors = Actors(host, booker, notes)
         self._words = host.arena.words
         gen = host.part.index
         self._hold_word, self._stop_word = Control.at(gen, Word.HOLD_NS), Control.at(gen, Word.STOP_NS)
         self._until_word = Control.at(gen, Word.FIRE_UNTIL_NS)
         self._next_word, self._begun_word = host.header(Header.NEXT_TICK), host.header(Header.BEGUN)
+        self._is_thread = not host.owns_process
         self._limit = host.arena.slabs[gen].entries
         self._tick_step = host.shares * host.workers
         self._in_flight = 0
@@ -67,7 +70,7 @@ class AsyncGun:
         self._idle: list[Slot] = []
 
     async def run(self) -> int:
-        """Exceptions of setup reach the caller."""
+        """Return the final State. Raises SetupEnded."""
         host = self._host
         self._loop = loop = asyncio.get_running_loop()
         self._finished = loop.create_future()
@@ -75,7 +78,7 @@ class AsyncGun:
         host.enter(State.SETUP)
         calls = self._calls = AsyncCalls(host, self._booker)
         calls.watch()
-        self._gun = await set_up(host, self._booker, self._notes, host.worker)
+        self._gun = await self._actors.set_up(host.worker)
         self._context = copy_context()
         self._load_ticks()
         self._ticker = Ticker(self._fire_due)
@@ -89,7 +92,7 @@ class AsyncGun:
             self._ticker.close()
             loop.remove_reader(host.wake_fd)
             host.enter(State.TEARDOWN)
-            await tear_down(host, self._booker, self._gun)
+            await self._actors.tear_down(self._gun)
             calls.close()
         return State.STOPPED_ITSELF  # its ticks are accounted for: no successor is needed
 
@@ -104,7 +107,7 @@ class AsyncGun:
         count = curve.count if host.part.max_calls is None else min(curve.count, host.part.max_calls)
         ahead = max(0, -(-(count - self._tick) // self._tick_step))
         dues = curve.dues(self._tick, self._tick_step)
-        self._dues = (next(dues) for _ in range(ahead))
+        self._dues: Iterator[int] = (next(dues) for _ in range(ahead))
         self._due = next(self._dues, NEVER)
 
     def _take_tick(self) -> None:
@@ -140,6 +143,8 @@ class AsyncGun:
 
     def _instants(self) -> tuple[int, int, int]:
         """Now, the schedule instant from which ticks wait, and until when overdue ticks may start."""
+        if self._is_thread and self._host.abandoned():  # its successor fires the ticks
+            self._due, self._dues = NEVER, iter(())
         now = now_ns()  # read first: what is due by now is due before a stop that is not seen yet (see publish_ahead)
         return now, self._words[self._hold_word], self._words[self._until_word]
 
@@ -273,10 +278,13 @@ class AsyncGun:
     async def _drain(self) -> None:
         """Calls in flight go on until graceful_stop has run out, then they are cancelled and waited for."""
         grace_word = Control.at(self._host.part.index, Word.GRACE_NS)
-        while self._in_flight and (left_s := (self._words[grace_word] - now_ns()) / 1e9) > 0:
+        while self._in_flight and not self._host.abandoned():
+            left_s = (self._words[grace_word] - now_ns()) / 1e9
+            if left_s <= 0:
+                break
             await self._wait_for_quiet(min(left_s, 0.25))
         if self._in_flight:
-            self._calls.interrupt()
+            self._calls.interrupt_all()
             while self._in_flight:  # one that swallows its cancellation is ended by the kill of this process
                 await self._wait_for_quiet(1.0)
         idle, self._idle = self._idle, []

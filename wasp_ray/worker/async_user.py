@@ -1,210 +1,293 @@
-"""Async users of one process, one task each (`users_per_process`).
+"""Async users of one process (`users_per_process`): a task each performs the steps of its life.
 
-A manager starts and ends them as the control block wants.
+They behave as one process per user does: what a user does or suffers is no other user's business, but for a call or setup that
+neither ends nor lets itself be cancelled, for which the process is killed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any
 
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import RestartUser
-from wasp_ray.wire.arena import Header, State
+from wasp_ray.wire.arena import STOPPED_USER, Header, State
 from wasp_ray.wire.control import NEVER, Control, Word
 from wasp_ray.wire.ring import RingWriter
-from wasp_ray.worker.actor_life import set_up, tear_down
 from wasp_ray.worker.booking import Booker
-from wasp_ray.worker.call_state import CallState, current_call
+from wasp_ray.worker.call_state import CallState, current_call, picker
 from wasp_ray.worker.calls import AsyncCalls
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
-from wasp_ray.worker.pace import Pace
-from wasp_ray.worker.pick import picker
-from wasp_ray.worker.sync_user import RESTART_MAX_NS, RESTART_MIN_NS
+from wasp_ray.worker.setup_teardown import Actors
+from wasp_ray.worker.ticker import Ticker
+from wasp_ray.worker.user_life import Call, Leave, Setup, Step, UserLife, Wait
 
 SETUPS_AT_ONCE = 64
+
+
+class Alarms:
+    """Wakes tasks at an instant each, or all at once. A wait always gives the loop to others, also one that is over at once:
+    waiting for a set asyncio.Event does not, nor does asyncio.wait_for from Python 3.12 on.
+    """
+
+    def __init__(self) -> None:
+        self._loop, self._ticker, self._numbers = asyncio.get_running_loop(), Ticker(self._ring), count()
+        self._heap: list[tuple[int, int, asyncio.Future[None]]] = []
+
+    def at(self, until: int) -> asyncio.Future[None]:
+        """Return what to await; NEVER waits for `wake_all`."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        heappush(self._heap, (until, next(self._numbers), future))
+        self._arm()
+        return future
+
+    def wake_all(self) -> None:
+        """Wake every task that waits."""
+        waiting, self._heap = self._heap, []
+        for _, _, future in waiting:
+            wake(future)
+
+    def _ring(self) -> None:
+        now = now_ns()
+        while self._heap and self._heap[0][0] <= now:
+            wake(heappop(self._heap)[2])
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._heap and self._heap[0][0] != NEVER:
+            self._ticker.arm(self._heap[0][0])
+
+    def close(self) -> None:
+        """Wake nobody any more."""
+        self._ticker.close()
+
+
+def wake(future: asyncio.Future[None]) -> None:
+    """Wake the task that awaits it, unless it is awake."""
+    if not future.done():
+        future.set_result(None)
+
+
+class _Member:
+    """A user that is here."""
+
+    __slots__ = ("left_ns", "life", "runs", "state", "task", "user")
+
+    def __init__(self, user: int, life: UserLife, state: CallState) -> None:
+        self.user, self.life, self.state = user, life, state
+        self.task: asyncio.Task[None] | None = None
+        self.runs = False
+        self.left_ns = NEVER  # since when the schedule does not keep it
 
 
 class AsyncUsers:
     """Runs users first_user .. first_user + users - 1. `run` returns the final State."""
 
     def __init__(self, host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> None:
-        self._host, self._booker, self._notes = host, booker, notes
-        self._words = host.arena.words
-        self._run_word = Control.at(host.part.index, Word.RUN_LIMIT)
-        self._keep_word = Control.at(host.part.index, Word.KEEP_LIMIT)
-        self._active_word = host.header(Header.ACTIVE_USERS)
-        self._gone: set[int] = set()  # users that stopped themselves
-        self._users: dict[int, asyncio.Task[None]] = {}
+        index = host.part.index
+        self._host, self._words = host, host.arena.words
+        self._run_word, self._keep_word = Control.at(index, Word.RUN_LIMIT), Control.at(index, Word.KEEP_LIMIT)
+        self._grace_word, self._active_word = Control.at(index, Word.GRACE_NS), host.header(Header.ACTIVE_USERS)
+        self._held_word = host.header(Header.HELD_NS)
+        self._actors, self._booker = Actors(host, booker, notes), booker
+        self._members: dict[int, _Member] = {}
+        self._ended: dict[int, int] = {}  # users that do not come back -> their last State
+        self._setups_of: dict[int, int] = {}  # of users that left and may come back: setups so far
+        self._unsettled: set[int] = set()
         self._failure: BaseException | None = None
+        self._is_orphan = False  # the parent is gone
 
     async def run(self) -> int:
-        """Until the last user has left. The first failed setup ends the process and reaches the caller."""
-        host = self._host
-        self._wake = asyncio.Event()
-        self._left = False  # the parent is gone
-        self._setups = asyncio.Semaphore(SETUPS_AT_ONCE)
-        self._ready: set[int] = set()
+        """Until the last user has left."""
+        host, loop = self._host, asyncio.get_running_loop()
+        self._alarms, self._setups = Alarms(), asyncio.Semaphore(SETUPS_AT_ONCE)
+        self._manager_wait = self._alarms.at(NEVER)
+        for offset in host.stopped_users:
+            self._ended[host.first_user + offset] = State.STOPPED_ITSELF
+            self._words[self._entry(host.first_user + offset) + 3] = STOPPED_USER
         host.enter(State.SETUP)
         self._calls = AsyncCalls(host, self._booker)
         self._calls.watch()
-        asyncio.get_running_loop().add_reader(host.wake_fd, self._woken)
+        loop.add_reader(host.wake_fd, self._woken)
         try:
             await self._manage()
         finally:
-            asyncio.get_running_loop().remove_reader(host.wake_fd)
+            loop.remove_reader(host.wake_fd)
             self._calls.close()
+            self._alarms.close()
         if self._failure is not None:
             raise self._failure
-        return State.STOPPED_ITSELF if len(self._gone) == host.users else State.DONE
+        if host.users == 1:
+            return self._ended.get(host.first_user, State.DONE)
+        stopped = sum(state == State.STOPPED_ITSELF for state in self._ended.values())
+        return State.STOPPED_ITSELF if stopped == host.users else State.DONE
 
     async def _manage(self) -> None:
-        """Starts users that are to be here, until none is and none is wanted."""
-        host = self._host
+        """Start users that are to be here, and interrupt calls whose graceful_stop is over, until nobody is here or wanted."""
         while True:
-            self._wake.clear()
-            wanted = min(host.users, self._keep() - host.first_user) if self._failure is None else 0
-            for offset in range(max(0, wanted)):
-                user = host.first_user + offset
-                if user not in self._users and user not in self._gone:
-                    self._users[user] = asyncio.create_task(self._user(user))
-            if not self._users:
+            now = now_ns()
+            self._follow_limits(now)
+            if not self._members:
                 return
-            if self._interrupted():
-                self._calls.interrupt()
-            await self._wait_for_wake(self._grace_left_s())
+            self._manager_wait = self._alarms.at(self._interrupt(now))
+            await self._manager_wait
 
-    def _keep(self) -> int:
-        return 0 if self._left else self._words[self._keep_word]
+    def _follow_limits(self, now: int) -> None:
+        host, words = self._host, self._words
+        is_over = self._is_given_up() or self._failure is not None
+        keep, run = (0 if is_over else words[self._keep_word]), words[self._run_word]
+        for user in range(host.first_user, min(host.first_user + host.users, keep)):
+            if user not in self._members and user not in self._ended:
+                self._start(user)
+        for member in self._members.values():
+            life = member.life
+            life.is_abandoned = is_over
+            member.left_ns = NEVER if member.user < keep else min(member.left_ns, now)
+            if member.runs != (member.user < run):
+                member.runs = not member.runs
+                if member.runs:
+                    life.released_ns = now
+                else:  # of all users of the pack the node knows better
+                    held = words[self._held_word] if run <= host.first_user else now
+                    life.held_ns = held if held > life.held_ns else now
+
+    def _is_given_up(self) -> bool:
+        return self._is_orphan or self._host.abandoned()
+
+    def _start(self, user: int) -> None:
+        host, part = self._host, self._host.part
+        life = UserLife(
+            part.index, user, think=part.think, pacing=part.pacing, drops_late=part.on_late_drop,
+            setup_backoff_ns=host.setup_backoff_ns if host.users > 1 else (),
+        )  # fmt: skip
+        life.setups = self._setups_of.get(user, 0)
+        state = CallState(host.global_user(user))
+        state.entry = self._entry(user)
+        member = self._members[user] = _Member(user, life, state)
+        self._unsettled.add(user)
+        member.task = state.task = asyncio.create_task(self._live(member))
+
+    def _entry(self, user: int) -> int:
+        return self._host.arena.slabs[self._host.part.index].entry_word(self._host.ring, user - self._host.first_user)
 
     def _woken(self) -> None:
         if not os.read(self._host.wake_fd, 4096):
-            self._left = True
+            self._is_orphan = True
             asyncio.get_running_loop().remove_reader(self._host.wake_fd)
-        self._wake.set()
+        self._follow_limits(now_ns())  # before users look at them
+        self._alarms.wake_all()
 
-    def _grace_left_s(self) -> float | None:
-        grace = self._words[Control.at(self._host.part.index, Word.GRACE_NS)]
-        return None if grace == NEVER else max(0.02, (grace - now_ns()) / 1e9)
-
-    def _interrupted(self) -> bool:
-        return now_ns() >= self._words[Control.at(self._host.part.index, Word.GRACE_NS)]
-
-    async def _wait_for_wake(self, timeout_s: float | None) -> None:
-        if timeout_s is not None and timeout_s <= 0:
-            return
-        try:
-            await asyncio.wait_for(self._wake.wait(), timeout_s)
-        except TimeoutError:
-            pass
+    def _interrupt(self, now: int) -> int:
+        """Interrupt calls whose graceful_stop is over; return when the next one will be."""
+        grace, graceful_ns, next_at = self._words[self._grace_word], self._host.part.graceful_stop_ns, NEVER
+        for member in self._members.values():
+            at = now if self._is_given_up() else min(grace, member.left_ns + graceful_ns)
+            if at <= now:
+                self._calls.interrupt(member.state)
+            else:
+                next_at = min(next_at, at)
+        return next_at
 
     # -- one user
 
-    async def _user(self, user: int) -> None:
-        """A user from setup to teardown; RestartUser goes round again."""
-        restarts = 0
+    async def _live(self, member: _Member) -> None:
+        """Perform the steps of a user until the last one."""
+        actor: Any = None
         try:
-            while True:
-                async with self._setups:
-                    actor = await set_up(self._host, self._booker, self._notes, user, restarts)
-                self._note_ready(user)
-                again = False
-                try:
-                    again = await self._loop(actor, user)
-                finally:
-                    await tear_down(self._host, self._booker, actor)
-                if not again or not await self._back_off(user, restarts):
-                    break
-                restarts += 1
+            step = await self._next(member.life)
+            while not isinstance(step, Leave):
+                if isinstance(step, Call):
+                    step = await self._begin_calls(member, actor, step.due)
+                    continue
+                if isinstance(step, Setup):
+                    async with self._setups:
+                        actor = await self._actors.set_up_user(member.life, member.user)
+                    if actor is None:
+                        self._note_failed(member.life)
+                    self._note_settled(member)
+                else:
+                    await self._actors.tear_down(actor)
+                    member.life.torn_down(now_ns())
+                step = await self._next(member.life)
+            if step.state != State.DONE:
+                self._ended[member.user] = step.state
+            if step.state == State.STOPPED_ITSELF:
+                self._words[member.state.entry + 3] = STOPPED_USER
+            self._note_settled(member)
         except (Exception, asyncio.CancelledError) as exc:
             self._failure = self._failure or exc
         finally:
-            self._users.pop(user, None)
-            self._wake.set()
+            self._setups_of[member.user] = member.life.setups
+            del self._members[member.user]
+            wake(self._manager_wait)
 
-    def _note_ready(self, user: int) -> None:
-        self._ready.add(user)
-        if len(self._ready) >= len(self._users) and self._words[self._host.header(Header.STATE)] == State.SETUP:
-            self._host.enter(State.READY)
+    def _note_failed(self, life: UserLife) -> None:
+        """A setup raised. Of a user that is alone the process ends, and the node retries."""
+        if self._host.users > 1 and life.left_as != State.STOPPED_ITSELF:
+            self._words[self._host.header(Header.SETUPS_FAILED)] += 1
+            if life.has_failed:
+                self._words[self._host.header(Header.SETUP_GAVE_UP)] = 1
 
-    async def _loop(self, actor: Any, user: int) -> bool:
-        """Calls until the user is to leave; whether it wants to start again."""
-        host, words, run_word = self._host, self._words, self._run_word
-        context, part = actor.context, host.part
-        pace, state = Pace(part.pacing), CallState(context.user_id)
-        call, group = actor.call, part.name
-        pick = picker(actor, group, context.random)
-        if not await self._wait_for_turn(user):
-            return False
-        words[self._active_word] += 1
-        run, think = self._calls.run, part.think
-        tickets, most = part.ticket if part.max_calls is not None else None, part.max_calls or 0
-        state.task = asyncio.current_task()
-        state.entry = self._calls.enter()
-        current_call.set(state)
-        host.enter(State.RUNNING)
+    def _note_settled(self, member: _Member) -> None:
+        """The process is ready when every user that is to be here was set up or has left; not if a setup failed for good."""
+        if member.life.is_settled and not member.life.has_failed:
+            self._unsettled.discard(member.user)
+            if not self._unsettled and self._words[self._host.header(Header.STATE)] == State.SETUP:
+                self._host.enter(State.READY)
+
+    async def _begin_calls(self, member: _Member, actor: Any, due: int) -> Step:
+        self._words[self._active_word] += 1
+        if self._words[self._host.header(Header.STATE)] != State.RUNNING:
+            self._host.enter(State.RUNNING)
+        current_call.set(member.state)
         try:
-            while True:
-                if words[run_word] <= user:
-                    if not await self._wait_for_turn(user):
-                        return False
-                    pace.restart()
-                due = 0
-                if pace.active and not (due := await self._wait_for_pace(pace, user, context)):
-                    continue
-                if tickets is not None and tickets() >= most:
-                    self._gone.add(user)
-                    return False
-                if pick is not None:
-                    call, group = pick()
-                asked = await run(state, call, group, due)
-                yielded = state.yielded
-                state.reset()
-                if asked is not None:
-                    again = isinstance(asked, RestartUser)
-                    if not again:
-                        self._gone.add(user)
-                    return again
-                if think is not None:
-                    await self._sleep_until(now_ns() + think.draw_ns(context.random), user)
-                elif not yielded:  # a call that never waits must not keep the loop for itself
-                    await asyncio.sleep(0)
+            return await self._call(member, actor, due)
+        except BaseException:
+            await self._actors.tear_down(actor)
+            raise
         finally:
-            self._calls.leave(state.entry)
-            words[self._active_word] -= 1
+            current_call.set(None)
+            self._words[self._active_word] -= 1
 
-    async def _wait_for_turn(self, user: int) -> bool:
-        while self._keep() > user:
-            start = self._host.control.start_ns
-            now = now_ns()
-            if self._words[self._run_word] > user and start <= now:
-                return True
-            await self._wait_for_wake((start - now) / 1e9 if start != NEVER and start > now else None)
-        return False
+    async def _call(self, member: _Member, actor: Any, due: int) -> Step:
+        """Perform calls until the first step that is none."""
+        words, run_word, user, life, state = self._words, self._run_word, member.user, member.life, member.state
+        part, run, call, group = self._host.part, self._calls.run, actor.call, self._host.part.name
+        tickets, most = part.ticket if part.max_calls is not None else None, part.max_calls or 0
+        pick = picker(actor, actor.context.random)
+        is_steady = life.is_steady and self._host.owns_process
+        while True:
+            if tickets is not None and tickets() >= most:
+                life.exhausted()
+                return await self._next(life)
+            if pick is not None:
+                call, group = pick()
+            asked = await run(state, call, group, due)
+            yielded = state.yielded
+            state.reset()
+            if asked is not None:
+                (life.restarts if isinstance(asked, RestartUser) else life.stops)(now_ns())
+                return await self._next(life)
+            if is_steady and words[run_word] > user:
+                due = 0
+            else:
+                life.called(now_ns())
+                step = await self._next(life)
+                if not isinstance(step, Call):
+                    return step
+                due = step.due
+            if not yielded:  # a call that never waits must not keep the loop for itself
+                await asyncio.sleep(0)
 
-    async def _wait_for_pace(self, pace: Pace, user: int, context: Any) -> int:
-        now = now_ns()
-        due = pace.next_due(now, context.random)
-        if self._host.part.on_late_drop and (skipped := pace.skip_late(now)):
-            self._words[self._host.header(Header.SKIPPED_PACES)] += skipped
-            due = pace.due
-        if not await self._sleep_until(due, user):
-            return 0
-        pace.taken()
-        return due
-
-    async def _sleep_until(self, until: int, user: int) -> bool:
-        """Until the instant; False when it is not this user's turn any more."""
-        while (now := now_ns()) < until:
-            if self._words[self._run_word] <= user:
-                return False
-            await self._wait_for_wake((until - now) / 1e9)
-        return self._words[self._run_word] > user
-
-    async def _back_off(self, user: int, restarts: int) -> bool:
-        until = now_ns() + min(RESTART_MAX_NS, RESTART_MIN_NS << min(restarts, 10))
-        while (now := now_ns()) < until and self._keep() > user:
-            await self._wait_for_wake((until - now) / 1e9)
-        return self._keep() > user
+    async def _next(self, life: UserLife) -> Step:
+        """Return the next step that is no wait."""
+        while True:
+            step = life.next(now_ns(), self._words)
+            self._host.count_dropped_paces(life)
+            if not isinstance(step, Wait):
+                return step
+            await self._alarms.at(step.until)

@@ -86,20 +86,24 @@ class TimedGroup:
 
 class RequestsOutside:
     """Around a setup or teardown: its requests belong to no call, but have an in-flight entry as long as it lasts, so that they are
-    counted if its process dies. A setup is a request of its own; in a teardown `is_setup` is False.
+    counted if its process dies. A setup is a request of its own; in a teardown `is_setup` is False. `entry`: the first word of that
+    entry; None takes a free one.
     """
 
-    __slots__ = ("_booker", "_entry", "_is_setup", "_start", "_state", "_token")
+    __slots__ = ("_booker", "_entry", "_is_own", "_is_setup", "_start", "_state", "_token")
 
-    def __init__(self, booker: Booker, user: int, *, is_setup: bool) -> None:
-        self._booker, self._is_setup = booker, is_setup
+    def __init__(self, booker: Booker, user: int, *, is_setup: bool, entry: int | None = None) -> None:
+        self._booker, self._is_setup, self._is_own = booker, is_setup, entry is None
+        self._entry = booker.nowhere if entry is None else entry
         self._state = state = CallState(user)
         state.opened = True  # each request is due when it starts
         self._token: Token[CallState | None] | None = None
 
     def __enter__(self) -> None:
         booker, state = self._booker, self._state
-        self._entry = state.entry = booker.take_entry()
+        if self._is_own:
+            self._entry = booker.take_entry()
+        state.entry = self._entry
         self._start = now_ns()
         words = booker.words
         words[state.entry + Entry.OPEN] = 0
@@ -120,7 +124,10 @@ class RequestsOutside:
             error = "" if exc is None else f"{type(exc).__name__}: {exc}"
             booker.request(None, self._start, self._start, now_ns(), SETUP_GROUP, error=error)
         state.entry = booker.nowhere  # what is still open, as a stream that lasts, ends by itself
-        booker.give_entry(self._entry)
+        if self._is_own:
+            booker.give_entry(self._entry)
+        else:
+            booker.words[self._entry + Entry.OPEN] = booker.words[self._entry + Entry.SETUP] = 0
 
 
 class Booker:

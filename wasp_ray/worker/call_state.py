@@ -1,12 +1,20 @@
-"""One call in flight: what its requests and its end have to know of each other. It must not write records."""
+"""One call in flight: which method it runs, and what its requests and its end have to know of each other. It must not write
+records.
+"""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from contextvars import ContextVar
+from itertools import accumulate
 from typing import Any, Protocol
 
 from wasp_ray.errors import RestartUser, StopUser
+from wasp_ray.load.actors import tasks_of
 from wasp_ray.wire.control import Ask
+
+Method = Callable[[], Any]
 
 
 class RowsUsedUp(StopUser):
@@ -87,3 +95,17 @@ def describe(exc: BaseException) -> str:
     if isinstance(exc, RestartUser) and text:
         return text
     return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+
+
+def picker(actor: Any, rng: random.Random) -> Callable[[], tuple[Method, str]] | None:
+    """Return a function that draws a @task by weight, as (method, group name); None when the actor has a plain `call`."""
+    found = tasks_of(type(actor))
+    if not found:
+        return None
+    methods = [(getattr(actor, name), name) for name, _ in found]
+    weights = list(accumulate(weight for _, weight in found))
+
+    def pick() -> tuple[Method, str]:
+        return rng.choices(methods, cum_weights=weights)[0]
+
+    return pick

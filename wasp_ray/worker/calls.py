@@ -112,13 +112,17 @@ class AsyncCalls:
             self._booker.failed_call()
             state.task.cancel()
 
-    def interrupt(self) -> None:
-        """graceful_stop ran out: books and cancels what is in flight."""
-        now = now_ns()
-        for state, group in list(self._in_flight.items()):
-            if not state.closed:
-                self._booker.interrupted(state, now, group)
+    def interrupt(self, state: CallState) -> None:
+        """Book a call as interrupted and cancel it, unless its deadline or an earlier interruption did."""
+        group = self._in_flight.get(state)
+        if group is not None and not state.closed:
+            self._booker.interrupted(state, now_ns(), group)
             state.task.cancel()
+
+    def interrupt_all(self) -> None:
+        """graceful_stop has run out."""
+        for state in list(self._in_flight):
+            self.interrupt(state)
 
     def close(self) -> None:
         """Stops watching."""

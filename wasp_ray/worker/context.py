@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class WorkerContext:
     """One object a user (packed users have one each) or gun worker."""
 
-    def __init__(self, host: Host, booker: Booker, notes: Notes, local_user: int, restarts: int = 0) -> None:
+    def __init__(self, host: Host, booker: Booker, notes: Notes, local_user: int, number: int = 0) -> None:
         part = host.part
-        self._host, self._booker, self._notes, self._local = host, booker, notes, local_user
+        self._host, self._booker, self._notes, self.local_user = host, booker, notes, local_user
         self.run_id = host.run_id
         self.node_id = host.node + 1
         self.nodes = host.nodes
@@ -33,7 +33,7 @@ class WorkerContext:
         self.generator = part.name
         self.labels = dict(part.labels)
         self.params = dict(part.params)
-        self.random = random.Random(f"{host.seed}/{part.name}/{self.user_id}/{host.incarnation}/{restarts}")
+        self.random = random.Random(f"{host.seed}/{part.name}/{self.user_id}/{host.incarnation}/{number}")
         self.shared_data = part.shared_data
         self.setup_data = host.setup_data
         self.tasks: set[asyncio.Task[Any]] = set()
@@ -59,7 +59,7 @@ class WorkerContext:
         control, gen = self._host.control, self._host.part.index
         if control.get(gen, Word.STOP_NS) != NEVER:
             return True
-        return self._host.part.kind == "users" and control.get(gen, Word.KEEP_LIMIT) <= self._local
+        return self._host.part.kind == "users" and control.get(gen, Word.KEEP_LIMIT) <= self.local_user
 
     def feed(self, name: str) -> dict[str, Any]:
         """The next row of a feeder. Raises WaspError for an unknown name; ends the Generator when used up."""
@@ -73,7 +73,7 @@ class WorkerContext:
             known = ", ".join(sorted(self._host.part.feeds)) or "none"
             raise WaspError(f"feed({name!r}): Generator {self.generator!r} has no such feeder (it has: {known})")
         call = self._booker.current()
-        row = source(call.tick if call is not None else -1, self._local)
+        row = source(call.tick if call is not None else -1, self.local_user)
         if row is None:
             self._end(f"feeder {name!r} is used up", Ask.ROWS)
             raise RowsUsedUp(f"feeder {name!r} is used up")
@@ -146,16 +146,11 @@ class WorkerContext:
         return session
 
     async def close_clients(self) -> None:
-        """After the teardown of an async actor."""
+        """Close what http() and its like opened; waits for nothing in a sync actor."""
         while self._clients:
             with suppress(Exception):  # of a library; the user's own code has ended well by now
-                await self._clients.pop().close()
-
-    def close_blocking_clients(self) -> None:
-        """After the teardown of a sync actor."""
-        while self._clients:
-            with suppress(Exception):
-                self._clients.pop().close()
+                if (closing := self._clients.pop().close()) is not None:
+                    await closing
 
     def _http_recorder(self) -> HttpRecorder:
         if self._recorder is None:

@@ -5,7 +5,7 @@ It owns no behaviour but the life-cycle words of its ring.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -14,6 +14,7 @@ from wasp_ray.clock import now_ns
 from wasp_ray.plan import GeneratorPlan
 from wasp_ray.wire.arena import Arena, Header
 from wasp_ray.wire.control import Control, Word
+from wasp_ray.worker.user_life import UserLife
 
 RowSource = Callable[[int, int], "dict[str, Any] | None"]
 """(tick or -1, user id) -> the next row, None when the rows are used up."""
@@ -41,7 +42,7 @@ class GeneratorPart(GeneratorPlan):
 
 _PLAIN = (
     "ring", "worker", "workers", "incarnation", "first_user", "users", "node", "nodes", "share", "shares", "seed", "run_id",
-    "user_dir", "wants_raw", "verbose", "setup_data",
+    "user_dir", "wants_raw", "verbose", "setup_data", "setup_backoff_ns", "stopped_users",
 )  # fmt: skip
 
 
@@ -71,6 +72,8 @@ class Host:
     wants_raw: bool
     verbose: bool  # prints every request
     setup_data: Any = None
+    setup_backoff_ns: Sequence[int] = ()  # waits before the retries of a failed setup, of a user that is not alone
+    stopped_users: Sequence[int] = ()  # those of a pack that stopped themselves in an earlier process, from 0 on
     pid: int = 0  # of the process that the worker runs in
     owns_process: bool = True  # the inline runtime has threads in the user's own process
     abandoned: Callable[[], bool] = field(default=lambda: False)  # inline: this thread was given up
@@ -98,8 +101,17 @@ class Host:
         parts = (self.seed, self.part.name, self.global_user(self.first_user), self.incarnation, *more)
         return "/".join(map(str, parts))
 
+    def count_dropped_paces(self, life: UserLife) -> None:
+        """Count the paces that a user's life has dropped."""
+        if life.dropped_busy or life.dropped_late:
+            busy, late = life.take_dropped()
+            self.arena.words[self.header(Header.DROPPED_BUSY)] += busy
+            self.arena.words[self.header(Header.DROPPED_GENERATOR)] += late
+
     def ask_stop(self, why: int) -> None:
         """Ask the node to end this Generator, `why` is an Ask. No user begins another call."""
+        if self.abandoned():  # what becomes of its Generator is its successor's business
+            return
         words = self.arena.words
         words[Control.at(self.part.index, why)] = 1
         words[Control.at(self.part.index, Word.RUN_LIMIT)] = 0

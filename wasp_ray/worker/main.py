@@ -1,4 +1,4 @@
-"""One worker from its first line to its final state: picks the loop, tells setup failures.
+"""One worker from its first line to its final state: picks the loop, reports what broke it.
 
 The same in a process and in a thread.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 
-from wasp_ray.errors import StopUser
 from wasp_ray.load.locate import trim_traceback
 from wasp_ray.wire.arena import Header, State
 from wasp_ray.wire.ring import RingWriter
@@ -15,6 +14,7 @@ from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.forks import end_if_forked, watched
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
+from wasp_ray.worker.setup_teardown import SetupEnded
 from wasp_ray.worker.sync_gun import SyncGun
 from wasp_ray.worker.sync_user import SyncUser
 from wasp_ray.worker.unawaited import noticed
@@ -30,6 +30,8 @@ def run_worker(host: Host) -> int:
     writer = RingWriter(host.arena, host.part.index, host.ring)
     notes = Notes(host.notes_fd, host.part.index, host.global_user(host.first_user))
     booker = Booker(host, writer, notes)
+    if host.part.pacing is not None:
+        host.arena.words[host.header(Header.PACE_NS)] = host.part.pacing.mean_ns
     with watched(host, writer):
         return _run(host, writer, booker, notes)
 
@@ -43,14 +45,12 @@ def _run(host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> int:
             state = SyncGun(host, writer, booker, notes).run()
         else:
             state = SyncUser(host, writer, booker, notes).run()
-    except StopUser:
-        state = State.STOPPED_ITSELF
+    except SetupEnded as exc:
+        state = exc.state
     except BaseException as exc:
         end_if_forked(host.pid, exc)
-        begun = host.arena.words[host.header(Header.BEGUN)] > 0
-        state = State.BROKEN if begun and not host.part.is_async else State.SETUP_FAILED
-        kind = "broken" if state == State.BROKEN else "setup_failed"
-        notes.send(kind, error=f"{type(exc).__name__}: {exc}", text=trim_traceback(exc, host.user_dir))
+        state = State.BROKEN
+        notes.send("broken", error=f"{type(exc).__name__}: {exc}", text=trim_traceback(exc, host.user_dir))
     if not host.abandoned() or host.owns_process:
         host.enter(state)
     return state

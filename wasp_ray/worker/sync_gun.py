@@ -14,13 +14,13 @@ from wasp_ray.errors import StopUser
 from wasp_ray.wire.arena import Header, State
 from wasp_ray.wire.record import LATE_NS, START_LATE_NS
 from wasp_ray.wire.ring import RingWriter
-from wasp_ray.worker.booking import Booker, RequestsOutside
+from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState, why_stopped
-from wasp_ray.worker.context import WorkerContext
 from wasp_ray.worker.drops import Drops
 from wasp_ray.worker.forks import ForkGuard, end_if_forked
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
+from wasp_ray.worker.setup_teardown import Actors, run_blocking
 
 TICK = struct.Struct("<qq")
 
@@ -29,38 +29,30 @@ class SyncGun:
     """Runs one worker from setup to teardown. `run` returns the final State."""
 
     def __init__(self, host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> None:
-        self._host, self._booker, self._notes, self._drops = host, booker, notes, Drops(host, writer)
+        self._host, self._booker, self._drops = host, booker, Drops(host, writer)
+        self._actors = Actors(host, booker, notes)
         self._words = host.arena.words
         self._state = CallState(host.worker)
         self._state.entry = host.arena.slabs[host.part.index].entry_word(host.ring, 0)
 
     def run(self) -> int:
-        """Exceptions of setup reach the caller."""
-        host, booker = self._host, self._booker
+        """Return the final State. Raises SetupEnded."""
+        host = self._host
         host.enter(State.SETUP)
-        with RequestsOutside(booker, host.worker, is_setup=True), ForkGuard(host):
-            gun = host.part.actor()
-            gun.context = WorkerContext(host, booker, self._notes, host.worker)
-            gun.setup()
+        gun = run_blocking(self._actors.set_up(host.worker))
         host.enter(State.READY)
         try:
             with ForkGuard(host):
                 self._loop(gun)
         finally:
             host.enter(State.TEARDOWN)
-            try:
-                with RequestsOutside(booker, host.worker, is_setup=False), ForkGuard(host):
-                    gun.teardown()
-            except Exception as exc:
-                booker.tell(f"teardown: {type(exc).__name__}: {exc}", "teardown", exc)
-            finally:
-                gun.context.close_blocking_clients()
+            run_blocking(self._actors.tear_down(gun))
         return State.STOPPED_ITSELF  # the pipe has ended: no successor is needed
 
     def _loop(self, gun: Any) -> None:
         words, host, booker, state = self._words, self._host, self._booker, self._state
         next_word, fd, call, group = host.header(Header.NEXT_TICK), host.ticks_fd, gun.call, host.part.name
-        drops, free_since = host.part.on_late_drop, now_ns()
+        drops, free_since, is_thread = host.part.on_late_drop, now_ns(), not host.owns_process
         stood_still_until = 0  # ticks due before it are late through our own fault
         booker.sync_call = state
         while raw := os.read(fd, TICK.size):
@@ -92,3 +84,5 @@ class SyncGun:
             state.reset()
             booker.free_entry(state)
             free_since = end
+            if is_thread and host.abandoned():  # its successor takes the ticks
+                return

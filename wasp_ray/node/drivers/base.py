@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -36,6 +36,8 @@ class Crew:
     """Workers that have to look at the control block."""
     stop_cut_ns: int = NEVER
     """Ticks due from this schedule instant on were cut off by a stop."""
+    cut_ns: int = NEVER
+    """Where the load ended, by its schedule or a stop; monotonic."""
 
     @property
     def is_stopped(self) -> bool:
@@ -63,6 +65,10 @@ class Driver(Protocol):
     ticks_fd: int | None
     """What workers read their ticks from; None when they compute them."""
 
+    @property
+    def stopped_users(self) -> Mapping[int, list[int]]:
+        """By worker, the users of a pack that stopped themselves, numbered from 0: they do not come back."""
+
     def prepare(self) -> None:
         """Want the workers of the first instant."""
 
@@ -75,8 +81,8 @@ class Driver(Protocol):
     def end(self) -> None:
         """The schedule's end or a stop: nothing becomes due any more."""
 
-    def drain(self, now: int, cut_ns: int) -> None:
-        """Start what is overdue, for at most LATE_START_NS after `cut_ns`; then have the workers leave."""
+    def drain(self, now: int) -> None:
+        """Start what is overdue, for at most LATE_START_NS after the end; then have the workers leave."""
 
     def abort(self) -> None:
         """Have the workers leave; what is overdue is not started."""
@@ -84,14 +90,20 @@ class Driver(Protocol):
     def measure(self, now: int, active: int, in_setup: int) -> None:
         """Take a sample of the users at work and of the workers whose setup runs; called at each scan of the load."""
 
+    def overdue(self, now: int) -> Sequence[tuple[int, str]]:
+        """Return the workers to be killed since a call of a user that had to leave outlasted graceful_stop, with the outcome."""
+
+    def has_given_up_setup(self) -> bool:
+        """Whether a user that its worker sets up again and again has failed for good."""
+
     def spawning(self, worker: int, ring: int) -> None:
         """A worker is about to be started with this ring."""
 
     def stop_growing(self) -> None:
         """Want no more workers than now: one more could not be set up."""
 
-    def exited(self, worker: int, ring: int, sums: Sums) -> None:
-        """A worker is dead, with these sums in its header."""
+    def exited(self, worker: int, ring: int, sums: Sums, at_ns: int) -> None:
+        """A worker was dead at `at_ns`, with these sums in its header; add what only its in-flight table tells."""
 
     def is_replaceable_by_others(self, worker: int) -> bool:
         """Return whether other workers that are ready do all that this one did."""

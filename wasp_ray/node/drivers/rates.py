@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from wasp_ray.node.drivers.base import Crew
 from wasp_ray.node.sums import Sums
@@ -17,6 +18,7 @@ class RateDriver:
     limit_cause = ""
     """The cause of calls that found no free slot."""
     ticks_fd: int | None
+    stopped_users: Mapping[int, list[int]] = {}
 
     def __init__(self, crew: Crew) -> None:
         self.crew = crew
@@ -43,13 +45,21 @@ class RateDriver:
     def measure(self, now: int, active: int, in_setup: int) -> None:
         """There are no users."""
 
+    def overdue(self, now: int) -> Sequence[tuple[int, str]]:
+        """There are no users."""
+        return ()
+
+    def has_given_up_setup(self) -> bool:
+        """Each worker has one setup."""
+        return False
+
     def spawning(self, worker: int, ring: int) -> None:
         """It takes whatever tick is next."""
 
     def stop_growing(self) -> None:
         """It does not grow."""
 
-    def exited(self, worker: int, ring: int, sums: Sums) -> None:
+    def exited(self, worker: int, ring: int, sums: Sums, at_ns: int) -> None:
         """Its ticks are another's now."""
 
     def is_replaceable_by_others(self, worker: int) -> bool:

@@ -27,9 +27,9 @@ class StrideDriver(RateDriver):
         """Want all workers."""
         self.crew.fleet.wanted = self.crew.workers
 
-    def drain(self, now: int, cut_ns: int) -> None:
+    def drain(self, now: int) -> None:
         """Workers drop what is late by themselves, then end; none is replaced after that."""
-        if now > cut_ns + LATE_START_NS:
+        if now > self.crew.cut_ns + LATE_START_NS:
             self.crew.fleet.wanted = 0
 
     def spawning(self, worker: int, ring: int) -> None:
@@ -37,7 +37,7 @@ class StrideDriver(RateDriver):
         if worker in self.next_ticks:
             self.crew.arena.write(self.crew.gen, ring, Header.NEXT_TICK, self.next_ticks[worker])
 
-    def exited(self, worker: int, ring: int, sums: Sums) -> None:
+    def exited(self, worker: int, ring: int, sums: Sums, at_ns: int) -> None:
         """Ticks that it took and neither began nor dropped are lost."""
         before = self.next_ticks.get(worker, 0)
         reached = max(before, self.crew.arena.read(self.crew.gen, ring, Header.NEXT_TICK))

@@ -84,16 +84,17 @@ class TickPipeDriver(RateDriver):
         """Note what idle workers have taken so far."""
         self._taken_at_end = self._idle_workers()
 
-    def drain(self, now: int, cut_ns: int) -> None:
+    def drain(self, now: int) -> None:
         """Write overdue ticks, and close the pipe once all are taken or too late."""
+        late = now > self.crew.cut_ns + LATE_START_NS
         if not self.pipe.closed:
             cut = self.crew.stop_cut_ns
             self.pipe.feed(self.crew.control, now, cut)
-            if now > cut_ns + LATE_START_NS or (self.pipe.all_written(cut) and not self.pipe.unread()):
+            if late or (self.pipe.all_written(cut) and not self.pipe.unread()):
                 idle = self._idle_workers()
                 self._workers_stood_still = any(idle.get(w) == taken for w, taken in self._taken_at_end.items())
                 self.pipe.close(self.crew.control, cut)
-        if self.pipe.closed and now > cut_ns + LATE_START_NS:
+        if self.pipe.closed and late:
             self._fleet.wanted = 0
 
     def abort(self) -> None:

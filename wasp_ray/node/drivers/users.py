@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass
 
+import numpy as np
+
 from wasp_ray.node.drivers.base import SECOND_NS, Crew
+from wasp_ray.node.hang_detector import CANCEL_GRACE_NS
+from wasp_ray.node.headers import entries_of, headers_of
 from wasp_ray.node.sums import Sums
 from wasp_ray.schedule import UserCurve, share_count
+from wasp_ray.wire.arena import STOPPED_USER, Entry, Header
 from wasp_ray.wire.control import NEVER, Word
 
 LEAD_NS, PLACED_LEAD_NS = SECOND_NS, 10 * SECOND_NS
@@ -37,6 +42,9 @@ class UserDriver:
     def __init__(self, crew: Crew) -> None:
         self.crew = crew
         plan = crew.plan
+        self.stopped_users: dict[int, list[int]] = {}
+        self.leaving: dict[int, int] = {}  # local user -> since when (monotonic ns) the schedule does not want it
+        self._run = self._keep = 0  # the limits as last set; a worker that asks for the end closes the word by itself
         self._curve = UserCurve(plan.schedule)
         self._per_process = plan.users_per_process
         self._lead_ns = PLACED_LEAD_NS if plan.is_placed else LEAD_NS
@@ -52,15 +60,13 @@ class UserDriver:
 
     def prepare(self) -> None:
         """Want the users of the first instant; none may work yet."""
-        keep = self._keep_at(0)
-        self.crew.control.set(self.crew.gen, Word.KEEP_LIMIT, keep)
-        self.crew.fleet.wanted = -(-keep // self._per_process)
+        self._set(0, self._keep_at(0), 0)
 
     def follow(self, now: int) -> int:
         """Set the limits to what the schedule wants now."""
         t, local = self._wanted(now)
         idle = self.crew.control.paused or self._curve.paused_at(t) or self.crew.is_stopped
-        self._set(0 if idle else local, max(local, self._keep_at(t)))
+        self._set(0 if idle else local, max(local, self._keep_at(t)), now)
         return NEVER
 
     def _wanted(self, now: int) -> tuple[int, int]:
@@ -74,11 +80,13 @@ class UserDriver:
         return fleet.empty and len(fleet.gone) >= self.crew.workers > 0
 
     def end(self) -> None:
-        """All leave."""
-        self._set(0, 0)
+        """All leave. Their grace is the Generator's own."""
+        before = dict(self.leaving)
+        self._set(0, 0, self.crew.cut_ns)
+        self.leaving = before
         self.crew.fleet.wanted = 0
 
-    def drain(self, now: int, cut_ns: int) -> None:
+    def drain(self, now: int) -> None:
         """They leave by themselves."""
 
     def abort(self) -> None:
@@ -90,12 +98,18 @@ class UserDriver:
         most = self._curve.most_between(t, min(t + self._lead_ns, self.crew.plan.duration_ns - 1))
         return share_count(most, self.crew.share, self.crew.shares)
 
-    def _set(self, run: int, keep: int) -> None:
+    def _set(self, run: int, keep: int, now: int) -> None:
         control, gen, per = self.crew.control, self.crew.gen, self._per_process
-        was_run, was_keep = control.get(gen, Word.RUN_LIMIT), control.get(gen, Word.KEEP_LIMIT)
+        was_run, was_keep = self._run, self._keep
+        self._run, self._keep = run, keep
+        if run != was_run:
+            self._stamp(was_run, run, now)  # before users can see that they may not go on
         if keep != was_keep:
             control.set(gen, Word.KEEP_LIMIT, keep)
             self.crew.fleet.wanted = -(-keep // per)
+            for user in range(was_keep, keep):
+                self.leaving.pop(user, None)
+            self.leaving.update(dict.fromkeys(range(keep, was_keep), now))
         if run != was_run:
             control.set(gen, Word.RUN_LIMIT, run)
             if control.asked(gen):  # a worker has closed the gate: it stays closed
@@ -104,10 +118,42 @@ class UserDriver:
             if low != high:
                 self.crew.wakes.update(range(low // per, -(-high // per)))
 
+    def _stamp(self, was_run: int, run: int, now: int) -> None:
+        """Tell workers since when none of their users, or one of them again, may begin calls."""
+        crew, per = self.crew, self._per_process
+        word = Header.HELD_NS if run < was_run else Header.RELEASED_NS
+        for worker in range(-(-min(run, was_run) // per), -(-max(run, was_run) // per)):
+            if (member := crew.fleet.live.get(worker)) is not None:
+                crew.arena.write(crew.gen, member.ring, word, now)
+
+    def overdue(self, now: int) -> list[tuple[int, str]]:
+        """Users that the schedule does not want any more have graceful_stop for their calls, as at its end.
+
+        Async ones cancel their calls by themselves; their process is killed if that does not end the call.
+        """
+        crew, plan, per, out = self.crew, self.crew.plan, self._per_process, []
+        grace_ns = plan.graceful_stop_ns + (plan.teardown_timeout_ns + 2 * CANCEL_GRACE_NS if plan.is_async else 0)
+        for user in [user for user, since_ns in self.leaving.items() if now > since_ns + grace_ns]:
+            del self.leaving[user]
+            worker, offset = divmod(user, per)
+            member = crew.fleet.live.get(worker)
+            if member is not None and crew.arena.words[crew.arena.slabs[crew.gen].entry_word(member.ring, offset)]:
+                is_empty = crew.control.get(crew.gen, Word.KEEP_LIMIT) <= worker * per
+                out.append((worker, "interrupted" if is_empty else "timeout"))  # calls of its mates are killed
+        return out
+
+    def has_given_up_setup(self) -> bool:
+        """Packs set their users up again by themselves."""
+        crew = self.crew
+        if self._per_process == 1 or not crew.fleet.live:
+            return False
+        rings = [member.ring for member in crew.fleet.live.values()]
+        return bool(headers_of(crew.arena, crew.gen)[rings, Header.SETUP_GAVE_UP].any())
+
     # -- what was delivered
 
     def measure(self, now: int, active: int, in_setup: int) -> None:
-        """Add the time since the last sample to `time`, with the users of now."""
+        """Add the time since the last sample to `time`, with the users of now: some 50 times a second."""
         crew = self.crew
         before, self._measured_ns = self._measured_ns, now
         t, wanted = self._wanted(now)
@@ -153,8 +199,25 @@ class UserDriver:
     def stop_growing(self) -> None:
         """All users are wanted."""
 
-    def exited(self, worker: int, ring: int, sums: Sums) -> None:
-        """The fleet replaces it."""
+    def exited(self, worker: int, ring: int, sums: Sums, at_ns: int) -> None:
+        """Count paces that fell due during its calls in flight; keep which users of a pack stopped themselves."""
+        sums.dropped_busy += self._paces_missed(ring, at_ns)
+        if self._per_process > 1:
+            entries = entries_of(self.crew.arena, self.crew.gen)[ring]
+            if stopped := np.flatnonzero(entries[:, Entry.USER] == STOPPED_USER).tolist():
+                self.stopped_users[worker] = stopped
+
+    def _paces_missed(self, ring: int, at_ns: int) -> int:
+        """Return the paces that fell due during calls in flight of a worker that was dead at `at_ns`; drawn ones by their mean."""
+        crew = self.crew
+        step = crew.arena.read(crew.gen, ring, Header.PACE_NS)
+        if not step:
+            return 0
+        missed, held = 0, crew.arena.read(crew.gen, ring, Header.HELD_NS)
+        for call in crew.arena.entries(crew.gen, ring):
+            until = min(at_ns, crew.cut_ns, held if held >= call.due else NEVER)
+            missed += max(0, until - call.due) // step
+        return missed
 
     def is_replaceable_by_others(self, worker: int) -> bool:
         """Each user is one of its own."""
@@ -165,12 +228,12 @@ class UserDriver:
         return float(self._curve.users_at(min(t_ns, self.crew.plan.duration_ns - 1)))
 
     def scheduled(self, sums: Sums) -> int:
-        """Calls that began, and paces that were skipped."""
-        return sums.begun + sums.skipped_paces
+        """Calls that began, and paces that were dropped."""
+        return sums.begun + sums.dropped
 
     def dropped_by(self, sums: Sums, *, is_final: bool) -> Counter[str]:
         """What workers counted."""
-        out = Counter(generator=sums.dropped_generator + sums.skipped_paces, stopped=sums.dropped_stopped)
+        out = Counter(user_busy=sums.dropped_busy, generator=sums.dropped_generator, stopped=sums.dropped_stopped)
         return Counter({cause: number for cause, number in out.items() if number})
 
     def missed_seconds(self) -> Counter[int]:
