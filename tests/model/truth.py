@@ -247,7 +247,12 @@ class _Reader:
         self.truth.add(fact)
         for name, _, number in self._ended_requests(call, self._cut_ns(call)):
             self.truth.done[name] += number
-        for name in {self.group, *(r.name for r in call.requests), *(r.name for r in call.records)}:
+        for name in {
+            self.group,
+            call.group or self.group,
+            *(r.name for r in call.requests),
+            *(r.name for r in call.records),
+        }:
             self.truth.maybe[name] += 1 + sum(r.name == name for r in call.requests)
             self.truth.maybe[name] += sum(
                 r.number for r in call.records if r.name == name and r.ns > self._cut_ns(call)
