@@ -28,7 +28,7 @@ class Users:
 
     def run(self, schedule: Schedule, *, who: int = 1, **options: Any) -> RunResult:
         """A run of these users whose books close; what is no option of a Generator is a parameter of the users."""
-        params = {name: options.pop(name) for name in ("setups", "calls", "s") if name in options}
+        params: dict[str, Any] = {name: options.pop(name) for name in ("setups", "calls", "s") if name in options}
         actor = Async if self.is_async else Blocking
         generator = Generator(
             "u", user=actor, schedule=schedule, users_per_process=self._pack,

@@ -233,8 +233,7 @@ class _Comparison:
         rows = Counter(row for call in calls for row in call.rows)
         if twice := [row for row, number in rows.items() if number > 1]:
             self.say("limits", f"rows {twice} were used more than once")
-        for node in range(1, self.scenario.nodes + 1):
-            self._slots(load, self.times.of(index, node))
+        self._slots(load, lives)
 
     def _slots(self, load: s.Load, lives: Sequence[Life]) -> None:
         limit = (

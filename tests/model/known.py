@@ -61,15 +61,9 @@ def _users(load: Load, scenario: Scenario) -> bool:
     return not load.is_rate
 
 
-@_any_load
-def _few_slots(load: Load, scenario: Scenario) -> bool:
-    return load.max_in_flight is not None
-
-
 # -- the marks: A and B are those of the review of the engine, R of that of the newcomer, N were found by this model
 
 KNOWN: dict[str, Region] = {
     "A3 no users.delivered": Region(_users, "delivered"),
-    "B13 max_in_flight is rounded up": Region(_few_slots, "limits"),
     "N4 two stops at once, inline": Region(_hurries_inline, ALL),
 }

@@ -338,6 +338,8 @@ def _load_problems(load: Load, scenario: Scenario) -> list[str]:
         out.append("pacing and think time are options of users")
     if not load.is_rate and (load.drops and load.pacing_ms is None):
         out.append("users drop paces only")
+    if min(load.max_in_flight or scenario.nodes, load.max_workers or scenario.nodes) < scenario.nodes:
+        out.append("each node needs a slot")
     if not load.is_rate and (load.max_in_flight is not None or load.max_workers is not None):
         out.append("slots are an option of guns")
     if load.is_rate and any(isinstance(step, (Leave, Restart)) for step in setup_steps(load)):

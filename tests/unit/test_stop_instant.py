@@ -43,10 +43,10 @@ class Worker:
     def __init__(self, stage: Stage, run: GeneratorRun, number: int) -> None:
         self._stage, self._due_calls = stage, list[Any]()
         part: Any = SimpleNamespace(
-            index=0, name="g", curve=run.plan.curve, max_calls=None, on_late_drop=False, kind="rate"
+            index=0, name="g", curve=run.plan.curve, max_calls=None, on_late_drop=False, kind="rate", max_in_flight=8
         )
         host = Host(
-            arena=run.crew.arena, control=run.control, part=part, ring=number, worker=number, workers=WORKERS, incarnation=0,
+            arena=run.workers.arena, control=run.control, part=part, ring=number, worker=number, workers=WORKERS, incarnation=0,
             first_user=number, users=1, node=0, nodes=1, share=0, shares=1, seed=1, run_id="r", user_dir="", wake_fd=-1,
             notes_fd=-1, ticks_fd=-1, wants_raw=False, verbose=False,
         )  # fmt: skip
@@ -115,9 +115,9 @@ class Load:
         count = driver.scheduled(Sums())
         fired = sorted(tick for worker in self.workers for tick in worker.fired)
         for number in range(WORKERS):
-            driver.next_ticks[number] = self.run.crew.arena.read(0, number, Header.NEXT_TICK)
+            driver.next_ticks[number] = self.run.workers.arena.read(0, number, Header.NEXT_TICK)
         dropped = sum(
-            self.run.crew.arena.read(0, number, word)
+            self.run.workers.arena.read(0, number, word)
             for number in range(WORKERS)
             for word in (Header.DROPPED_GENERATOR, Header.DROPPED_STOPPED, Header.DROPPED_LIMIT)
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wasp_ray import Generator, VirtualUser, plain
-from wasp_ray.node.drivers import Crew, UserDriver
+from wasp_ray.node.drivers import UserDriver, WorkerSet
 from wasp_ray.node.drivers.users import LEAD_NS
 from wasp_ray.runtime.fleet import Fleet
 from wasp_ray.wire.arena import Arena, Header, lay_out
@@ -30,8 +30,8 @@ class Load:
         self.control = Control(self.arena)
         self.control.initialise(1)
         self.fleet = Fleet(4, 10)
-        self.crew = Crew(0, generator.to_plan(1), self.arena, self.control, self.fleet, 2, 0, 1)
-        self.driver = UserDriver(self.crew)
+        self.workers = WorkerSet(0, generator.to_plan(1), self.arena, self.control, self.fleet, 2, 0, 1)
+        self.driver = UserDriver(self.workers)
         self.driver.prepare()
         self.fleet.step(0, 0)
         self.control.start(START)
@@ -39,14 +39,14 @@ class Load:
     def follow(self, t_s: float, *, stopped: bool = False) -> int:
         """At this instant of the schedule; returns the monotonic instant."""
         now = START + int(t_s * SECOND)
-        self.crew.wakes.clear()
-        self.crew.stop_cut_ns = now - START if stopped else NEVER
+        self.workers.wakes.clear()
+        self.workers.stop_cut_ns = now - START if stopped else NEVER
         self.driver.follow(now)
         return now
 
     def end(self, now: int) -> None:
         """The load ends at this instant."""
-        self.crew.cut_ns = now
+        self.workers.cut_ns = now
         self.driver.end()
 
     def words(self, worker: int) -> tuple[int, int]:
@@ -59,9 +59,9 @@ def test_a_worker_is_told_since_when_all_its_users_are_held_or_one_is_released()
     """Two packs of two: one user stays at work in the first when the schedule wants one, none in the second."""
     load = Load()
     begun = load.follow(0)
-    assert load.words(0) == load.words(1) == (0, begun) and load.crew.wakes == {0, 1}
+    assert load.words(0) == load.words(1) == (0, begun) and load.workers.wakes == {0, 1}
     fewer = load.follow(10)
-    assert load.words(0) == (0, begun) and load.words(1) == (fewer, begun) and load.crew.wakes == {0, 1}
+    assert load.words(0) == (0, begun) and load.words(1) == (fewer, begun) and load.workers.wakes == {0, 1}
     more = load.follow(20)
     assert load.words(0) == (0, begun) and load.words(1) == (fewer, more)
     stop = load.follow(25, stopped=True)

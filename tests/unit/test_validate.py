@@ -8,6 +8,8 @@ import pytest
 from support import loads
 
 from wasp_ray import BadInput, Generator, Placement, Profile, csv, pause, plain
+from wasp_ray.load.build import make_plan
+from wasp_ray.load.validate import limit_problems
 
 BAD_LABELS: Any = {"a": 1}
 
@@ -134,3 +136,18 @@ def test_a_class_made_in_a_function_is_refused() -> None:
 
     (problem,) = Profile(make(user=Local)).validate()
     assert "made inside a function" in problem
+
+
+def test_nodes_that_share_a_limit_need_one_slot_each() -> None:
+    """A node without a slot could not start its part of the calls; the default limits grow with the nodes."""
+    gun = {"user": None, "gun": loads.Quick}
+    (problem,) = limit_problems(Profile(make(**gun, max_in_flight=3)), 4)
+    assert problem.startswith("Generator 'shop': max_in_flight=3 for 4 nodes that share it: must be >= 4")
+    (problem,) = limit_problems(Profile(make(user=None, gun=loads.Blocking, max_workers=1)), 2)
+    assert "max_workers=1 for 2 nodes" in problem
+    profile = Profile(
+        make(**gun, max_in_flight=4), make(user=None, gun=loads.Blocking, name="other"), make(name="users")
+    )
+    assert limit_problems(profile, 4) == [] and limit_problems(Profile(make(user=None, gun=loads.Blocking)), 1000) == []
+    many = make_plan(Profile(make(user=None, gun=loads.Blocking)), {"nodes": 1000}).generators[0]
+    assert many.max_workers == 1000

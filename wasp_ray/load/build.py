@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from wasp_ray.alerts.check import AlertCheck
 from wasp_ray.errors import BadInput
 from wasp_ray.load.generator import Generator
 from wasp_ray.load.locate import split_spec
-from wasp_ray.plan import Plan, SinkPlan
+from wasp_ray.plan import GeneratorPlan, Plan, SinkPlan
 from wasp_ray.schedule import plain
 
 ONCE_S = "10m"
@@ -59,7 +60,8 @@ def make_plan(profile: Any, message: dict[str, Any]) -> Plan:
     seed = message.get("seed")
     if seed is None:
         seed = random.SystemRandom().getrandbits(32)
-    generators = tuple(generator.to_plan(seed) for generator in profile.generators)
+    sharing = message.get("nodes", 1) if message.get("load") != "per-node" else 1
+    generators = tuple(_for_nodes(generator.to_plan(seed), sharing) for generator in profile.generators)
     once = bool(message.get("once"))
     return Plan(
         profile=profile.name or _file_name(message), labels=dict(profile.labels), seed=seed, nodes=message.get("nodes", 1),
@@ -69,6 +71,11 @@ def make_plan(profile: Any, message: dict[str, Any]) -> Plan:
         duration_ns=max(generator.duration_ns for generator in generators), generators=generators,
         sinks=() if once else _sinks(profile.sinks), once=once, has_teardown=profile.teardown is not None,
     )  # fmt: skip
+
+
+def _for_nodes(plan: GeneratorPlan, nodes: int) -> GeneratorPlan:
+    """Return a plan whose default limits leave each of many nodes at least one call or worker."""
+    return replace(plan, max_in_flight=max(plan.max_in_flight, nodes), max_workers=max(plan.max_workers, nodes))
 
 
 def _sinks(configs: Iterable[Any]) -> tuple[SinkPlan, ...]:

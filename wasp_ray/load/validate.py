@@ -65,6 +65,18 @@ def problems_of(profile: Any) -> list[str]:
     return out
 
 
+def limit_problems(profile: Any, nodes: int) -> list[str]:
+    """Return limits on calls and workers that are lower than the number of nodes which share them."""
+    return [
+        f"Generator {g.name!r}: {name}={value} for {nodes} nodes that share it: must be >= {nodes}, or use fewer nodes or"
+        " load='per-node'"
+        for g in profile.generators
+        if g.gun is not None
+        for name in ("max_in_flight" if g.is_async else "max_workers",)
+        if isinstance(value := getattr(g, name), int) and value < nodes and _is_given(g, name, _RATE_ONLY[name])
+    ]
+
+
 def _not_a_generator(found: Any) -> str:
     """Return what stands in a Generator's place, and what to write instead."""
     if isinstance(found, (list, tuple)):

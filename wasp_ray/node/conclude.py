@@ -71,7 +71,7 @@ def conclude(
     """Return the result of a node. `signal`: the one that asked for a stop; `stopped`: whether anything did."""
     duration_s = 0.0
     if evidence.start_ns != NEVER:
-        ends = [run.crew.cut_ns if run.ended else evidence.ended_ns for run in evidence.generators]
+        ends = [run.workers.cut_ns if run.ended else evidence.ended_ns for run in evidence.generators]
         last_ns = max([*ends, evidence.report.get("last_end_ns", 0)])
         duration_s = max(0.0, (last_ns - evidence.start_ns) / 1e9)
     if torn := evidence.report.get("torn"):

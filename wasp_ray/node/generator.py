@@ -5,7 +5,7 @@ Used from the node's loop.
 
 from __future__ import annotations
 
-from wasp_ray.node.drivers import LATE_START_NS, Crew, Driver, make_driver
+from wasp_ray.node.drivers import LATE_START_NS, Driver, WorkerSet, make_driver
 from wasp_ray.node.hang_detector import CANCEL_GRACE_NS, HangDetector
 from wasp_ray.node.headers import headers_of
 from wasp_ray.node.shape import Shape
@@ -31,8 +31,8 @@ class GeneratorRun:
         self.gen, self.plan, self.name, self.kind = gen, plan, plan.name, plan.kind
         at_once = plan.setup_concurrency or (PLACED_SETUPS if plan.is_placed else SETUPS)
         self.fleet = Fleet(shape.rings, at_once, reuse_rings=not inline)
-        self.crew = Crew(gen, plan, arena, control, self.fleet, shape.workers, share, shares)
-        self.driver: Driver = make_driver(self.crew)
+        self.workers = WorkerSet(gen, plan, arena, control, self.fleet, shape.workers, share, shares)
+        self.driver: Driver = make_driver(self.workers)
         self.control = control
         self._hangs = HangDetector(gen, plan, arena)
         self.sums = Sums()  # of workers that are gone
@@ -48,13 +48,13 @@ class GeneratorRun:
     @property
     def wakes(self) -> set[int]:
         """Workers that have to look at the control block."""
-        return self.crew.wakes
+        return self.workers.wakes
 
     # -- before the start
 
     def prepare(self) -> None:
         """Want the workers of the first instant."""
-        self.control.set(self.gen, Word.WORKERS, self.crew.workers)
+        self.control.set(self.gen, Word.WORKERS, self.workers.most)
         self.driver.prepare()
 
     @property
@@ -62,13 +62,13 @@ class GeneratorRun:
         """The workers of the first instant are set up (or have ended by themselves)."""
         if not self.fleet.settled:
             return False
-        return all(self.crew.state(m.ring) not in NOT_SET_UP for m in self.fleet.live.values())
+        return all(self.workers.state(m.ring) not in NOT_SET_UP for m in self.fleet.live.values())
 
     def begin(self, now: int) -> None:
         """Open the limits: t = 0 is fixed."""
         self._place_end()
         self.driver.follow(now)
-        self.crew.wake_all()
+        self.workers.wake_all()
 
     def _place_end(self) -> None:
         """Compute where the schedule ends by the clock; NEVER while a pause holds it."""
@@ -109,10 +109,10 @@ class GeneratorRun:
             return
         control, gen = self.control, self.gen
         self.stop_ns = publish_ahead(lambda at_ns: control.set(gen, Word.HOLD_NS, self._cut_at(at_ns)))
-        self.crew.stop_cut_ns = control.get(gen, Word.HOLD_NS)
-        control.set(gen, Word.STOP_NS, self.crew.stop_cut_ns)
+        self.workers.stop_cut_ns = control.get(gen, Word.HOLD_NS)
+        control.set(gen, Word.STOP_NS, self.workers.stop_cut_ns)
         control.set(gen, Word.FIRE_UNTIL_NS, self.stop_ns + LATE_START_NS)
-        self.crew.wake_all()
+        self.workers.wake_all()
 
     def _cut_at(self, at_ns: int) -> int:
         """Return the first schedule instant that is not due by a monotonic one."""
@@ -121,11 +121,11 @@ class GeneratorRun:
     def _end(self, now: int) -> None:
         """The schedule's end or the stop: users leave, calls in flight have their grace."""
         self.ended = True
-        self.crew.cut_ns = min(self._end_or_stop_ns, now)
-        self.grace_ns = self.crew.cut_ns + self.plan.graceful_stop_ns
+        self.workers.cut_ns = min(self._end_or_stop_ns, now)
+        self.grace_ns = self.workers.cut_ns + self.plan.graceful_stop_ns
         self.control.set(self.gen, Word.GRACE_NS, self.grace_ns)
         self.driver.end()
-        self.crew.wake_all()
+        self.workers.wake_all()
 
     def cancel(self, now: int) -> None:
         """The load does not begin: workers run their teardown, those in setup() once that has ended."""
@@ -150,8 +150,8 @@ class GeneratorRun:
         if now > self.grace_ns:
             last = self.grace_ns + self.plan.teardown_timeout_ns + 2 * CANCEL_GRACE_NS
             for worker, member in self.fleet.live.items():
-                in_call = not self.plan.is_async and self.crew.in_flight(member.ring) > 0
-                if in_call or self.crew.state(member.ring) <= State.SETUP or now > last:
+                in_call = not self.plan.is_async and self.workers.in_flight(member.ring) > 0
+                if in_call or self.workers.state(member.ring) <= State.SETUP or now > last:
                     self._kill(worker, "interrupted")
         return NEVER
 
@@ -186,7 +186,7 @@ class GeneratorRun:
     def resumed(self) -> None:
         """The clock goes on; workers look at their next due time anew."""
         self._place_end()
-        self.crew.wake_all()
+        self.workers.wake_all()
 
     # -- workers
 
@@ -226,13 +226,13 @@ class GeneratorRun:
         self.cpu_s += cpu_s
         self.cpu_wait_s += wait_s
         self.rss[worker] = max(self.rss.get(worker, 0), rss)
-        sums = read_sums(self.crew.arena, self.gen, member.ring)
+        sums = read_sums(self.workers.arena, self.gen, member.ring)
         self.driver.exited(worker, member.ring, sums, at_ns)
         self.sums.add(sums)
-        completed = sums.begun - self.crew.in_flight(member.ring) > 0
+        completed = sums.begun - self.workers.in_flight(member.ring) > 0
         others = self.driver.is_replaceable_by_others(worker)
-        out = self.fleet.exited(worker, Gone(self.crew.state(member.ring), status, completed, at_ns, others))
-        if self.crew.arena.read(self.gen, member.ring, Header.SETUP_GAVE_UP):
+        out = self.fleet.exited(worker, Gone(self.workers.state(member.ring), status, completed, at_ns, others))
+        if self.workers.arena.read(self.gen, member.ring, Header.SETUP_GAVE_UP):
             out += self.fleet.setup_gave_up()
         if any(isinstance(order, Warn) for order in out):
             self.driver.stop_growing()
@@ -245,16 +245,16 @@ class GeneratorRun:
 
     def live_sums(self) -> Sums:
         """Return the sums over living and dead workers."""
-        total = sum_of(headers_of(self.crew.arena, self.gen), [member.ring for member in self.fleet.live.values()])
+        total = sum_of(headers_of(self.workers.arena, self.gen), [member.ring for member in self.fleet.live.values()])
         total.add(self.sums)
         return total
 
     def in_flight(self) -> int:
         """Return the number of calls in flight now."""
-        return sum(self.crew.in_flight(member.ring) for member in self.fleet.live.values())
+        return sum(self.workers.in_flight(member.ring) for member in self.fleet.live.values())
 
     def active_users(self) -> int:
         """Return the users (or rate workers) that are at work now."""
         if self.kind == "rate":
             return len(self.fleet.live)
-        return sum(self.crew.arena.read(self.gen, m.ring, Header.ACTIVE_USERS) for m in self.fleet.live.values())
+        return sum(self.workers.arena.read(self.gen, m.ring, Header.ACTIVE_USERS) for m in self.fleet.live.values())

@@ -62,11 +62,12 @@ def shape_of(part: GeneratorPlan, share: int, shares: int, inline: bool) -> Shap
     spare = SPARE_INLINE_RINGS if inline else 0
     if part.kind == "rate":
         if not part.is_async:
-            workers = part.max_workers
+            workers = share_count(part.max_workers, share, shares)
             return Shape(workers, workers + spare, SMALL_RING, 1)
         calls = share_count(part.calls or 0, share, shares)
-        workers = max(1, min(cores() if not inline else 1, calls, int(part.peak) + 1))
-        return Shape(workers, workers + spare, LARGE_RING, max(1, -(-part.max_in_flight // workers)))
+        slots = share_count(part.max_in_flight, share, shares)
+        workers = max(1, min(cores() if not inline else 1, calls, int(part.peak) + 1, slots))
+        return Shape(workers, workers + spare, LARGE_RING, -(-slots // workers))
     per = part.users_per_process
     workers = -(-share_count(int(part.peak), share, shares) // per)
     slots = _power_of_two(RING_BUDGET_BYTES // 64 // max(1, workers))

@@ -50,7 +50,7 @@ class Supervisor:
             if isinstance(order, Spawn):
                 spawns.append({
                     "gen": generator.gen, "worker": order.worker, "ring": order.ring, "incarnation": order.incarnation,
-                    "workers": generator.crew.workers, "users": generator.driver.peak,
+                    "workers": generator.workers.most, "users": generator.driver.peak,
                     "setup_backoff_ns": generator.fleet.setup_backoff_ns,
                     "stopped_users": generator.driver.stopped_users.get(order.worker, []),
                 })  # fmt: skip

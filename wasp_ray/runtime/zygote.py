@@ -22,7 +22,7 @@ from wasp_ray.load.generator import Generator
 from wasp_ray.load.import_effects import import_warnings, socket_problems, thread_problems
 from wasp_ray.load.limits import raise_descriptor_limit
 from wasp_ray.load.locate import trim_traceback
-from wasp_ray.load.validate import problems_of
+from wasp_ray.load.validate import limit_problems, problems_of
 from wasp_ray.runtime.hooks import HookFailed, run_hook
 from wasp_ray.runtime.inline import ThreadNursery
 from wasp_ray.runtime.nursery import Nursery
@@ -118,6 +118,8 @@ class Zygote:
             end_if_forked(pid)
             profile = apply_options(profile, message)
             problems = problems_of(profile)
+            if not problems and message["load"] == "total":
+                problems = limit_problems(profile, message["nodes"])
             if not message["places"]:
                 problems += [
                     f"Generator {g.name!r}: {NO_PLACES}"

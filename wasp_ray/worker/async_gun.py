@@ -14,6 +14,7 @@ from contextvars import Context, copy_context
 
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import StopUser
+from wasp_ray.schedule import share_count
 from wasp_ray.wire.arena import Header, State
 from wasp_ray.wire.control import NEVER, Control, Word
 from wasp_ray.wire.record import LATE_NS, START_LATE_NS
@@ -60,7 +61,8 @@ class AsyncGun:
         self._until_word = Control.at(gen, Word.FIRE_UNTIL_NS)
         self._next_word, self._begun_word = host.header(Header.NEXT_TICK), host.header(Header.BEGUN)
         self._is_thread = not host.owns_process
-        self._limit = host.arena.slabs[gen].entries
+        slots = share_count(host.part.max_in_flight, host.share, host.shares)
+        self._limit = share_count(slots, host.worker, host.workers)
         self._tick_step = host.shares * host.workers
         self._in_flight = 0
         self._free_since = 0  # until then every slot was taken

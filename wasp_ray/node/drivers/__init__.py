@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from wasp_ray.node.drivers.base import LATE_START_NS, Crew, Driver
+from wasp_ray.node.drivers.base import LATE_START_NS, Driver, WorkerSet
 from wasp_ray.node.drivers.stride import StrideDriver
 from wasp_ray.node.drivers.tick_pipe import TickPipeDriver
 from wasp_ray.node.drivers.users import UserDriver
 
 
-def make_driver(crew: Crew) -> Driver:
+def make_driver(workers: WorkerSet) -> Driver:
     """Return the driver of a Generator's kind."""
-    if crew.plan.kind == "users":
-        return UserDriver(crew)
-    return StrideDriver(crew) if crew.plan.is_async else TickPipeDriver(crew)
+    if workers.plan.kind == "users":
+        return UserDriver(workers)
+    return StrideDriver(workers) if workers.plan.is_async else TickPipeDriver(workers)
 
 
-__all__ = ["LATE_START_NS", "Crew", "Driver", "StrideDriver", "TickPipeDriver", "UserDriver", "make_driver"]
+__all__ = ["LATE_START_NS", "Driver", "StrideDriver", "TickPipeDriver", "UserDriver", "WorkerSet", "make_driver"]

@@ -19,7 +19,7 @@ LATE_START_NS = SECOND_NS
 
 
 @dataclass(slots=True)
-class Crew:
+class WorkerSet:
     """The workers of one Generator on this node, and the memory that they share with it."""
 
     gen: int
@@ -27,8 +27,8 @@ class Crew:
     arena: Arena
     control: Control
     fleet: Fleet
-    workers: int
-    """At most."""
+    most: int
+    """So many workers at most."""
     share: int
     shares: int
     """This node does `share` of `shares` of the schedule."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from wasp_ray.node.drivers.base import Crew
+from wasp_ray.node.drivers.base import WorkerSet
 from wasp_ray.node.sums import Sums
 from wasp_ray.schedule import share_count
 from wasp_ray.wire.control import NEVER
@@ -20,10 +20,10 @@ class RateDriver:
     ticks_fd: int | None
     stopped_users: Mapping[int, list[int]] = {}
 
-    def __init__(self, crew: Crew) -> None:
-        self.crew = crew
-        self.curve = crew.plan.curve()
-        most = crew.plan.max_calls
+    def __init__(self, workers: WorkerSet) -> None:
+        self.workers = workers
+        self.curve = workers.plan.curve()
+        most = workers.plan.max_calls
         self.tick_count = self.curve.count if most is None else min(self.curve.count, most)
 
     def follow(self, now: int) -> int:
@@ -32,15 +32,15 @@ class RateDriver:
 
     def is_done(self) -> bool:
         """With max_calls, once every worker has left."""
-        fleet = self.crew.fleet
-        return self.crew.plan.max_calls is not None and fleet.empty and len(fleet.gone) >= self.crew.workers
+        fleet = self.workers.fleet
+        return self.workers.plan.max_calls is not None and fleet.empty and len(fleet.gone) >= self.workers.most
 
     def end(self) -> None:
         """Workers go on with what is overdue: see `drain`."""
 
     def abort(self) -> None:
         """Want no workers."""
-        self.crew.fleet.wanted = 0
+        self.workers.fleet.wanted = 0
 
     def measure(self, now: int, active: int, in_setup: int) -> None:
         """There are no users."""
@@ -68,22 +68,22 @@ class RateDriver:
 
     def planned_at(self, t_ns: int) -> float:
         """Return calls per second."""
-        return self.curve.rate_at(min(t_ns, self.crew.plan.duration_ns - 1))
+        return self.curve.rate_at(min(t_ns, self.workers.plan.duration_ns - 1))
 
     def scheduled(self, sums: Sums) -> int:
         """From the schedule alone, never from what was started."""
-        if self.crew.control.start_ns == NEVER:
+        if self.workers.control.start_ns == NEVER:
             return 0
         count = self.tick_count
-        if self.crew.is_stopped:
-            count = min(count, self.curve.count_until(self.crew.stop_cut_ns - 1))
-        return share_count(count, self.crew.share, self.crew.shares)
+        if self.workers.is_stopped:
+            count = min(count, self.curve.count_until(self.workers.stop_cut_ns - 1))
+        return share_count(count, self.workers.share, self.workers.shares)
 
     def dropped_by(self, sums: Sums, *, is_final: bool) -> Counter[str]:
         """What workers counted, and at the end the ticks that none of them accounted for."""
         out = Counter(generator=sums.dropped_generator, stopped=sums.dropped_stopped)
         out[self.limit_cause] += sums.dropped_limit
-        if is_final and self.crew.control.start_ns != NEVER:
+        if is_final and self.workers.control.start_ns != NEVER:
             out.update(self._untaken(sums))
         return Counter({cause: number for cause, number in out.items() if number})
 

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from contextlib import suppress
 
 from wasp_ray.clock import now_ns
-from wasp_ray.node.drivers.base import LATE_START_NS, SECOND_NS, Crew
+from wasp_ray.node.drivers.base import LATE_START_NS, SECOND_NS, WorkerSet
 from wasp_ray.node.drivers.rates import RateDriver
 from wasp_ray.node.sums import Sums
 from wasp_ray.runtime.fleet import Fleet
@@ -32,32 +32,32 @@ class TickPipeDriver(RateDriver):
 
     limit_cause = "worker_limit"
 
-    def __init__(self, crew: Crew) -> None:
-        super().__init__(crew)
-        self.pipe = TickPipe(self.curve, self.tick_count, crew.share, crew.shares)
+    def __init__(self, workers: WorkerSet) -> None:
+        super().__init__(workers)
+        self.pipe = TickPipe(self.curve, self.tick_count, workers.share, workers.shares)
         self.ticks_fd: int | None = self.pipe.read_fd
-        self._most_workers = crew.workers
+        self._most_workers = workers.most
         self._taken_at_end: dict[int, int] = {}  # by worker, how many ticks it had taken when the schedule ended
         self._workers_stood_still = False  # an idle worker took no tick in the second after the end
 
     @property
     def _fleet(self) -> Fleet:
-        return self.crew.fleet
+        return self.workers.fleet
 
     def prepare(self) -> None:
         """Want some workers; more follow when ticks wait."""
-        first = int(self.crew.plan.peak * FIRST_WORKERS_S / self.crew.shares) + 2
-        self._fleet.wanted = min(self.crew.workers, first)
+        first = int(self.workers.plan.peak * FIRST_WORKERS_S / self.workers.shares) + 2
+        self._fleet.wanted = min(self.workers.most, first)
 
     def follow(self, now: int) -> int:
         """Write what is due; want more workers if that waits."""
-        wake_at = self.pipe.feed(self.crew.control, now, self.crew.stop_cut_ns)
+        wake_at = self.pipe.feed(self.workers.control, now, self.workers.stop_cut_ns)
         self._grow()
         return wake_at
 
     def is_done(self) -> bool:
         """With max_calls, once all ticks are taken."""
-        if self.crew.plan.max_calls is None:
+        if self.workers.plan.max_calls is None:
             return False
         return super().is_done() or (self.pipe.exhausted and not self.pipe.unread())
 
@@ -77,7 +77,7 @@ class TickPipeDriver(RateDriver):
         self._most_workers = self._fleet.wanted
 
     def _busy_workers(self) -> int:
-        slab, words = self.crew.arena.slabs[self.crew.gen], self.crew.arena.words
+        slab, words = self.workers.arena.slabs[self.workers.gen], self.workers.arena.words
         return sum(words[slab.entry_word(member.ring, 0)] != 0 for member in self._fleet.live.values())
 
     def end(self) -> None:
@@ -86,47 +86,47 @@ class TickPipeDriver(RateDriver):
 
     def drain(self, now: int) -> None:
         """Write overdue ticks, and close the pipe once all are taken or too late."""
-        late = now > self.crew.cut_ns + LATE_START_NS
+        late = now > self.workers.cut_ns + LATE_START_NS
         if not self.pipe.closed:
-            cut = self.crew.stop_cut_ns
-            self.pipe.feed(self.crew.control, now, cut)
+            cut = self.workers.stop_cut_ns
+            self.pipe.feed(self.workers.control, now, cut)
             if late or (self.pipe.all_written(cut) and not self.pipe.unread()):
                 idle = self._idle_workers()
                 self._workers_stood_still = any(idle.get(w) == taken for w, taken in self._taken_at_end.items())
-                self.pipe.close(self.crew.control, cut)
+                self.pipe.close(self.workers.control, cut)
         if self.pipe.closed and late:
             self._fleet.wanted = 0
 
     def abort(self) -> None:
         """Take back what nobody has read."""
         super().abort()
-        self.pipe.close(self.crew.control, self.crew.stop_cut_ns)
+        self.pipe.close(self.workers.control, self.workers.stop_cut_ns)
 
     def _idle_workers(self) -> dict[int, int]:
         """Return the number of ticks that each worker without a call in flight has taken."""
-        crew = self.crew
+        workers = self.workers
         return {
-            worker: crew.arena.read(crew.gen, member.ring, Header.NEXT_TICK)
+            worker: workers.arena.read(workers.gen, member.ring, Header.NEXT_TICK)
             for worker, member in self._fleet.live.items()
-            if crew.state(member.ring) == State.READY and not crew.in_flight(member.ring)
+            if workers.state(member.ring) == State.READY and not workers.in_flight(member.ring)
         }
 
     def is_replaceable_by_others(self, worker: int) -> bool:
         """All take ticks from one pipe."""
-        if self.crew.control.start_ns == NEVER:
+        if self.workers.control.start_ns == NEVER:
             return False
         others = (member for other, member in self._fleet.live.items() if other != worker)
-        return any(self.crew.state(member.ring) == State.READY for member in others)
+        return any(self.workers.state(member.ring) == State.READY for member in others)
 
     def _untaken(self, sums: Sums) -> Counter[str]:
         out = Counter(worker_lost=self.pipe.written - sums.begun - sums.dropped)
         cause = "generator" if self._workers_stood_still else "worker_limit"
-        out["stopped" if self.crew.is_stopped else cause] += self.pipe.dropped
+        out["stopped" if self.workers.is_stopped else cause] += self.pipe.dropped
         return out
 
     def missed_seconds(self) -> Counter[int]:
         """What idle workers left in the pipe."""
-        return self.pipe.dropped_in if self._workers_stood_still and not self.crew.is_stopped else Counter()
+        return self.pipe.dropped_in if self._workers_stood_still and not self.workers.is_stopped else Counter()
 
     def close(self) -> None:
         """Close both ends of the pipe."""

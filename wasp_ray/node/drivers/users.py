@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wasp_ray.node.drivers.base import SECOND_NS, Crew
+from wasp_ray.node.drivers.base import SECOND_NS, WorkerSet
 from wasp_ray.node.hang_detector import CANCEL_GRACE_NS
 from wasp_ray.node.headers import entries_of, headers_of
 from wasp_ray.node.sums import Sums
@@ -39,9 +39,9 @@ class UserDriver:
 
     ticks_fd: int | None = None
 
-    def __init__(self, crew: Crew) -> None:
-        self.crew = crew
-        plan = crew.plan
+    def __init__(self, workers: WorkerSet) -> None:
+        self.workers = workers
+        plan = workers.plan
         self.stopped_users: dict[int, list[int]] = {}
         self.leaving: dict[int, int] = {}  # local user -> since when (monotonic ns) the schedule does not want it
         self._run = self._keep = 0  # the limits as last set; a worker that asks for the end closes the word by itself
@@ -49,7 +49,7 @@ class UserDriver:
         self._per_process = plan.users_per_process
         self._lead_ns = PLACED_LEAD_NS if plan.is_placed else LEAD_NS
         self._warmups = [(segment.from_ns, segment.to_ns) for segment in plan.segments if segment.warmup]
-        self.peak = share_count(self._curve.peak, crew.share, crew.shares)
+        self.peak = share_count(self._curve.peak, workers.share, workers.shares)
         self.active_max = 0
         self.time = UserTime()
         self._measured_ns = NEVER  # when `measure` was called last
@@ -65,48 +65,48 @@ class UserDriver:
     def follow(self, now: int) -> int:
         """Set the limits to what the schedule wants now."""
         t, local = self._wanted(now)
-        idle = self.crew.control.paused or self._curve.paused_at(t) or self.crew.is_stopped
+        idle = self.workers.control.paused or self._curve.paused_at(t) or self.workers.is_stopped
         self._set(0 if idle else local, max(local, self._keep_at(t)), now)
         return NEVER
 
     def _wanted(self, now: int) -> tuple[int, int]:
         """Return the schedule's instant and the number of users of this node at it."""
-        t = max(0, min(self.crew.control.schedule_ns(now), self.crew.plan.duration_ns - 1))
-        return t, share_count(self._curve.users_at(t), self.crew.share, self.crew.shares)
+        t = max(0, min(self.workers.control.schedule_ns(now), self.workers.plan.duration_ns - 1))
+        return t, share_count(self._curve.users_at(t), self.workers.share, self.workers.shares)
 
     def is_done(self) -> bool:
         """Once every user has left by itself."""
-        fleet = self.crew.fleet
-        return fleet.empty and len(fleet.gone) >= self.crew.workers > 0
+        fleet = self.workers.fleet
+        return fleet.empty and len(fleet.gone) >= self.workers.most > 0
 
     def end(self) -> None:
         """All leave. Their grace is the Generator's own."""
         before = dict(self.leaving)
-        self._set(0, 0, self.crew.cut_ns)
+        self._set(0, 0, self.workers.cut_ns)
         self.leaving = before
-        self.crew.fleet.wanted = 0
+        self.workers.fleet.wanted = 0
 
     def drain(self, now: int) -> None:
         """They leave by themselves."""
 
     def abort(self) -> None:
         """Want no users."""
-        self.crew.fleet.wanted = 0
+        self.workers.fleet.wanted = 0
 
     def _keep_at(self, t: int) -> int:
         """Return the users that must exist at schedule time t: the most wanted until a user started now is set up."""
-        most = self._curve.most_between(t, min(t + self._lead_ns, self.crew.plan.duration_ns - 1))
-        return share_count(most, self.crew.share, self.crew.shares)
+        most = self._curve.most_between(t, min(t + self._lead_ns, self.workers.plan.duration_ns - 1))
+        return share_count(most, self.workers.share, self.workers.shares)
 
     def _set(self, run: int, keep: int, now: int) -> None:
-        control, gen, per = self.crew.control, self.crew.gen, self._per_process
+        control, gen, per = self.workers.control, self.workers.gen, self._per_process
         was_run, was_keep = self._run, self._keep
         self._run, self._keep = run, keep
         if run != was_run:
             self._stamp(was_run, run, now)  # before users can see that they may not go on
         if keep != was_keep:
             control.set(gen, Word.KEEP_LIMIT, keep)
-            self.crew.fleet.wanted = -(-keep // per)
+            self.workers.fleet.wanted = -(-keep // per)
             for user in range(was_keep, keep):
                 self.leaving.pop(user, None)
             self.leaving.update(dict.fromkeys(range(keep, was_keep), now))
@@ -116,52 +116,55 @@ class UserDriver:
                 control.set(gen, Word.RUN_LIMIT, 0)
         for low, high in ((min(was_run, run), max(was_run, run)), (min(was_keep, keep), max(was_keep, keep))):
             if low != high:
-                self.crew.wakes.update(range(low // per, -(-high // per)))
+                self.workers.wakes.update(range(low // per, -(-high // per)))
 
     def _stamp(self, was_run: int, run: int, now: int) -> None:
         """Tell workers since when none of their users, or one of them again, may begin calls."""
-        crew, per = self.crew, self._per_process
+        workers, per = self.workers, self._per_process
         word = Header.HELD_NS if run < was_run else Header.RELEASED_NS
         for worker in range(-(-min(run, was_run) // per), -(-max(run, was_run) // per)):
-            if (member := crew.fleet.live.get(worker)) is not None:
-                crew.arena.write(crew.gen, member.ring, word, now)
+            if (member := workers.fleet.live.get(worker)) is not None:
+                workers.arena.write(workers.gen, member.ring, word, now)
 
     def overdue(self, now: int) -> list[tuple[int, str]]:
         """Users that the schedule does not want any more have graceful_stop for their calls, as at its end.
 
         Async ones cancel their calls by themselves; their process is killed if that does not end the call.
         """
-        crew, plan, per, out = self.crew, self.crew.plan, self._per_process, []
+        workers, plan, per, out = self.workers, self.workers.plan, self._per_process, []
         grace_ns = plan.graceful_stop_ns + (plan.teardown_timeout_ns + 2 * CANCEL_GRACE_NS if plan.is_async else 0)
         for user in [user for user, since_ns in self.leaving.items() if now > since_ns + grace_ns]:
             del self.leaving[user]
             worker, offset = divmod(user, per)
-            member = crew.fleet.live.get(worker)
-            if member is not None and crew.arena.words[crew.arena.slabs[crew.gen].entry_word(member.ring, offset)]:
-                is_empty = crew.control.get(crew.gen, Word.KEEP_LIMIT) <= worker * per
+            member = workers.fleet.live.get(worker)
+            if (
+                member is not None
+                and workers.arena.words[workers.arena.slabs[workers.gen].entry_word(member.ring, offset)]
+            ):
+                is_empty = workers.control.get(workers.gen, Word.KEEP_LIMIT) <= worker * per
                 out.append((worker, "interrupted" if is_empty else "timeout"))  # calls of its mates are killed
         return out
 
     def has_given_up_setup(self) -> bool:
         """Packs set their users up again by themselves."""
-        crew = self.crew
-        if self._per_process == 1 or not crew.fleet.live:
+        workers = self.workers
+        if self._per_process == 1 or not workers.fleet.live:
             return False
-        rings = [member.ring for member in crew.fleet.live.values()]
-        return bool(headers_of(crew.arena, crew.gen)[rings, Header.SETUP_GAVE_UP].any())
+        rings = [member.ring for member in workers.fleet.live.values()]
+        return bool(headers_of(workers.arena, workers.gen)[rings, Header.SETUP_GAVE_UP].any())
 
     # -- what was delivered
 
     def measure(self, now: int, active: int, in_setup: int) -> None:
         """Add the time since the last sample to `time`, with the users of now: some 50 times a second."""
-        crew = self.crew
+        workers = self.workers
         before, self._measured_ns = self._measured_ns, now
         t, wanted = self._wanted(now)
-        if crew.control.start_ns > now:
+        if workers.control.start_ns > now:
             return
         self.active_max = max(self.active_max, active)
         self._note_losses(now, active, wanted)
-        elapsed = now - max(before, crew.control.start_ns)
+        elapsed = now - max(before, workers.control.start_ns)
         if before == NEVER or elapsed <= 0 or not self._counts(t):
             return
         replaced = sum(number for _, number in self._left)
@@ -172,7 +175,7 @@ class UserDriver:
 
     def _counts(self, t: int) -> bool:
         """Whether users are scheduled at schedule time t: not in a pause, in warm-up or after a stop."""
-        if self.crew.control.paused or self.crew.is_stopped or self._curve.paused_at(t):
+        if self.workers.control.paused or self.workers.is_stopped or self._curve.paused_at(t):
             return False
         return not any(begins <= t < ends for begins, ends in self._warmups)
 
@@ -203,19 +206,19 @@ class UserDriver:
         """Count paces that fell due during its calls in flight; keep which users of a pack stopped themselves."""
         sums.dropped_busy += self._paces_missed(ring, at_ns)
         if self._per_process > 1:
-            entries = entries_of(self.crew.arena, self.crew.gen)[ring]
+            entries = entries_of(self.workers.arena, self.workers.gen)[ring]
             if stopped := np.flatnonzero(entries[:, Entry.USER] == STOPPED_USER).tolist():
                 self.stopped_users[worker] = stopped
 
     def _paces_missed(self, ring: int, at_ns: int) -> int:
         """Return the paces that fell due during calls in flight of a worker that was dead at `at_ns`; drawn ones by their mean."""
-        crew = self.crew
-        step = crew.arena.read(crew.gen, ring, Header.PACE_NS)
+        workers = self.workers
+        step = workers.arena.read(workers.gen, ring, Header.PACE_NS)
         if not step:
             return 0
-        missed, held = 0, crew.arena.read(crew.gen, ring, Header.HELD_NS)
-        for call in crew.arena.entries(crew.gen, ring):
-            until = min(at_ns, crew.cut_ns, held if held >= call.due else NEVER)
+        missed, held = 0, workers.arena.read(workers.gen, ring, Header.HELD_NS)
+        for call in workers.arena.entries(workers.gen, ring):
+            until = min(at_ns, workers.cut_ns, held if held >= call.due else NEVER)
             missed += max(0, until - call.due) // step
         return missed
 
@@ -225,7 +228,7 @@ class UserDriver:
 
     def planned_at(self, t_ns: int) -> float:
         """Return users."""
-        return float(self._curve.users_at(min(t_ns, self.crew.plan.duration_ns - 1)))
+        return float(self._curve.users_at(min(t_ns, self.workers.plan.duration_ns - 1)))
 
     def scheduled(self, sums: Sums) -> int:
         """Calls that began, and paces that were dropped."""
