@@ -76,7 +76,7 @@ def test_every_generator_has_every_key(name: str) -> None:
     ]  # fmt: skip
     assert list(found["ledger"]) == COLUMNS
     assert list(found["start_delay_s"]) == ["p50", "p99", "max"]
-    assert list(found["users"]) == ["planned_max", "active_max", "setup_failed", "replaced"]
+    assert list(found["users"]) == ["planned_max", "active_max", "delivered", "setup_failed", "replaced"]
     assert list(found["call"]) == ["service_s", "response_s"]
     assert list(found["call"]["service_s"]) == TIMES
 

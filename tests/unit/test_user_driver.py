@@ -90,3 +90,26 @@ def test_users_leave_when_the_schedule_does_not_want_them_within_the_lead() -> N
     assert load.driver.leaving == {}
     load.end(load.follow(30))
     assert load.driver.leaving == {}
+
+
+def test_the_time_of_users_is_measured_against_the_schedule() -> None:
+    """Four users are wanted in seconds 0 to 10: one that is being replaced counts for 5 s, in setup() is the target's time."""
+    load = Load()
+    load.driver.measure(load.follow(0), 0, 0)
+    load.driver.measure(load.follow(1), 4, 0)  # all there for a second
+    load.driver.measure(load.follow(2), 3, 0)  # one is lost, and within its 5 s
+    load.driver.measure(load.follow(8), 3, 0)  # and is not back after that
+    load.driver.measure(load.follow(9), 0, 2)  # the others leave; both packs are in setup()
+    time = load.driver.time
+    assert load.driver.active_max == 4
+    assert (time.scheduled, time.delivered, time.in_setup) == (36 * SECOND, (4 + 4 + 6 * 3 + 3) * SECOND, SECOND)
+
+
+def test_time_of_pauses_and_after_a_stop_is_not_scheduled() -> None:
+    """Nobody can be there then."""
+    load = Load()
+    load.driver.measure(load.follow(0), 4, 0)
+    load.control.pause(load.follow(1))
+    load.driver.measure(load.follow(1), 4, 0)
+    load.driver.measure(load.follow(5, stopped=True), 4, 0)
+    assert load.driver.time.scheduled == 0

@@ -11,7 +11,7 @@ from support.plans import generator_plan, plan_of
 from wasp_ray.http.talk import RETRIES
 from wasp_ray.plan import Plan
 from wasp_ray.stats.limits import OTHER
-from wasp_ray.stats.tallies import Ledger
+from wasp_ray.stats.tallies import GroupTotals, Ledger, UserTotals
 from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
 from wasp_ray.stats.verdict import HTTP_RETRIES, JudgeInput, Judgement, exit_code, judge
 
@@ -249,6 +249,28 @@ def test_requests_that_were_sent_twice_are_reported() -> None:
     shop.counters[HTTP_RETRIES] = 1_234
     (warning,) = judged(shop).warnings
     assert warning.startswith("shop: 1,234 HTTP requests were sent again") and "retries=0" in warning
+
+
+@pytest.mark.parametrize(
+    ("scheduled_s", "delivered_s", "in_setup_s", "verdict", "told"),
+    [
+        (100.0, 90.0, 0.0, "passed", ""),
+        (100.0, 60.0, 30.0, "failed", "they were in setup() (p50 3"),
+        (100.0, 60.0, 10.0, "invalid", "they waited for a process, for setup_concurrency or for this machine's CPU"),
+        (9.0, 0.0, 0.0, "passed", ""),
+    ],
+)
+def test_users_that_are_missing_are_judged_by_what_they_waited_for(
+    scheduled_s: float, delivered_s: float, in_setup_s: float, verdict: str, told: str
+) -> None:
+    """From 10 user-seconds on, against 0.9 of them by default."""
+    crowd = GeneratorTotals("users", ledger=Ledger(scheduled=50, started=50, ok=50))
+    crowd.users = UserTotals(4, 4, scheduled_s=scheduled_s, delivered_s=delivered_s, in_setup_s=in_setup_s)
+    crowd.groups["setup"] = GroupTotals(service=histogram_of([3_000_000_000] * 4))
+    plan = plan_of(generator_plan("shop", kind="users", min_delivered=0.9))
+    found = judged(crowd, plan)
+    assert found.verdict == verdict and told in "".join(found.reasons), found
+    assert judged(crowd, plan, stopped=True).verdict == "passed"
 
 
 def test_exit_codes_are_those_of_the_interface() -> None:

@@ -43,7 +43,7 @@ class Generator:
         rate_unit: Any = "1s", arrivals: str = "constant", call_timeout: Any = "60s", setup_timeout: Any = "60s",
         teardown_timeout: Any = "10s", graceful_stop: Any = "30s", fail_on_error: bool = False, max_calls: int | None = None,
         sample: float = 1.0, on_late: str = "fire", max_in_flight: Any = AUTO, max_workers: int = 200,
-        min_delivered: float = 0.99, users_per_process: int = 1, think_time: Any = 0, pacing: Any = None,
+        min_delivered: Any = AUTO, users_per_process: int = 1, think_time: Any = 0, pacing: Any = None,
         setup_concurrency: Any = AUTO, placement: Any = None,
     ) -> None:  # fmt: skip
         self.name, self.gun, self.user, self.schedule = name, gun, user, schedule
@@ -131,12 +131,19 @@ class Generator:
             rate_unit_ns=self.rate_unit_ns, arrivals=self.arrivals, labels=dict(self.labels), seed=seed,
             call_timeout_ns=self.call_timeout_ns, setup_timeout_ns=self.setup_timeout_ns,
             teardown_timeout_ns=self.teardown_timeout_ns, graceful_stop_ns=self.graceful_stop_ns,
-            min_delivered=self.min_delivered, on_late=self.on_late, max_in_flight=self._in_flight_at(peak),
+            min_delivered=self._least_delivered, on_late=self.on_late, max_in_flight=self._in_flight_at(peak),
             max_workers=self.max_workers, users_per_process=self.users_per_process, max_calls=self.max_calls,
             setup_concurrency=None if self.setup_concurrency is AUTO else self.setup_concurrency,
             placement=None if self.placement is None else self.placement.to_data(), fail_on_error=self.fail_on_error,
             calls=calls, peak=peak, duration_ns=schedule.duration_ns, segments=_segments(schedule, curve),
         )  # fmt: skip
+
+    @property
+    def _least_delivered(self) -> float:
+        """AUTO = 0.99 of the calls of a gun, 0.9 of the user-seconds of users."""
+        if self.min_delivered is not AUTO:
+            return float(self.min_delivered)
+        return 0.99 if self.kind == "rate" else 0.9
 
     def _in_flight_at(self, peak_per_s: float) -> int:
         """AUTO = max(1000, 2 x peak rate), at most half of the descriptors a process may have."""

@@ -137,8 +137,11 @@ def _generator(run: GeneratorRun, evidence: Evidence, findings: Findings) -> Gen
 
 
 def _worker_sums(run: GeneratorRun, sums: Sums, due: int, lost: int, dropped_by: dict[str, int]) -> WorkerSums:
-    active_max = run.driver.active_max if isinstance(run.driver, UserDriver) else 0
-    users = UserTotals(run.driver.peak, active_max, run.fleet.setup_failed + sums.setups_failed, run.fleet.replaced)
+    users = UserTotals(run.driver.peak, 0, run.fleet.setup_failed + sums.setups_failed, run.fleet.replaced)
+    if isinstance(run.driver, UserDriver):
+        time, users.active_max = run.driver.time, run.driver.active_max
+        users.scheduled_s, users.delivered_s = time.scheduled / 1e9, time.delivered / 1e9
+        users.in_setup_s = time.in_setup / 1e9
     return WorkerSums(due, sums.begun, lost, dropped_by, users, run.cpu_s, run.cpu_wait_s)
 
 

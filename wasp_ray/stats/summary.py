@@ -110,6 +110,7 @@ def _generator(planned: GeneratorPlan | None, item: GeneratorTotals, load_s: flo
         "users": {
             "planned_max": item.users.planned_max,
             "active_max": item.users.active_max,
+            "delivered": item.users.delivered,
             "setup_failed": item.users.setup_failed,
             "replaced": item.users.replaced,
         },

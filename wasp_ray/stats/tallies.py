@@ -153,3 +153,14 @@ class UserTotals:
     active_max: int = 0
     setup_failed: int = 0
     replaced: int = 0
+    scheduled_s: float = 0.0
+    """User-seconds of the schedule, without warm-up and pauses."""
+    delivered_s: float = 0.0
+    """Those of them in which the user was there, or was being replaced for at most 5 s."""
+    in_setup_s: float = 0.0
+    """Those of the missing ones in which the user was in setup()."""
+
+    @property
+    def delivered(self) -> float | None:
+        """The share of the scheduled user-seconds that was delivered; None if none were scheduled."""
+        return self.delivered_s / self.scheduled_s if self.scheduled_s else None

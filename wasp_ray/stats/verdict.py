@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wasp_ray.stats.limits import OTHER
 from wasp_ray.stats.thresholds import parse
+from wasp_ray.wire.record import SETUP_GROUP
 
 if TYPE_CHECKING:
     from wasp_ray.plan import GeneratorPlan, Plan
@@ -24,8 +25,8 @@ SIGNAL_EXIT_CODES: Mapping[str, int] = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP":
 
 TARGET_CAUSES = ("in_flight_limit", "worker_limit", "user_busy")
 """Every slot, or the user, waited for the target."""
-MIN_CALLS = 10
-"""min_delivered says nothing about fewer scheduled calls."""
+MIN_CALLS, MIN_USER_S = 10, 10.0
+"""min_delivered says nothing about fewer scheduled calls or user-seconds."""
 CPU_WAIT_SHARE = 0.1
 """Above this share of the users' call time a warning says that they waited for the CPU. Not for an async gun, whose loop waits
 mostly between its calls.
@@ -76,7 +77,7 @@ def judge(found: JudgeInput) -> Judgement:
         if not _succeeded(name, planned, item, found):
             failed.append(f"{name}: no call succeeded")
         if planned is not None and item is not None and not _ended_early(name, found):
-            blame, reason = _shortfall(planned, item)
+            blame, reason = (_missing_users if item.kind == "users" else _shortfall)(planned, item)
             (failed if blame == FAILED else invalid).extend(reason)
     failed += [_threshold_reason(result) for result in found.thresholds if _broken(result, found)]
     signal = found.interrupted or found.cut_by
@@ -140,7 +141,7 @@ def _shortfall(planned: GeneratorPlan, item: GeneratorTotals) -> tuple[str, list
     When both sides took part, the side that alone breaks the limit is to blame; both or neither: the larger one.
     """
     scheduled, least = item.ledger.scheduled, planned.min_delivered
-    if item.kind != "rate" or scheduled < MIN_CALLS or item.delivered >= least * scheduled:
+    if scheduled < MIN_CALLS or item.delivered >= least * scheduled:
         return FAILED, []
     target = sum(item.dropped_by.get(cause, 0) for cause in TARGET_CAUSES)
     ours = scheduled - item.delivered - target - item.dropped_by.get("stopped", 0)
@@ -155,6 +156,28 @@ def _shortfall(planned: GeneratorPlan, item: GeneratorTotals) -> tuple[str, list
         f"{planned.name}: {head} while slots were free: this machine did not keep up"
         f"{f' (dropped by {causes})' if causes else ''}; use a lower rate, more nodes or fewer processes per core"
     ]
+
+
+def _missing_users(planned: GeneratorPlan, item: GeneratorTotals) -> tuple[str, list[str]]:
+    """The min_delivered rule of users: whose fault, and the reason if they were there for too short a time.
+
+    A user that is in setup() waits for the target; one that has no process yet, or waits for setup_concurrency or CPU, for us.
+    """
+    users, least = item.users, planned.min_delivered
+    if users.scheduled_s < MIN_USER_S or users.delivered_s >= least * users.scheduled_s:
+        return FAILED, []
+    head = (
+        f"{planned.name}: users were there for {users.delivered_s:,.0f} of {users.scheduled_s:,.0f} scheduled user-seconds"
+        f" ({100 * users.delivered_s / users.scheduled_s:.1f} %, min_delivered {100 * least:g} %)"
+    )
+    if 2 * users.in_setup_s < users.scheduled_s - users.delivered_s:
+        return INVALID, [
+            f"{head}: they waited for a process, for setup_concurrency or for this machine's CPU; use fewer users a node"
+        ]
+    setup = item.groups.get(SETUP_GROUP)
+    median_s = setup.service.summary_s()["p50"] if setup is not None else None
+    each = "" if median_s is None else f" (p50 {median_s:,.3g} s)"
+    return FAILED, [f"{head}: they were in setup(){each}; make it faster, or the ramp longer"]
 
 
 def _littles_law(planned: GeneratorPlan, item: GeneratorTotals) -> str:
