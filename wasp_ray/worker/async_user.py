@@ -287,7 +287,8 @@ class AsyncUsers:
         """Return the next step that is no wait."""
         while True:
             step = life.next(now_ns(), self._words)
-            self._host.count_dropped_paces(life)
+            if life.dropped_busy or life.dropped_late:
+                self._host.count_dropped_paces(life)
             if not isinstance(step, Wait):
                 return step
             await self._alarms.at(step.until)

@@ -103,10 +103,9 @@ class Host:
 
     def count_dropped_paces(self, life: UserLife) -> None:
         """Count the paces that a user's life has dropped."""
-        if life.dropped_busy or life.dropped_late:
-            busy, late = life.take_dropped()
-            self.arena.words[self.header(Header.DROPPED_BUSY)] += busy
-            self.arena.words[self.header(Header.DROPPED_GENERATOR)] += late
+        busy, late = life.take_dropped()
+        self.arena.words[self.header(Header.DROPPED_BUSY)] += busy
+        self.arena.words[self.header(Header.DROPPED_GENERATOR)] += late
 
     def ask_stop(self, why: int) -> None:
         """Ask the node to end this Generator, `why` is an Ask. No user begins another call."""

@@ -35,6 +35,7 @@ class SyncUser:
         self._run_word = Control.at(part.index, Word.RUN_LIMIT)
         self._active_word = host.header(Header.ACTIVE_USERS)
         self._held_word, self._released_word = host.header(Header.HELD_NS), host.header(Header.RELEASED_NS)
+        self._is_paced, self._is_thread = part.pacing is not None, not host.owns_process
         self._local = host.first_user
         self._state = CallState(host.global_user(self._local))
         self._state.entry = host.arena.slabs[part.index].entry_word(host.ring, 0)
@@ -95,7 +96,7 @@ class SyncUser:
         pick = picker(self._actor, self._actor.context.random)
         plain_ok = head_bits(Kind.RECORD, Outcome.OK, Flag.ENDS_CALL | Flag.IN_GROUP)
         raw, publish, clock = self._host.wants_raw or self._host.verbose, writer.publish, now_ns
-        is_steady = life.is_steady and self._host.owns_process  # a thread that is given up has to see it
+        is_steady = life.is_steady and not self._is_thread  # a thread that is given up has to see it
         booker.sync_call = state
         try:
             while True:
@@ -154,14 +155,18 @@ class SyncUser:
 
     def _next(self) -> Step:
         """Return the next step that is no wait. A fork that returned from call() ends here, since no call may begin in it."""
-        host, life, words = self._host, self._life, self._words
-        end_if_forked(host.pid)
+        life, words = self._life, self._words
         while True:
-            life.held_ns, life.released_ns = words[self._held_word], words[self._released_word]
-            if host.abandoned():
+            if self._is_paced:
+                life.held_ns, life.released_ns = words[self._held_word], words[self._released_word]
+            if self._is_thread and self._host.abandoned():
                 life.is_abandoned = True
             step = life.next(now_ns(), words)
-            host.count_dropped_paces(life)
+            if life.dropped_busy or life.dropped_late:
+                self._host.count_dropped_paces(life)
+            if isinstance(step, Call):
+                return step
+            end_if_forked(self._host.pid)
             if not isinstance(step, Wait):
                 return step
             self._block(step.until)
@@ -172,6 +177,7 @@ class SyncUser:
         readable, _, _ = select.select([self._host.wake_fd], [], [], timeout)
         if readable and not os.read(self._host.wake_fd, 4096):
             self._host.abandoned = lambda: True  # the parent is gone: leave
+            self._life.is_abandoned = True
 
 
 __all__ = ["SyncUser"]

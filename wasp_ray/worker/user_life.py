@@ -23,8 +23,10 @@ Times are monotonic ns. The words are the control block's, or a list of the same
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
 from typing import Final, Protocol
 
 from wasp_ray.wire.arena import State
@@ -46,7 +48,7 @@ class Draws(Protocol):
         """Return the next wait in ns."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # a frozen one takes three times as long to make
 class Wait:
     """Wait until an instant, or until the words change; then ask again."""
 
@@ -58,7 +60,7 @@ class Setup:
     """Make a new actor and run its setup; report set_up, setup_failed or setup_stopped."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """Begin a call; report called, stops, restarts or exhausted. `due`: 0 means due at its start."""
 
@@ -86,25 +88,25 @@ _NO_DRAWS = random.Random(0)
 class Paces:
     """Due times of a paced user: the first one is due at once, each next one a step later, however long calls take."""
 
-    __slots__ = ("_rng", "_wait", "due")
+    __slots__ = ("_is_constant", "draw", "due")
 
     def __init__(self, wait: Draws, rng: random.Random) -> None:
-        self._wait, self._rng = wait, rng
+        self._is_constant = wait.is_constant
+        self.draw: Callable[[], int] = partial(wait.draw_ns, rng)
+        if self._is_constant:
+            self.draw = repeat(self.draw()).__next__
+        """Returns the distance to the next pace"""
         self.due = 0
         """of the next pace; 0 before the first one is known"""
-
-    def step(self) -> None:
-        """Advance to the pace after this one."""
-        self.due += self._wait.draw_ns(self._rng)
 
     def drop(self, until: int) -> int:
         """Advance to the first pace due after `until`; return the number of paces passed over."""
         dropped = 0
         while 0 < self.due <= until:
-            step = self._wait.draw_ns(self._rng)
+            step = self.draw()
             if step <= 0:  # paces without a distance: none is ever late
                 break
-            number = (until - self.due) // step + 1 if self._wait.is_constant else 1
+            number = (until - self.due) // step + 1 if self._is_constant else 1
             self.due += number * step
             dropped += number
         return dropped
@@ -157,29 +159,15 @@ class UserLife:
 
     def next(self, now: int, words: Sequence[int]) -> Step:
         """Return the step to perform at `now`."""
-        if self._state == _READY:
-            return self._next_call(now, words)
-        if self._state == _LEAVING:
-            return _TEARDOWN
-        if self._state == _OVER or not self._is_kept(words):
-            self._state, self.is_settled = _OVER, True
-            return Leave(self.left_as)
-        if now < self._not_before:
-            return Wait(self._not_before)
-        self.setups += 1
-        return _SETUP
-
-    def _is_kept(self, words: Sequence[int]) -> bool:
-        return words[self._keep_word] > self._local and not self.is_abandoned
-
-    def _next_call(self, now: int, words: Sequence[int]) -> Step:
-        runs = words[self._run_word] > self._local
-        if self._paces is not None and not self.is_abandoned and self.held_ns > self._held_seen_ns:
-            has_begun = self._paces.due > 0
+        if self._state != _READY:
+            return self._next_other(now, words)
+        runs, paces = words[self._run_word] > self._local, self._paces
+        if paces is not None and self.held_ns > self._held_seen_ns and not self.is_abandoned:
+            has_begun = paces.due > 0
             self._hold(self.held_ns)
             if has_begun and runs and self.released_ns > self.held_ns:  # closed and opened again during a call
-                self._paces.due = self.released_ns
-        if not self._is_kept(words):
+                paces.due = self.released_ns
+        if self.is_abandoned or words[self._keep_word] <= self._local:
             self._leave(now)
             return _TEARDOWN
         if not runs:
@@ -189,17 +177,27 @@ class UserLife:
             return _IDLE if start == NEVER else Wait(start)
         if now < self._think_until:
             return Wait(self._think_until)
-        return _UNPACED if self._paces is None else self._next_pace(self._paces, now)
-
-    def _next_pace(self, paces: Paces, now: int) -> Step:
+        if paces is None:
+            return _UNPACED
         if not paces.due:
             paces.due = now
         if self._drops_late:
             self._drop(now - LATE_NS - 1)
         if now < (due := paces.due):
             return Wait(due)
-        paces.step()
+        paces.due += paces.draw()
         return Call(due)
+
+    def _next_other(self, now: int, words: Sequence[int]) -> Step:
+        if self._state == _LEAVING:
+            return _TEARDOWN
+        if self._state == _OVER or self.is_abandoned or words[self._keep_word] <= self._local:
+            self._state, self.is_settled = _OVER, True
+            return Leave(self.left_as)
+        if now < self._not_before:
+            return Wait(self._not_before)
+        self.setups += 1
+        return _SETUP
 
     # -- reports
 
