@@ -29,11 +29,14 @@ def book(timeout_s: float | None = 2.0) -> GeneratorBook:
     return made
 
 
-def entry(number: int, began_s: float, bits: int = 0, open_s: float = 0.0, setup_s: float | None = None) -> InFlight:
-    """An in-flight entry of user 3; times in seconds after t = 0."""
+def entry(
+    number: int, began_s: float, bits: int = 0, open_s: float | None = None, setup_s: float | None = None
+) -> InFlight:
+    """An in-flight entry of user 3; times in seconds after t = 0, open_s by default that of the call."""
     due = START + int(began_s * SECOND)
     setup = 0 if setup_s is None else START + int(setup_s * SECOND)
-    return InFlight(number, due, due, 3, bits, START + int(open_s * SECOND), setup)
+    opened = due if open_s is None else START + int(open_s * SECOND)
+    return InFlight(number, due, due, 3, bits, opened, setup)
 
 
 def calls(*began_s: float) -> list[InFlight]:
@@ -117,6 +120,12 @@ def test_a_call_whose_requests_have_ended_is_in_no_group() -> None:
     """They are recorded already, and it is not without requests."""
     data = end(book(2.0), [entry(1, 4.0, Open.HAS_BEGUN)], 1, "killed", 5.0)
     assert data["ledger"]["killed"] == 1 and counted(data) == {}
+
+
+def test_what_an_earlier_call_left_in_the_entry_is_not_of_this_one() -> None:
+    """Its request began before this call did, so this call has none."""
+    data = end(book(2.0), [entry(2, 4.0, PAY, 3.9)], 1, "killed", 5.0)
+    assert counted(data) == {"g": {"killed": 1}}
 
 
 def test_a_call_that_was_recorded_at_its_deadline_is_not_counted_when_its_process_dies() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from wasp_ray.aggregator.drain import SlabReader, Strings
+from wasp_ray.clock import now_ns
 from wasp_ray.load.actors import Response
 from wasp_ray.stats.outcomes import OUTCOMES
 from wasp_ray.wire.arena import Arena, InFlight, Open, lay_out
@@ -43,9 +44,9 @@ class Worker:
         self.call = CallState(7)
         self.call.entry = slab.entry_word(0, 0)
 
-    def begin(self, due: int = 10, start: int = 20) -> None:
-        """The call begins."""
-        self.booker.begin(self.call, due, start)
+    def begin(self) -> None:
+        """The call begins; it was due long before."""
+        self.booker.begin(self.call, 10, now_ns())
         self.booker.sync_call = self.call
 
     def records(self) -> list[tuple[str, str, bool]]:
@@ -66,7 +67,7 @@ class Worker:
     def open_group(self) -> str:
         """The group that is open in shared memory, "" for none."""
         self.reader.drain()
-        bits = self.left().open
+        bits = self.left().requests
         return self.strings.texts[self.reader.names(0)[bits & Open.ID_MASK]] if bits & Open.IS_OPEN else ""
 
 
@@ -84,13 +85,15 @@ def test_the_most_recently_opened_request_is_the_one_in_shared_memory(worker: Wo
     worker.begin()
     with worker.booker.group("outer"):
         first = worker.left()
-        assert worker.open_group() == "outer" and first.open & Open.DUE_WITH_CALL
+        assert worker.open_group() == "outer" and first.requests & Open.DUE_WITH_CALL
         with worker.booker.group("inner"):
-            assert worker.open_group() == "inner" and not worker.left().open & Open.DUE_WITH_CALL
+            assert worker.open_group() == "inner" and not worker.left().requests & Open.DUE_WITH_CALL
         assert worker.open_group() == "outer" and worker.left().open_start == first.open_start
-    assert worker.left().open == Open.HAS_BEGUN
-    worker.booker.returned(worker.call, None, 99, "u")
-    assert worker.left().open == 0
+    assert worker.left().requests == Open.HAS_BEGUN
+    worker.booker.returned(worker.call, None, now_ns(), "u")
+    worker.call.reset()
+    worker.begin()
+    assert worker.left().requests == 0
 
 
 def test_open_requests_take_the_outcome_of_their_call(worker: Worker) -> None:
@@ -101,7 +104,7 @@ def test_open_requests_take_the_outcome_of_their_call(worker: Worker) -> None:
         found = worker.records()
     assert found == [("outer", "timeout", False), ("inner", "timeout", False), ("u", "timeout", True)]
     assert worker.records() == []
-    assert worker.left().open == Open.IS_BOOKED
+    assert worker.left().requests == Open.IS_BOOKED
 
 
 def test_a_request_that_ends_after_its_call_has_no_part_in_the_next(worker: Worker) -> None:
@@ -132,9 +135,9 @@ def test_a_request_that_was_never_sent_is_none(worker: Worker) -> None:
     """The next one is still the first of the call, and the call without any is in its own group."""
     worker.begin()
     recorder = HttpRecorder(worker.host, worker.writer, worker.booker)
-    recorder.request_dropped(recorder.request_begins(30, "GET /", "/"))
-    assert worker.left().open == 0
-    second = recorder.request_begins(40, "GET /", "/")
+    recorder.request_dropped(recorder.request_begins(now_ns(), "GET /", "/"))
+    assert worker.left().requests == 0
+    second = recorder.request_begins(now_ns(), "GET /", "/")
     assert second[1] == 10
     recorder.request_dropped(second)
     worker.booker.returned(worker.call, None, 99, "u")

@@ -45,10 +45,11 @@ class _Ends:
 
     def add_open(self, entry: InFlight, end: int, outcome: Outcome, names: NDArray[np.int32]) -> None:
         """The request that was open, if there was one."""
-        if not entry.open & Open.IS_OPEN:
+        bits = entry.requests
+        if not bits & Open.IS_OPEN:
             return
-        group, path = entry.open & Open.ID_MASK, entry.open >> Open.ROUTE_SHIFT & Open.ID_MASK
-        due = entry.due if entry.open & Open.DUE_WITH_CALL else entry.open_start
+        group, path = bits & Open.ID_MASK, bits >> Open.ROUTE_SHIFT & Open.ID_MASK
+        due = entry.due if bits & Open.DUE_WITH_CALL else entry.open_start
         named = (int(names[at]) if at < len(names) else OTHER_NUMBER for at in (group, path))
         self.add(entry, due, entry.open_start, end, outcome, Flag.IN_GROUP, *named)
 
@@ -267,12 +268,12 @@ class GeneratorBook:
         The headers' count is the truth; entries beyond it are calls that were recorded already, the oldest ones. A request
         takes the outcome of its call, setup or teardown. `names`: node-wide string numbers by the ids of the ring.
         """
-        calls = sorted((e for e in left if e.number and not e.open & Open.IS_BOOKED), key=lambda entry: entry.start)
+        calls = sorted((e for e in left if e.number and not e.requests & Open.IS_BOOKED), key=lambda entry: entry.start)
         calls = calls[max(0, len(calls) - unfinished) :] if unfinished > 0 else []
         default, ends = Outcome[as_.upper()], _Ends()
         for entry in calls:
             outcome, end = self._end_of(entry.start, self._timeout_ns, default, at_ns)
-            flags = Flag.ENDS_CALL if entry.open else Flag.ENDS_CALL | Flag.IN_GROUP
+            flags = Flag.ENDS_CALL if entry.requests else Flag.ENDS_CALL | Flag.IN_GROUP
             ends.add(entry, entry.due, entry.start, end, outcome, flags, self._strings.number(self.name))
             ends.add_open(entry, end, outcome, names)
         for entry in left:

@@ -65,7 +65,7 @@ class Entry:
     START = 2
     USER = 3
     OPEN = 4  # Open bits
-    OPEN_START = 5  # of the request that is open
+    OPEN_START = 5  # of the request that is open, or was the last one: before START, it was that of an earlier call
     SETUP = 6  # since when a setup runs, 0 = none does
 
 
@@ -94,6 +94,11 @@ class InFlight(NamedTuple):
     open: int
     open_start: int
     setup: int
+
+    @property
+    def requests(self) -> int:
+        """Open bits of the call; those that an earlier one left in the entry began before it."""
+        return self.open if not self.number or self.open_start >= self.start else 0
 
 
 class State:

@@ -168,7 +168,6 @@ class Booker:
 
     def free_entry(self, call: CallState) -> None:
         """The call's entry may be used again."""
-        self._words[call.entry + Entry.OPEN] = 0
         self._words[call.entry] = 0
 
     def take_entry(self) -> int:
@@ -187,11 +186,9 @@ class Booker:
     def returned(self, call: CallState, result: object, end: int, group: str) -> bool:
         """Record a call that returned; False when it counts as failed."""
         if call.open:
-            self._note_failed(call)
+            self._end_open(call, end, self._outcome_of(call, result))
         if result is None:
             failed, in_group = call.failed, not call.opened
-            if call.open:
-                self._end_open(call, end, Outcome(failed))
             if self._host.verbose or (failed and call.unawaited):
                 self._end_call(call, end, Outcome(failed), group, in_group=in_group)
                 return not failed
@@ -203,8 +200,6 @@ class Booker:
                 bits, call.due, call.start, end, group_id, 0, 0, 0, 0, 0, call.user, call.number & 0xFFFFFFFF
             ):
                 self._words[self._lost_word] += 1
-            if call.opened:
-                self._words[call.entry + Entry.OPEN] = 0
             return not failed
         if not isinstance(result, Response):
             error = f"call() returned {type(result).__name__}: expected a Response or None"
@@ -215,24 +210,16 @@ class Booker:
         return self._returned_response(call, result, end, group)
 
     def _returned_response(self, call: CallState, result: Response, end: int, group: str) -> bool:
-        own = Outcome.OK
-        if result.timeout:
-            own = Outcome.TIMEOUT
-        elif result.failed or result.error:
-            own = Outcome.FAILED
-        outcome = Outcome.FAILED if own == Outcome.OK and call.failed else own
+        own, outcome = _own_outcome(result), self._outcome_of(call, result)
         if result.recorded:
             self._end_call(call, end, outcome, group, in_group=False)
             return outcome == Outcome.OK
         name = result.group or group
-        if call.open:
-            self._end_open(call, end, outcome)
         if outcome != own:  # the Response is fine, a request before it was not: two facts, two records
             self._publish(call.due, call.start, end, own, Flag.IN_GROUP, name, call, result)
             self._end_call(call, end, outcome, group, in_group=False)
             return False
         self._publish(call.due, call.start, end, own, Flag.ENDS_CALL | Flag.IN_GROUP, name, call, result)
-        self._words[call.entry + Entry.OPEN] = 0
         return outcome == Outcome.OK
 
     def raised(self, call: CallState, exc: BaseException, end: int, group: str) -> bool:
@@ -265,6 +252,7 @@ class Booker:
     def _cut(self, call: CallState, end: int, outcome: Outcome, group: str) -> None:
         self._end_call(call, end, outcome, group, in_group=not call.opened)
         call.closed = True
+        self._words[call.entry + Entry.OPEN_START] = call.start
         self._words[call.entry + Entry.OPEN] = Open.IS_BOOKED  # its task may go on, and its process die meanwhile
 
     def failed_call(self) -> None:
@@ -281,7 +269,14 @@ class Booker:
         if call.open:
             self._end_open(call, end, outcome)
         self._publish(call.due, call.start, end, outcome, flags, group, call, None, error)
-        self._words[call.entry + Entry.OPEN] = 0
+
+    def _outcome_of(self, call: CallState, result: object) -> Outcome:
+        """The outcome of a call that returned; a request that has failed but not ended makes it failed as well."""
+        self._note_failed(call)
+        if result is not None and not isinstance(result, Response):
+            return Outcome.FAILED
+        own = Outcome.OK if result is None else _own_outcome(result)
+        return Outcome.FAILED if own == Outcome.OK and call.failed else own
 
     def _note_failed(self, call: CallState) -> None:
         """A request that has failed but not ended makes its call failed."""
@@ -303,6 +298,7 @@ class Booker:
                     result.error = source.error
                     own = Outcome.FAILED if outcome == Outcome.OK else outcome
             self._publish(due, start, end, own, Flag.IN_GROUP, group, call, result)
+        show_open(self._words, call)
 
     # -- requests
 
@@ -433,6 +429,12 @@ class Booker:
     def sampled(self, outcome: int) -> bool:
         """Failures always, successes by the ratio asked for."""
         return outcome != Outcome.OK or self._part.sample >= 1.0 or self._sampler.random() < self._part.sample
+
+
+def _own_outcome(result: Response) -> Outcome:
+    if result.timeout:
+        return Outcome.TIMEOUT
+    return Outcome.FAILED if result.failed or result.error else Outcome.OK
 
 
 def _size(value: object) -> int:

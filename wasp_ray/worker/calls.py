@@ -8,7 +8,7 @@ from typing import Any
 
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import RestartUser, StopUser
-from wasp_ray.wire.arena import Entry, Header
+from wasp_ray.wire.arena import Header
 from wasp_ray.worker import forks
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState
@@ -80,8 +80,6 @@ class AsyncCalls:
                 ok = booker.returned(state, result, now_ns(), group)
         finally:
             del in_flight[state]
-            if state.closed:
-                words[entry + Entry.OPEN] = 0
             words[entry] = 0
             if state.closed:  # cancelled from here, and that was for the call alone
                 while state.task.uncancel():

@@ -34,13 +34,13 @@ _BITS = (
 
 def show_open(words: memoryview, call: CallState) -> None:
     """Write the most recently opened request of a call into its in-flight entry."""
-    bits = Open.HAS_BEGUN if call.opened else 0
+    bits, start = Open.HAS_BEGUN if call.opened else 0, call.start
     if call.open:
         _, due, start, _, _, group_id, route_id, _ = call.open[-1]
-        words[call.entry + Entry.OPEN_START] = start
         bits |= Open.IS_OPEN | route_id << Open.ROUTE_SHIFT | group_id
         if due < start:
             bits |= Open.DUE_WITH_CALL
+    words[call.entry + Entry.OPEN_START] = start
     words[call.entry + Entry.OPEN] = bits
 
 
