@@ -117,7 +117,7 @@ def test_threads_may_share_an_http_client(where: str, echo: ThreadingHTTPServer)
 def test_what_threads_of_an_async_gun_record_is_counted(where: str, tmp_path: Path) -> None:
     """Beside the loop, which publishes the ends of other calls meanwhile."""
     generator = Generator(
-        "g", gun=loads.AsyncThreads, schedule=plain(40, "1s"), max_workers=1,
+        "g", gun=loads.AsyncThreads, schedule=plain(40, "1s"),
         params={"witness": str(tmp_path / "witness"), "rounds": ROUNDS},
     )  # fmt: skip
     with Runtime(where) as runtime:
