@@ -214,7 +214,9 @@ def test_a_setup_that_fails_for_good_is_an_error_with_the_traceback(home: Runtim
     assert result.verdict == "error" and result.exit_code == 4
     assert any("no login for you" in reason for reason in result.reasons)
     assert result.summary["generators"]["u"]["users"]["setup_failed"] == 4
-    assert {each["first_at_s"] for each in result.summary["generators"]["u"]["errors"]} == {0.0}  # the load has not begun
+    assert {each["first_at_s"] for each in result.summary["generators"]["u"]["errors"]} == {
+        0.0
+    }  # the load has not begun
 
 
 def test_users_idle_in_a_pause_segment(home: Runtime) -> None:

@@ -459,13 +459,14 @@ class _Comparison:
         planned = counting.peak_users(load.schedule)
         if users["planned_max"] != planned:
             self.say("users", f"{s.name_of(index)}: planned_max {users['planned_max']}, expected {planned}")
-        sure = [(begins + SAMPLE_NS, ends) for begins, ends in self._stays(index, sure=True)]
-        low, high = _overlap(sure), _overlap(self._stays(index, sure=False))
+        sure = [(begins + SAMPLE_NS, ends) for _, begins, ends in self._stays(index, sure=True)]
+        possible = [(begins, ends) for _, begins, ends in self._stays(index, sure=False)]
+        low, high = _overlap(sure), _overlap(possible)
         if not low <= users["active_max"] <= high:
             self.say("users", f"{s.name_of(index)}: active_max {users['active_max']}, expected {low} to {high}")
 
-    def _stays(self, index: int, *, sure: bool) -> list[tuple[int, int]]:
-        """From ready to leaving, of each life: what is sure of it, or what is possible."""
+    def _stays(self, index: int, *, sure: bool) -> list[tuple[Life, int, int]]:
+        """Return each life from ready to leaving: what is sure of it, or what is possible."""
         times, out = self.times, []
         for life in times.of(index):
             ready, left, death = life.at("ready"), life.at("teardown"), times.deaths.get(life.pid)
@@ -482,8 +483,10 @@ class _Comparison:
                     else min(death.dead_ns, times.over_ns)
                 )
             begins = max(ready, times.t0_hi if sure else times.t0_lo)
-            if life.calls or not sure:
-                out.append((begins, left))
+            if not sure:
+                out.append((life, begins, left))
+            elif life.calls:  # before its first one it may have had to wait for its turn
+                out.append((life, max(begins, life.calls[0].begin_ns), left))
         return out
 
     def _delivered(self, index: int) -> None:
@@ -500,8 +503,8 @@ class _Comparison:
         )
         if self.times.stop_lo(index) != NEVER or self.times.paused() or not wanted or users["delivered"] is None:
             return
-        low = sum(max(0, until - begins) for begins, until in self._stays(index, sure=True)) / wanted
-        high = sum(max(0, until - begins) for begins, until in self._stays(index, sure=False)) / wanted
+        low = sum(self._wanted_ns(*stay) for stay in self._stays(index, sure=True)) / wanted
+        high = sum(max(0, until - begins) for _, begins, until in self._stays(index, sure=False)) / wanted
         lives = self.times.of(index)
         left = any(call.how in ("left", "dry") for life in lives for call in life.calls)
         if left or self.scenario.loads[index].max_calls is not None:  # it may have ended before its schedule
@@ -510,6 +513,12 @@ class _Comparison:
         high += 5 * SECOND * (len(lives) - len({(life.node, life.user) for life in lives})) / wanted  # being replaced
         if not min(low, 1.0) - off <= users["delivered"] <= high + off:
             self.say("delivered", f"{s.name_of(index)}: {users['delivered']:.3f}, expected {low:.3f} to {high:.3f}")
+
+    def _wanted_ns(self, life: Life, begins: int, ends: int) -> int:
+        """Return how long of a stay the schedule surely wanted the user."""
+        spans = counting.wanted_spans(self.scenario.loads[life.load].schedule, life.user)
+        shared = (min(ends, self.times.t0_lo + until) - max(begins, self.times.t0_hi + since) for since, until in spans)
+        return sum(max(0, length) for length in shared)
 
     # -- times and reasons
 
@@ -691,7 +700,7 @@ def _slack(found: Sequence[Truth]) -> Counter[str]:
     return sum((truth.slack for truth in found), Counter[str]())
 
 
-def _overlap(spans: Iterable[tuple[int, int]]) -> int:
+def _overlap(spans: Sequence[tuple[int, int]]) -> int:
     """The most spans at one instant; those that only touch do not overlap."""
     edges = sorted([(ends, -1) for begins, ends in spans if ends > begins] + [(b, 1) for b, e in spans if e > b])
     return max(itertools.accumulate(step for _, step in edges), default=0)

@@ -6,7 +6,7 @@ What is uncertain, and nothing else:
 - Of a killed process the single step after its last line. A line comes before the engine learns of a fact (`begin`: after
   it has begun the call), so the engine may or may not have taken that fact: the end of a call or request, a record, a
   setup; or it had begun one call more whose `begin` was not written. That is at most one call a killed process. A process
-  that a stop or a signal killed before its first line had begun a setup of which the witness knows nothing.
+  that was killed before its first line, by a stop, a signal or the end of graceful_stop, had begun a setup that nobody saw.
 - Of a call that was cut, its outcome, where the instants fit more than one cause (deadline and end of graceful_stop close
   to each other, a death that the driver saw too late).
 - Threads cannot be killed: of a call in the inline runtime that ends after the instant at which its thread may have been
@@ -131,6 +131,7 @@ class _Reader:
         events = self.times.scenario.events
         stops = [event for event in events if event.do == "stop"]
         is_cut = len(stops) > 1 or any(event.do == "kill" for event in events) or any(e.after_ms < 0 for e in stops)
+        is_cut = is_cut or self.times.over_ns >= self.times.grace_lo(self.index)
         return _most_workers(self.load) if is_cut else 0
 
     def _last_lines(self) -> dict[int, Line]:
