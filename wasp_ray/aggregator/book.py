@@ -254,7 +254,9 @@ class GeneratorBook:
         for key, first, count in zip(keys.tolist(), firsts.tolist(), counts.tolist(), strict=True):
             error, group = texts[key >> 32], texts[key & 0xFFFFFFFF]
             at = int(found[first])
-            at_s = max(0.0, (int(batch.rows["end"][at]) - self._start_ns) / 1e9) if self._start_ns else 0.0  # of a setup
+            at_s = (
+                max(0.0, (int(batch.rows["end"][at]) - self._start_ns) / 1e9) if self._start_ns else 0.0
+            )  # of a setup
             self.totals.add_error(error, group, count, at_s, texts[int(batch.path[at])])
 
     # -- what never ended by itself

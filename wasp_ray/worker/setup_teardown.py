@@ -58,20 +58,25 @@ class Actors:
         self._setups[local_user] = now_ns()
         self._publish_oldest()
         try:
-            with self._requests(local_user, is_setup=True):
-                with ForkGuard(self._host):
-                    actor = self._host.part.actor()
-                    actor.context = context = WorkerContext(self._host, self._booker, self._notes, local_user, number)
-                await self._run(actor.setup, self._host.part.setup_timeout_ns, "setup")
+            try:
+                with self._requests(
+                    local_user, is_setup=True
+                ):  # recorded before clean-up: the process may be killed in that
+                    with ForkGuard(self._host):
+                        actor = self._host.part.actor()
+                        actor.context = context = WorkerContext(
+                            self._host, self._booker, self._notes, local_user, number
+                        )
+                    await self._run(actor.setup, self._host.part.setup_timeout_ns, "setup")
+            finally:
+                del self._setups[local_user]
+                self._publish_oldest()
         except GeneratorExit:
             raise
         except BaseException as exc:
             if context is not None:
                 await context.close_clients()
             raise SetupEnded(self._report(exc)) from exc
-        finally:
-            del self._setups[local_user]
-            self._publish_oldest()
         return actor
 
     async def set_up_user(self, life: UserLife, local_user: int) -> Any:
