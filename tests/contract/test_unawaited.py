@@ -157,12 +157,12 @@ def test_a_call_that_also_raises_has_both_in_its_error(runtime: Runtime, target:
 
 
 @WARNED
+@pytest.mark.usefixtures("short_setup_backoff")
 @pytest.mark.parametrize("actor", [ForgetfulGun, ForgetfulUser, SyncSetup])
 def test_a_setup_that_forgets_to_await_has_failed(
-    actor: Any, runtime: Runtime, target: WrongServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    actor: Any, runtime: Runtime, target: WrongServer, tmp_path: Path
 ) -> None:
     """No call is made by an actor whose login was never sent."""
-    monkeypatch.setattr("wasp_ray.runtime.fleet.SECOND", 1_000_000, raising=False)  # retries in ms
     made = {"gun" if actor is ForgetfulGun else "user": actor, "schedule": plain(2, "300ms")}
     result = runtime.run(Profile(generator("g", target.url, tmp_path, made, kind="dropped", **{"in": "setup"})))
     assert target.seen == [] and not (tmp_path / "g").exists()

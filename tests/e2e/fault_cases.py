@@ -189,7 +189,7 @@ OOM_EXIT = 3 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 0
 BY_SIGTERM = "node 1 was ended by SIGTERM from outside"
 LONG = ("-p", "seconds=40", "-p", "rate=2")
 NODES = [
-    Case("processes of a node run out of memory", OOM_EXIT, "worker deaths|OOMKilled", test="load.py:hungry",
+    Case("processes of a node run out of memory", OOM_EXIT, "worker processes died|OOMKilled", test="load.py:hungry",
          values=MEMORY, options=("-p", "seconds=10"), check=lambda summary: None),
     Case("a node has less memory than it needs itself", 4, "OOMKilled|exit code 137|SIGKILL|memory",
          values={"resources": {"limits": {"memory": "24Mi"}}}),

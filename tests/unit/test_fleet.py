@@ -66,6 +66,7 @@ def test_kills_for_timeouts_do_not_count_as_crashes() -> None:
         (close,) = die(fleet, 0)
         assert isinstance(close, Close) and close.as_ == "killed"  # of the others: the hung call's deadline is known
         assert fleet.step(0, 0)
+    assert fleet.hung == fleet.deaths == 20
 
 
 def test_a_failed_setup_is_retried_after_1_2_and_4_s_and_then_an_error() -> None:

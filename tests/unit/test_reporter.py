@@ -48,3 +48,24 @@ def test_what_was_not_judged_does_not_pass(
     """A run without a plan or without a load is an error, unless another reason ranks above or says it already."""
     judged = Reporter(Settings(source={}), NoView()).conclude(results, found).judged
     assert (judged.verdict, judged.reasons) == (verdict, reasons)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ([["slow", "slow"]], ["slow"]),
+        ([["slow", "slow"], []], ["node 1: slow"]),
+        ([["slow"], ["slow", "slow"]], ["slow"]),
+        ([[], ["slow"], ["slow"]], ["node 2, 3: slow"]),
+    ],
+)
+def test_what_several_nodes_say_is_reported_once_with_the_nodes_that_say_it(
+    said: list[list[str]], told: list[str]
+) -> None:
+    """However often each of them says it."""
+    results = []
+    for node, warnings in enumerate(said, 1):
+        one = result()
+        one.totals.node, one.warnings = node, warnings
+        results.append(one)
+    assert Reporter(Settings(source={}), NoView()).conclude(results, Findings()).judged.warnings == told

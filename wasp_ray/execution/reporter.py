@@ -208,10 +208,10 @@ def _begun(results: Sequence[NodeResult], clocks: Mapping[int, tuple[float, floa
 
 def _told(results: Sequence[NodeResult], what: str) -> list[str]:
     """What nodes said, once each; which node it was is told where not all of several say it."""
-    said: dict[str, list[int]] = {}
+    said: dict[str, dict[int, None]] = {}  # a node may have said it more than once
     for result in results:
         for text in getattr(result, what):
-            said.setdefault(text, []).append(result.totals.node)
+            said.setdefault(text, {})[result.totals.node] = None
     return [
         text if len(nodes) == len(results) else f"node {', '.join(map(str, nodes))}: {text}"
         for text, nodes in said.items()

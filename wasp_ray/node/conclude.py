@@ -169,5 +169,12 @@ def _report_problems(run: GeneratorRun, findings: Findings) -> None:
         )
     if run.asked == Ask.FAIL:
         findings.failed.append(f"{name}: a call failed (fail_on_error)")
-    if run.fleet.deaths:
-        findings.warnings.append(f"{name}: {run.fleet.deaths} worker deaths, {run.fleet.replaced} replaced")
+    fleet = run.fleet
+    again = f"; {fleet.replaced:,} were replaced, which runs setup() again" if fleet.replaced else ""
+    if fleet.hung:
+        limit = f" ({run.plan.call_timeout_ns / 1e9:g} s)" if run.plan.call_timeout_ns is not None else ""
+        findings.warnings.append(
+            f"{name}: {fleet.hung:,} processes were killed since a call outlasted call_timeout{limit}{again}"
+        )
+    if (died := fleet.deaths - fleet.hung) > 0:
+        findings.warnings.append(f"{name}: {died:,} worker processes died{'' if fleet.hung else again}")

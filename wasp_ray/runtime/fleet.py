@@ -97,6 +97,7 @@ class Fleet:
     setup_failed: int = 0
     replaced: int = 0
     deaths: int = 0
+    hung: int = 0  # those of them that we killed since a call outlasted its timeout
     last_error: str = ""  # the last setup failure or traceback that was told
     _free: list[int] = field(default_factory=list)
     _incarnations: dict[int, int] = field(default_factory=dict)
@@ -196,7 +197,9 @@ class Fleet:
 
     def setup_gave_up(self) -> list[Instruction]:
         """All retries of a setup failed, of a worker or of a user in a pack."""
-        reason = f": {self.last_error}" if self.last_error else ""
+        reason = (
+            f": {self.last_error.splitlines()[0]}" if self.last_error else ""
+        )  # its traceback is reported by itself
         return self._give_up("error", f"setup failed {len(SETUP_BACKOFF_NS) + 1} times{reason}")
 
     def _give_up(self, verdict: str, reason: str) -> list[Instruction]:
@@ -211,6 +214,7 @@ class Fleet:
         if worker < self.wanted:
             self.replaced += 1
         if member.kill_as == "timeout":
+            self.hung += 1
             return []
         in_row = 1 if gone.completed else self._deaths_in_row.get(worker, 0) + 1
         self._deaths_in_row[worker] = in_row

@@ -202,7 +202,8 @@ class Booker:
                 self._words[self._lost_word] += 1
             return not failed
         if not isinstance(result, Response):
-            error = f"call() returned {type(result).__name__}: expected a Response or None"
+            found = f"{type(result).__module__}.{type(result).__qualname__}".removeprefix("builtins.")
+            error = f"call() returned {found}: expected a wasp_ray.Response or None; return nothing, requests record themselves"
             if isinstance(result, Coroutine):
                 error = describe_unawaited(result)
             self._end_call(call, end, Outcome.FAILED, group, in_group=not call.opened, error=error)

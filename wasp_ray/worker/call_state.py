@@ -86,15 +86,28 @@ current_call: ContextVar[CallState | None] = ContextVar("wasp_ray_call", default
 
 
 def describe(exc: BaseException) -> str:
-    """`ValueError: text`, for RestartUser its reason alone."""
+    """Return `ValueError: text`, of RestartUser its reason alone, and `DEADLINE_EXCEEDED: details` of an error with a status code,
+    as gRPC has them: its class says nothing, and its text begins with a line that does not either.
+    """
     text = ""
     try:
         text = str(exc)
+        if code := _status_code(exc):
+            return code
     except Exception:  # a user's __str__ may fail; the record must not
         text = "(its message cannot be printed)"
     if isinstance(exc, RestartUser) and text:
         return text
     return f"{type(exc).__name__}: {text}" if text else type(exc).__name__
+
+
+def _status_code(exc: BaseException) -> str:
+    code, details = getattr(exc, "code", None), getattr(exc, "details", None)
+    name = getattr(code(), "name", None) if callable(code) else None
+    if not isinstance(name, str):
+        return ""
+    text = details() if callable(details) else ""
+    return f"{name}: {text}" if text else name
 
 
 def picker(actor: Any, rng: random.Random) -> Callable[[], tuple[Method, str]] | None:
