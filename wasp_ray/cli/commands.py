@@ -1,7 +1,4 @@
-"""The command `wasp`: reads options, prints, exits with the verdict's code.
-
-It decides nothing about load or results.
-"""
+"""The commands of one machine: run, plan, init, version."""
 
 from __future__ import annotations
 
@@ -12,9 +9,9 @@ from typing import Any
 
 import click
 
-from wasp_ray.cli_dashboard import dashboard
-from wasp_ray.cli_groups import Cli, ClusterGroup
-from wasp_ray.cli_push import push
+from wasp_ray.cli.dashboard import dashboard
+from wasp_ray.cli.groups import Cli, ClusterGroup
+from wasp_ray.cli.push import push
 from wasp_ray.report.terminal import TerminalView, pairs, show_table, shown_path
 
 EPILOG_RUN = """\b
