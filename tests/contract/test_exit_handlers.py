@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
-import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
-import weakref
 from pathlib import Path
 
 import pytest
+from support import exit_loads
 from support.processes import is_alive
 
-from wasp_ray import Generator, Profile, VirtualUser, plain
+from wasp_ray import Generator, Profile, plain
 
-SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
 LOAD = """
 import multiprocessing, tempfile, time
 from pathlib import Path
@@ -38,43 +35,11 @@ Path("shared").write_text(f"{shared.name} {helper.pid}")
 """
 
 
-class Leaver(VirtualUser):
-    """Leaves things behind that the interpreter cleans up at its exit, or nobody does."""
-
-    def setup(self) -> None:
-        """Open them, and note their names."""
-        folder = Path(self.context.params["folder"])
-        me = folder / str(self.context.user_id)
-        self.temporary = tempfile.TemporaryDirectory(dir=folder)
-        atexit.register(lambda: (me.with_suffix(".atexit")).touch())
-        weakref.finalize(self, lambda: (me.with_suffix(".finalized")).touch())
-        worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,), daemon=True)
-        worker.start()
-        session = subprocess.Popen(SLEEPER, start_new_session=True)
-        me.with_suffix(".made").write_text(f"{self.temporary.name} {worker.pid} {session.pid}")
-
-    def call(self) -> None:
-        """Nothing."""
-        time.sleep(0.01)
-
-
-class Hanger(VirtualUser):
-    """Registers an exit handler that never ends."""
-
-    def setup(self) -> None:
-        """Register it."""
-        atexit.register(time.sleep, 600)
-
-    def call(self) -> None:
-        """Nothing."""
-        time.sleep(0.01)
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_exit_handlers_of_users_run_and_their_processes_end(tmp_path: Path) -> None:
     """Handlers, finalizers and temporary directories of each user; children of multiprocessing and of sessions of their own."""
     params = {"folder": str(tmp_path)}
-    result = Profile(Generator("u", user=Leaver, schedule=plain(2, "300ms"), params=params)).run()
+    result = Profile(Generator("u", user=exit_loads.Leaver, schedule=plain(2, "300ms"), params=params)).run()
     assert result.verdict == "passed", result.reasons
     made = [path.read_text().split() for path in tmp_path.glob("*.made")]
     assert len(made) == len(list(tmp_path.glob("*.atexit"))) == len(list(tmp_path.glob("*.finalized"))) == 2
@@ -85,7 +50,9 @@ def test_exit_handlers_of_users_run_and_their_processes_end(tmp_path: Path) -> N
 
 def test_an_exit_handler_that_hangs_is_ended_after_teardown_timeout() -> None:
     """The run would wait for it until graceful_stop is over."""
-    hanging = Generator("u", user=Hanger, schedule=plain(1, "200ms"), teardown_timeout="300ms", graceful_stop="600s")
+    hanging = Generator(
+        "u", user=exit_loads.Hanger, schedule=plain(1, "200ms"), teardown_timeout="300ms", graceful_stop="600s"
+    )
     began = time.monotonic()
     result = Profile(hanging).run()
     assert result.verdict == "passed", result.reasons

@@ -85,7 +85,7 @@ def test_a_stop_ends_the_wait_and_is_no_pass(grafana: RulesServer) -> None:
     """From Python: no signal tells that it was interrupted, so what was not waited for is invalid."""
     grafana.rules = [rule(duration=600)]
     going = profile(grafana, "1s").start()
-    wait_until(lambda: going._execution.node.final)
+    wait_until(lambda: going._execution.node.is_counted)
     asked = len(grafana.requests)
     wait_until(lambda: len(grafana.requests) > asked + 2)
     going.stop()

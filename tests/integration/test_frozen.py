@@ -139,7 +139,7 @@ def test_a_target_that_stands_still_is_no_lateness_of_ours(tmp_path: Path) -> No
 def test_a_machine_that_was_suspended_makes_a_run_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
     """CLOCK_MONOTONIC stands still meanwhile, so no call is late: the two clocks of the system say it."""
     asleep = iter([70_000_000_000, 75_500_000_000])  # at t = 0 and at the end
-    monkeypatch.setattr("wasp_ray.node.run.MachineWatch", lambda: MachineWatch(suspended=lambda: next(asleep)))
+    monkeypatch.setattr("wasp_ray.node.node.MachineWatch", lambda: MachineWatch(suspended=lambda: next(asleep)))
     result = Profile(Generator("g", gun=loads.Sleepy, schedule=plain(20, "500ms"))).run()
     check_books(result)
     assert (result.verdict, result.exit_code) == ("invalid", 3)

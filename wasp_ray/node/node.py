@@ -97,6 +97,11 @@ class Node:
         return self._evidence.start_ns
 
     @property
+    def is_counted(self) -> bool:
+        """Whether the load is over and all its records are counted; sinks and the wait for alert rules may follow."""
+        return self._evidence.is_final
+
+    @property
     def has_begun(self) -> bool:
         """Whether t = 0 is known."""
         return self.start_ns != NEVER
