@@ -83,7 +83,8 @@ class Intake:
             if note["why"]:
                 self._findings.warnings.append(f"Generator {generator.name!r} was ended by its own code: {note['why']}")
             return
-        generator.fleet.last_error = f"{error}\n{note['text']}"
+        is_setup = kind == "setup_failed"  # the reason of a run has its message, which may have several lines
+        generator.fleet.last_error = error if is_setup else f"{error}\n{note['text']}"
         where = note.get("group") or kind.replace("_", " ")
         key = (note["gen"], where, error.split(":")[0])
         if kind == "trace":

@@ -197,9 +197,7 @@ class Fleet:
 
     def setup_gave_up(self) -> list[Instruction]:
         """All retries of a setup failed, of a worker or of a user in a pack."""
-        reason = (
-            f": {self.last_error.splitlines()[0]}" if self.last_error else ""
-        )  # its traceback is reported by itself
+        reason = f": {self.last_error}" if self.last_error else ""
         return self._give_up("error", f"setup failed {len(SETUP_BACKOFF_NS) + 1} times{reason}")
 
     def _give_up(self, verdict: str, reason: str) -> list[Instruction]:
