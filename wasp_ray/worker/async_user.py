@@ -259,7 +259,8 @@ class AsyncUsers:
         part, run, call, group = self._host.part, self._calls.run, actor.call, self._host.part.name
         tickets, most = part.ticket if part.max_calls is not None else None, part.max_calls or 0
         pick = picker(actor, actor.context.random)
-        is_steady = life.is_steady and self._host.owns_process
+        is_thread = not self._host.owns_process
+        is_steady = life.is_steady and not is_thread
         while True:
             if tickets is not None and tickets() >= most:
                 life.exhausted()
@@ -282,10 +283,14 @@ class AsyncUsers:
                 due = step.due
             if not yielded:  # a call that never waits must not keep the loop for itself
                 await asyncio.sleep(0)
+                if is_thread and self._host.abandoned():  # another user blocked the loop meanwhile
+                    return await self._next(life)
 
     async def _next(self, life: UserLife) -> Step:
         """Return the next step that is no wait."""
         while True:
+            if not self._host.owns_process and self._host.abandoned():
+                life.is_abandoned = True
             step = life.next(now_ns(), self._words)
             if life.dropped_busy or life.dropped_late:
                 self._host.count_dropped_paces(life)
