@@ -204,8 +204,7 @@ class GeneratorRun:
             self._kill(late.worker, late.kill_as)
         for worker, kill_as in self.driver.overdue(now):
             self._kill(worker, kill_as)
-        if not self.ended:
-            self.driver.measure(now, look.active_users, look.in_setup)
+        self.driver.measure(now, look.active_users, look.in_setup)
         return look.starting
 
     def instructions(self, now: int, setting_up: int) -> list[Instruction]:

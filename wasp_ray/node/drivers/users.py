@@ -165,7 +165,7 @@ class UserDriver:
         self.active_max = max(self.active_max, active)
         self._note_losses(now, active, wanted)
         elapsed = now - max(before, workers.control.start_ns)
-        if before == NEVER or elapsed <= 0 or not self._counts(t):
+        if before == NEVER or elapsed <= 0 or self.workers.cut_ns != NEVER or not self._counts(t):
             return
         replaced = sum(number for _, number in self._left)
         there = min(wanted, active + replaced)
