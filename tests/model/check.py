@@ -9,16 +9,17 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from model import counting
 from model import scenario as s
 from model.counting import MS, SECOND
+from model.counts import Divergence, choices, group_problems, ledger_problems
 from model.drive import Evidence
 from model.order import order_of
 from model.times import CLAIM_NS, NEVER, PAUSE_SETTLES_NS, SLACK_NS, Times
-from model.truth import COLUMNS, INTERRUPTED, KILLED, Fact, Outcomes, Truth, settled, truths
+from model.truth import COLUMNS, Outcomes, Truth, settled, truths
 from model.witness import Call, Life, parse
 
 CHECKS = {
@@ -47,7 +48,6 @@ CHECKS = {
     "reasons": "the verdict has no reason that the witness contradicts",
     "leaks": "no process or thread of the run outlives it",
 }
-MOST_COMBINATIONS = 20_000
 GRACE_LATE_S = LAG_S = 2.5
 SAMPLE_NS, EDGE_NS = 250 * MS, 100 * MS
 """Users at work are counted 50 times a second, on a busy machine less often."""
@@ -55,13 +55,6 @@ BUSY = re.compile(
     "this machine (started calls over 50 ms late|was too busy)|did not keep up|records? (were )?torn"
     "|aggregator did not run|start came too late|slots? .*waited for the target"
 )
-
-
-class Divergence(NamedTuple):
-    """Something that the summary says and the witness contradicts."""
-
-    check: str
-    text: str
 
 
 def compare(scenario: s.Scenario, evidence: Evidence) -> list[Divergence]:
@@ -305,10 +298,10 @@ class _Comparison:
         data = self.generator(index)
         overflows = self.scenario.loads[index].ring_wait_ms is not None
         best: list[Divergence] | None = None
-        for facts in _choices(found):
-            problems = [*_ledger_problems(facts, data["ledger"])]
+        for facts in choices(found):
+            problems = [*ledger_problems(facts, data["ledger"])]
             if not overflows:
-                problems += _group_problems(facts, data["groups"], _slack(found))
+                problems += group_problems(facts, data["groups"], _slack(found))
             if best is None or len(problems) < len(best):
                 best = problems
             if not best:
@@ -332,8 +325,8 @@ class _Comparison:
 
     def _node(self, node: Mapping[str, Any], found: Sequence[Truth]) -> None:
         best: list[Divergence] | None = None
-        for facts in _choices(found):
-            problems = [*_ledger_problems(facts, node["ledger"])]
+        for facts in choices(found):
+            problems = [*ledger_problems(facts, node["ledger"])]
             best = problems if best is None or len(problems) < len(best) else best
         self.out += [Divergence(check, f"node {node['node']}: {text}") for check, text in best or []]
 
@@ -605,7 +598,7 @@ class _Comparison:
             self.say("bundle", "summary.json differs from RunResult.summary")
         for name, data in self.summary["generators"].items():
             sums = self.evidence.series.get(name, Counter())
-            for column in ("ok", "failed", "timeout", KILLED, INTERRUPTED):
+            for column in COLUMNS[:-1]:
                 if sums[column] != data["ledger"][column]:
                     self.say(
                         "series",
@@ -614,77 +607,6 @@ class _Comparison:
 
 
 # -- pure parts
-
-
-def _choices(found: Sequence[Truth]) -> Iterator[tuple[Counter[Outcomes], Counter[tuple[str, Outcomes]]]]:
-    """Every choice of facts for the uncertain steps of some truths, the most likely first."""
-    calls = sum((truth.calls for truth in found), Counter[Outcomes]())
-    requests = sum((truth.requests for truth in found), Counter[tuple[str, Outcomes]]())
-    steps = [step for truth in found for step in truth.steps]
-    seen = set()
-    for number, choice in enumerate(itertools.product(*steps)):
-        assert number < MOST_COMBINATIONS, "too many killed processes to tell what they left"
-        key = tuple(sorted(Counter(choice).items(), key=repr))
-        if key in seen:
-            continue
-        seen.add(key)
-        more = sum(choice, Fact())
-        yield (
-            calls + Counter(more.calls),
-            requests + sum((Counter({(n, o): k}) for n, o, k in more.requests), Counter[tuple[str, Outcomes]]()),
-        )
-
-
-def _ledger_problems(
-    facts: tuple[Counter[Outcomes], Counter[tuple[str, Outcomes]]], ledger: Mapping[str, int]
-) -> Iterator[Divergence]:
-    calls, _ = facts
-    began = sum(calls.values())
-    if ledger["started"] != began:
-        yield Divergence("started", f"started {ledger['started']}, but {began} calls began")
-    counts = {column: ledger[column] for column in COLUMNS}
-    if not feasible(calls, counts):
-        yield Divergence("outcomes", f"{_shown(counts)}, expected {_expected(calls)}")
-
-
-def _group_problems(
-    facts: tuple[Counter[Outcomes], Counter[tuple[str, Outcomes]]], groups: Mapping[str, Any], slack: Counter[str]
-) -> Iterator[Divergence]:
-    _, requests = facts
-    for name in sorted({*groups, *(name for name, _ in requests)}):
-        wanted = Counter({outcomes: number for (group, outcomes), number in requests.items() if group == name})
-        data = groups.get(name, {"count": 0, "failed": 0})
-        count, began = data["count"], sum(wanted.values())
-        if not began <= count <= began + slack[name]:
-            yield Divergence("groups", f"group {name!r} counts {count}, but {began} requests began")
-            continue
-        wanted[frozenset({"ok", "failed", "timeout", KILLED, INTERRUPTED})] += count - began
-        low = wanted[frozenset({"failed"})]
-        high = sum(number for outcomes, number in wanted.items() if "failed" in outcomes)
-        if not low <= data["failed"] <= high:
-            yield Divergence("groups", f"group {name!r} has {data['failed']} failed, expected {_expected(wanted)}")
-        five = ("ok", "failed", "timeout", KILLED, INTERRUPTED)
-        if any(column not in data for column in five):
-            if name in groups:
-                yield Divergence(
-                    "group outcomes", f"group {name!r} does not say {', '.join(c for c in five if c not in data)}"
-                )
-        elif not feasible(wanted, {column: data[column] for column in five}):
-            shown = _shown({column: data[column] for column in five})
-            yield Divergence("group outcomes", f"group {name!r}: {shown}, expected {_expected(wanted)}")
-
-
-def feasible(wanted: Mapping[Outcomes, int], counts: Mapping[str, int]) -> bool:
-    """Return whether each item can have one of its outcomes so that the outcomes have these counts (Hall's condition)."""
-    if sum(wanted.values()) != sum(counts.values()):
-        return False
-    names = list(counts)
-    for size in range(1, len(names)):
-        for chosen in itertools.combinations(names, size):
-            bound = sum(number for outcomes, number in wanted.items() if outcomes <= frozenset(chosen))
-            if bound > sum(counts[name] for name in chosen):
-                return False
-    return True
 
 
 def _last_teardown(lives: Iterable[Life]) -> int:
@@ -728,12 +650,3 @@ def _who(life: Life) -> str:
 
 def _s(ns: int) -> str:
     return f"{ns / SECOND:.3f} s"
-
-
-def _shown(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {name}" for name, number in counts.items() if number) or "nothing"
-
-
-def _expected(wanted: Mapping[Outcomes, int]) -> str:
-    parts = sorted(("/".join(sorted(outcomes)), number) for outcomes, number in wanted.items() if number)
-    return ", ".join(f"{number} {name}" for name, number in parts) or "nothing"

@@ -17,7 +17,8 @@ from tempfile import mkdtemp
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
 from model import known
-from model.check import Divergence, compare
+from model.check import compare
+from model.counts import Divergence
 from model.drive import drive
 from model.scenario import Kind, Runtime, Scenario, problems
 from model.strategy import scenarios

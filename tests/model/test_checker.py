@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from model import counting, strategy
 from model import scenario as s
-from model.check import CHECKS, compare, feasible
+from model.check import CHECKS, compare
 from model.counting import MS, SECOND
+from model.counts import feasible
 from model.drive import Evidence
 from model.scenario import KINDS, Event, Load, Piece, Scenario, parse
 from model.truth import COLUMNS

@@ -243,7 +243,7 @@ class Times:
         return min(out)
 
     def _ended_hi(self, load: Load, call: Call) -> int:
-        """Return when a call was over at the latest; one that swallows its cancellation goes on."""
+        """Return when a call was over at the latest; one that swallows its cancellation continues."""
         if call.cancelled_ns and not has(load, Swallow):
             return call.cleaned_ns or call.cancelled_ns[0]
         return call.end_ns or self.over_ns

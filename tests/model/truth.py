@@ -169,7 +169,7 @@ class _Reader:
         if last is not None and last.what in ("ready", "unready"):
             self.uncertain[life.pid] = (fact, unheard)
         elif self.load.is_async and life.lines[-1].what in ("ready", "unready") and not self._is_ended(life):
-            self.truth.steps.append((fact, unheard))  # its loop may have gone on with a mate that died
+            self.truth.steps.append((fact, unheard))  # its loop may have run a mate that died
             self.truth.maybe["setup"] += 1
         else:
             self._certain(fact)

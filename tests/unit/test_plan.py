@@ -1,4 +1,4 @@
-"""A plan is read back as it was written, and data that is no plan is refused with the key, the value and what is expected."""
+"""A plan is read back as it was written; other data is refused with the key, the value and what is expected."""
 
 from __future__ import annotations
 

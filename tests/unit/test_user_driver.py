@@ -1,4 +1,4 @@
-"""The limits that users look at, and since when those who may not go on, or are not wanted any more, know it."""
+"""The limits that users look at, and the instants from which users are held back or have to leave."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_worker_that_asked_for_the_end_and_closed_the_limit_itself_is_told_of_
 
 
 def test_users_leave_when_the_schedule_does_not_want_them_within_the_lead() -> None:
-    """They are known by number and instant until they are wanted again; the end of all is no leaving of one."""
+    """They are kept by number and instant until they are wanted again; the end of the load does not add to them."""
     load = Load()
     load.follow(0)
     assert load.driver.leaving == {}

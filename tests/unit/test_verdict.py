@@ -223,7 +223,7 @@ def test_waiting_for_the_cpu_warns(wait_s: float, call_time_s: float, percent: i
     ],
 )
 def test_a_threshold_on_failed_alone_warns_of_what_it_overlooks(expression: str, said: list[str]) -> None:
-    """Calls that hang or die are no failures: who asks for these alone is told what else there was."""
+    """`failed` does not include calls that hang or die: a threshold on it alone warns of those."""
     item = shop_of(None, scheduled=100, started=100, ok=91, timeout=7, killed=2)
     item.group("pay").timeout, item.group("buy").ok = 3, 5
     result = {"expression": expression, "value": 0.0, "limit": 0.0, "passed": True}

@@ -122,7 +122,7 @@ def run(
     if in_pod():
         settings.wants_bundle = False
         execution_of(settings, view).run()
-        return 0  # the result is told; what it means is the controller's to say
+        return 0  # the result is reported; the controller judges it
     outcome = execution_of(settings, view, place).run()
     code = outcome.judged.exit_code
     show_table(outcome.summary, code, shown_path(outcome.path, settings.out))

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from wasp_ray.node.drivers import UserDriver
 from wasp_ray.node.findings import Findings
 from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.options import NodeResult
@@ -17,7 +16,6 @@ from wasp_ray.node.sums import Sums
 from wasp_ray.plan import Plan
 from wasp_ray.stats.limits import OTHER
 from wasp_ray.stats.outcomes import OUTCOMES
-from wasp_ray.stats.tallies import UserTotals
 from wasp_ray.stats.totals import GeneratorTotals, NodeTotals, WorkerSums, with_worker_sums
 from wasp_ray.wire.control import NEVER, Ask
 
@@ -30,7 +28,7 @@ SLOW_SECONDS = 5
 
 @dataclass(slots=True)
 class Evidence:
-    """What a node knows of its run when its workers are gone. Instants in monotonic ns."""
+    """What a node knows of its run when its workers have exited. Instants in monotonic ns."""
 
     node: int
     """From 1."""
@@ -45,7 +43,7 @@ class Evidence:
     start_ns: int = NEVER
     started_wall_s: float = 0.0
     started_late_ns: int = 0
-    """How long after t = 0 the node was told of it."""
+    """How long after t = 0 the order to start came to this node."""
     ended_ns: int = 0
     throttled_ns: int = 0
     """How long a CPU quota throttled the node's processes, over all CPUs."""
@@ -137,11 +135,8 @@ def _generator(run: GeneratorRun, evidence: Evidence, findings: Findings) -> Gen
 
 
 def _worker_sums(run: GeneratorRun, sums: Sums, due: int, lost: int, dropped_by: dict[str, int]) -> WorkerSums:
-    users = UserTotals(run.driver.peak, 0, run.fleet.setup_failed + sums.setups_failed, run.fleet.replaced)
-    if isinstance(run.driver, UserDriver):
-        time, users.active_max = run.driver.time, run.driver.active_max
-        users.scheduled_s, users.delivered_s = time.scheduled / 1e9, time.delivered / 1e9
-        users.in_setup_s = time.in_setup / 1e9
+    users = run.driver.users()
+    users.setup_failed, users.replaced = run.fleet.setup_failed + sums.setups_failed, run.fleet.replaced
     return WorkerSums(due, sums.begun, lost, dropped_by, users, run.cpu_s, run.cpu_wait_s)
 
 

@@ -191,7 +191,7 @@ class Engines:
             self._timer = TimerFd()
 
     def lost(self) -> list[str]:
-        """Names of engines that were started and are no more."""
+        """Return the names of engine processes that were started and have exited."""
         named = ((ZYGOTE, self.zygote), (AGGREGATOR, self.aggregator))
         return [name for name, engine in named if engine is not None and not engine.alive]
 
@@ -221,7 +221,7 @@ class Engines:
         raise NodeFailed(f"{what} took longer than {timeout_s:g} s")
 
     def tell_zygote(self, message: Message) -> None:
-        """Without an answer; one that is gone is seen by `lost`."""
+        """Send a message without waiting for an answer; `lost` shows a zygote that has exited."""
         with suppress(ChannelClosed):
             assert self.zygote is not None
             self.zygote.channel.send(message)

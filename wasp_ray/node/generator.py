@@ -6,7 +6,7 @@ Used from the node's loop.
 from __future__ import annotations
 
 from wasp_ray.node.drivers import LATE_START_NS, Driver, WorkerSet, make_driver
-from wasp_ray.node.hang_detector import CANCEL_GRACE_NS, HangDetector
+from wasp_ray.node.hang_detector import HangDetector
 from wasp_ray.node.headers import headers_of
 from wasp_ray.node.shape import Shape
 from wasp_ray.node.sums import Sums, read_sums, sum_of
@@ -148,7 +148,7 @@ class GeneratorRun:
         """After the end: overdue ticks for a second, calls in flight for the grace, then force."""
         self.driver.drain(now)
         if now > self.grace_ns:
-            last = self.grace_ns + self.plan.teardown_timeout_ns + 2 * CANCEL_GRACE_NS
+            last = self.grace_ns + self.workers.clean_up_ns
             for worker, member in self.fleet.live.items():
                 in_call = not self.plan.is_async and self.workers.in_flight(member.ring) > 0
                 if in_call or self.workers.state(member.ring) <= State.SETUP or now > last:
@@ -196,8 +196,8 @@ class GeneratorRun:
             member.kill_as = as_
             self.kills.append(worker)
 
-    def scan(self, now: int) -> int:
-        """Look at every worker: hung calls, setups and teardowns are killed. Return how many are setting up."""
+    def scan(self, now: int) -> list[Instruction]:
+        """Look at every worker: hung calls, setups and teardowns are killed. Return what the fleet wants done."""
         look = self._hangs.look(self.fleet.live, now)
         for late in look.overdue:
             self.fleet.last_error = late.why or self.fleet.last_error
@@ -205,13 +205,12 @@ class GeneratorRun:
         for worker, kill_as in self.driver.overdue(now):
             self._kill(worker, kill_as)
         self.driver.measure(now, look.active_users, look.in_setup)
-        return look.starting
+        given_up = self.fleet.setup_gave_up() if look.has_given_up_setup else []
+        return self.instructions(now, look.starting) + given_up
 
     def instructions(self, now: int, setting_up: int) -> list[Instruction]:
-        """Return what the fleet wants done; next ticks are put where a successor finds them."""
+        """Return what the fleet wants started while so many workers are setting up."""
         out = self.fleet.step(now, setting_up)
-        if self.driver.has_given_up_setup():
-            out += self.fleet.setup_gave_up()
         for order in out:
             if isinstance(order, Spawn):
                 self.driver.spawning(order.worker, order.ring)

@@ -40,6 +40,8 @@ class Look:
     in_setup: int = 0
     """Those of them whose setup runs."""
     active_users: int = 0
+    has_given_up_setup: bool = False
+    """Whether a user of a pack, which its worker sets up again and again, has failed for good."""
     overdue: Sequence[Overdue] = ()
 
 
@@ -79,8 +81,11 @@ class HangDetector:
         out += [Overdue(workers[at], "teardown") for at in np.flatnonzero(late).tolist()]
         hung = self._hung(rings, now) & ~is_setting_up & ~is_leaving
         out += [Overdue(workers[at], "timeout") for at in np.flatnonzero(hung).tolist()]
-        in_setup = int((state == State.SETUP).sum())
-        return Look(int(is_setting_up.sum()), in_setup, int(headers[rings, Header.ACTIVE_USERS].sum()), out)
+        return Look(
+            starting=int(is_setting_up.sum()), in_setup=int((state == State.SETUP).sum()), overdue=out,
+            active_users=int(headers[rings, Header.ACTIVE_USERS].sum()),
+            has_given_up_setup=bool(headers[rings, Header.SETUP_GAVE_UP].any()),
+        )  # fmt: skip
 
     def _setup_limit_ns(self, not_started: bool) -> int:
         return self._setup_ns + self._grace_ns + (self._placed_ns if not_started else 0)

@@ -57,7 +57,7 @@ class Load:
 
     @property
     def is_over(self) -> bool:
-        """Whether every Generator has ended and its workers are gone."""
+        """Return whether every Generator has ended and its workers have exited."""
         return all(generator.over for generator in self.generators)
 
     def segment_ends_ns(self) -> list[list[int]]:

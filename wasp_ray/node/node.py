@@ -40,7 +40,7 @@ FINISH_TIMEOUT_S = ANSWER_TIMEOUT_S = 60.0
 """The aggregator answers within this time, or it is given up."""
 TEARDOWN_TIMEOUT_S = 90.0
 TOO_LATE_NS = 1_000_000_000
-"""A start that is told so late makes a run invalid."""
+"""A run is invalid when the order to start arrives so late."""
 
 
 class Node:
@@ -244,7 +244,7 @@ class Node:
         self.exports.event("start", f"run {self.options.run_id} begins")
         self.machine.begin()
         paused = self.orders.begins_paused(start_ns)
-        load.control.start(start_ns, paused=paused)  # only now: the first record must find t = 0 told
+        load.control.start(start_ns, paused=paused)  # only now: the aggregator must know t = 0 before the first record
         for generator in load.generators:
             generator.begin(now)
         while not load.is_over:
@@ -359,10 +359,10 @@ class Node:
             self._report_missed()
         if self.engines.tell_aggregator({"op": "finish"}):
             give_up = now_ns() + int(FINISH_TIMEOUT_S * 1e9)
-            while not self._evidence.is_final and AGGREGATOR not in self.engines.lost() and now_ns() < give_up:
+            while not self.is_counted and AGGREGATOR not in self.engines.lost() and now_ns() < give_up:
                 self._poll(20.0)
             self._poll(0.0)
-        if not self._evidence.is_final:
+        if not self.is_counted:
             self.lost_engine()
         self._tear_down()
         self.intake.read()

@@ -35,8 +35,7 @@ class Supervisor:
         if now >= self._next_scan:
             self._next_scan = now + SCAN_NS
             for generator in self.generators:
-                setting_up = generator.scan(now)
-                self._perform(generator, generator.instructions(now, setting_up))
+                self._perform(generator, generator.scan(now))
         for op, name in (("kill", "kills"), ("wake", "wakes")):
             workers = [[g.gen, w] for g in self.generators for w in getattr(g, name) if w in g.fleet.live]
             for generator in self.generators:

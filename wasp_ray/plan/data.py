@@ -16,12 +16,12 @@ Reader = Callable[[Any], Any]
 
 
 class DataError(ValueError):
-    """JSON data that is no plan. The message names the key, the value found and what is expected."""
+    """JSON data that is not a plan. The message names the key, the value found and what is expected."""
 
 
 def _of_type(expected: str, *types: type) -> Reader:
     def reader(value: Any) -> Any:
-        if type(value) not in types:  # not isinstance: True is no number
+        if type(value) not in types:  # not isinstance: True is not a number
             raise ValueError(expected)
         return value
 

@@ -110,7 +110,7 @@ def _measured_s(names: Iterable[str], duration_s: float, plan: Plan) -> float:
 
 
 def _between_warmups(planned: GeneratorPlan) -> Iterator[tuple[int, int]]:
-    """(from ns, to ns) without warm-up. Segments that are no warm-up are not asked: a plan that was too large has none of them."""
+    """(from ns, to ns) without warm-up. Other segments are not needed: a plan that was too large to record has only warm-ups."""
     at = 0
     for segment in planned.segments:
         if segment.warmup:

@@ -215,7 +215,7 @@ class Arena:
         self.words[self.slabs[gen].header_word(ring) + word] = value
 
     def reset(self, gen: int, ring: int) -> None:
-        """Zeroes a ring's header and frees its in-flight table; only when its worker is gone and its last record taken."""
+        """Zeroes a ring's header and frees its in-flight table; only when its worker has exited and its last record was taken."""
         slab = self.slabs[gen]
         first = slab.header_word(ring)
         for word in range(first, first + HEADER_WORDS):

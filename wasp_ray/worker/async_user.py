@@ -1,7 +1,7 @@
 """Async users of one process (`users_per_process`): a task each performs the steps of its life.
 
-They behave as one process per user does: what a user does or suffers is no other user's business, but for a call or setup that
-neither ends nor lets itself be cancelled, for which the process is killed.
+They behave as one process per user does. Users do not affect each other, except by a call or setup that neither ends nor can be
+cancelled: the process is killed for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import RestartUser
-from wasp_ray.wire.arena import STOPPED_USER, Header, State
+from wasp_ray.wire.arena import STOPPED_USER, Entry, Header, State
 from wasp_ray.wire.control import NEVER, Control, Word
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.booking import Booker
@@ -99,7 +99,7 @@ class AsyncUsers:
         self._setups_of: dict[int, int] = {}  # of users that left and may come back: setups so far
         self._unsettled: set[int] = set()
         self._failure: BaseException | None = None
-        self._is_orphan = False  # the parent is gone
+        self._is_thread, self._is_orphan = not host.owns_process, False  # orphan: the parent has exited
 
     async def run(self) -> int:
         """Until the last user has left."""
@@ -108,7 +108,7 @@ class AsyncUsers:
         self._manager_wait = self._alarms.at(NEVER)
         for offset in host.stopped_users:
             self._ended[host.first_user + offset] = State.STOPPED_ITSELF
-            self._words[self._entry(host.first_user + offset) + 3] = STOPPED_USER
+            self._words[host.entry_word(host.first_user + offset) + Entry.USER] = STOPPED_USER
         host.enter(State.SETUP)
         self._calls = AsyncCalls(host, self._booker)
         self._calls.watch()
@@ -166,13 +166,10 @@ class AsyncUsers:
         )  # fmt: skip
         life.setups = self._setups_of.get(user, 0)
         state = CallState(host.global_user(user))
-        state.entry = self._entry(user)
+        state.entry = host.entry_word(user)
         member = self._members[user] = _Member(user, life, state)
         self._unsettled.add(user)
         member.task = state.task = asyncio.create_task(self._live(member))
-
-    def _entry(self, user: int) -> int:
-        return self._host.arena.slabs[self._host.part.index].entry_word(self._host.ring, user - self._host.first_user)
 
     def _woken(self) -> None:
         if not os.read(self._host.wake_fd, 4096):
@@ -216,7 +213,7 @@ class AsyncUsers:
             if step.state != State.DONE:
                 self._ended[member.user] = step.state
             if step.state == State.STOPPED_ITSELF:
-                self._words[member.state.entry + 3] = STOPPED_USER
+                self._words[member.state.entry + Entry.USER] = STOPPED_USER
             self._note_settled(member)
         except (Exception, asyncio.CancelledError) as exc:
             self._failure = self._failure or exc
@@ -259,8 +256,7 @@ class AsyncUsers:
         part, run, call, group = self._host.part, self._calls.run, actor.call, self._host.part.name
         tickets, most = part.ticket if part.max_calls is not None else None, part.max_calls or 0
         pick = picker(actor, actor.context.random)
-        is_thread = not self._host.owns_process
-        is_steady = life.is_steady and not is_thread
+        is_steady = life.is_steady and not self._is_thread  # a thread that is given up has to see it
         while True:
             if tickets is not None and tickets() >= most:
                 life.exhausted()
@@ -273,23 +269,22 @@ class AsyncUsers:
             if asked is not None:
                 (life.restarts if isinstance(asked, RestartUser) else life.stops)(now_ns())
                 return await self._next(life)
-            if is_steady and words[run_word] > user:
-                due = 0
-            else:
+            if not is_steady:
                 life.called(now_ns())
-                step = await self._next(life)
-                if not isinstance(step, Call):
-                    return step
-                due = step.due
             if not yielded:  # a call that never waits must not keep the loop for itself
                 await asyncio.sleep(0)
-                if is_thread and self._host.abandoned():  # another user blocked the loop meanwhile
-                    return await self._next(life)
+            if is_steady and words[run_word] > user:
+                due = 0
+                continue
+            step = await self._next(life)
+            if not isinstance(step, Call):
+                return step
+            due = step.due
 
     async def _next(self, life: UserLife) -> Step:
-        """Return the next step that is no wait."""
+        """Return the next step that is not a wait."""
         while True:
-            if not self._host.owns_process and self._host.abandoned():
+            if self._is_thread and self._host.abandoned():
                 life.is_abandoned = True
             step = life.next(now_ns(), self._words)
             if life.dropped_busy or life.dropped_late:

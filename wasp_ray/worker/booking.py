@@ -90,10 +90,10 @@ class RequestsOutside:
     entry; None takes a free one.
     """
 
-    __slots__ = ("_booker", "_entry", "_is_own", "_is_setup", "_start", "_state", "_token")
+    __slots__ = ("_booker", "_entry", "_is_setup", "_start", "_state", "_takes_entry", "_token")
 
     def __init__(self, booker: Booker, user: int, *, is_setup: bool, entry: int | None = None) -> None:
-        self._booker, self._is_setup, self._is_own = booker, is_setup, entry is None
+        self._booker, self._is_setup, self._takes_entry = booker, is_setup, entry is None
         self._entry = booker.nowhere if entry is None else entry
         self._state = state = CallState(user)
         state.opened = True  # each request is due when it starts
@@ -101,7 +101,7 @@ class RequestsOutside:
 
     def __enter__(self) -> None:
         booker, state = self._booker, self._state
-        if self._is_own:
+        if self._takes_entry:
             self._entry = booker.take_entry()
         state.entry = self._entry
         self._start = now_ns()
@@ -121,10 +121,10 @@ class RequestsOutside:
         else:
             booker.sync_call = None
         if self._is_setup:
-            error = "" if exc is None else f"{type(exc).__name__}: {exc}"
+            error = "" if exc is None else describe(exc)
             booker.request(None, self._start, self._start, now_ns(), SETUP_GROUP, error=error)
         state.entry = booker.nowhere  # what is still open, as a stream that lasts, ends by itself
-        if self._is_own:
+        if self._takes_entry:
             booker.give_entry(self._entry)
         else:
             booker.words[self._entry + Entry.OPEN] = booker.words[self._entry + Entry.SETUP] = 0

@@ -107,6 +107,10 @@ class Host:
         self.arena.words[self.header(Header.DROPPED_BUSY)] += busy
         self.arena.words[self.header(Header.DROPPED_GENERATOR)] += late
 
+    def entry_word(self, local_user: int) -> int:
+        """Return the first word of the in-flight entry that a user has for itself; a blocking gun has one, as user `first_user`."""
+        return self.arena.slabs[self.part.index].entry_word(self.ring, local_user - self.first_user)
+
     def ask_stop(self, why: int) -> None:
         """Ask the node to end this Generator, `why` is an Ask. No user begins another call."""
         if self.abandoned():  # what becomes of its Generator is its successor's business

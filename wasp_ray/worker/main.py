@@ -11,6 +11,7 @@ from wasp_ray.load.locate import trim_traceback
 from wasp_ray.wire.arena import Header, State
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.booking import Booker
+from wasp_ray.worker.call_state import describe
 from wasp_ray.worker.forks import end_if_forked, watched
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
@@ -50,7 +51,7 @@ def _run(host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> int:
     except BaseException as exc:
         end_if_forked(host.pid, exc)
         state = State.BROKEN
-        notes.send("broken", error=f"{type(exc).__name__}: {exc}", text=trim_traceback(exc, host.user_dir))
+        notes.send("broken", error=describe(exc), text=trim_traceback(exc, host.user_dir))
     if not host.abandoned() or host.owns_process:
         host.enter(state)
     return state

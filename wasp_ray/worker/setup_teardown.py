@@ -1,4 +1,4 @@
-"""Setup and teardown of actors, blocking or async: booked, reported, with their timeouts. It must not book calls.
+"""Setup and teardown of actors, blocking or async: recorded, reported, with their timeouts. It must not record calls.
 
 Both are coroutines. One of a sync actor never waits: `run_blocking` runs it to its end.
 """
@@ -14,6 +14,7 @@ from wasp_ray.errors import SetupFailed, StopUser, WaspError
 from wasp_ray.load.locate import trim_traceback
 from wasp_ray.wire.arena import Header, State
 from wasp_ray.worker.booking import Booker, RequestsOutside
+from wasp_ray.worker.call_state import describe
 from wasp_ray.worker.context import WorkerContext
 from wasp_ray.worker.forks import ForkGuard
 from wasp_ray.worker.host import Host
@@ -59,9 +60,8 @@ class Actors:
         self._publish_oldest()
         try:
             try:
-                with self._requests(
-                    local_user, is_setup=True
-                ):  # recorded before clean-up: the process may be killed in that
+                # recorded before clean-up, in which the process may be killed
+                with self._requests(local_user, is_setup=True):
                     with ForkGuard(self._host):
                         actor = self._host.part.actor()
                         actor.context = context = WorkerContext(
@@ -100,7 +100,7 @@ class Actors:
         except GeneratorExit:
             raise
         except BaseException as exc:
-            self._booker.tell(f"teardown: {type(exc).__name__}: {exc}", "teardown", exc)
+            self._booker.tell(f"teardown: {describe(exc)}", "teardown", exc)
         if spawned := list(actor.context.tasks):
             from asyncio import wait
 
@@ -134,18 +134,15 @@ class Actors:
                 await result
 
     def _requests(self, local_user: int, *, is_setup: bool) -> RequestsOutside:
-        """Return what records the requests of a setup or teardown; a user has an in-flight entry of its own for them."""
-        host, entry = self._host, None
-        if host.part.kind == "users" or not host.part.is_async:
-            slab = host.arena.slabs[host.part.index]
-            entry = slab.entry_word(host.ring, local_user - host.first_user if host.part.kind == "users" else 0)
+        """Return what records the requests of a setup or teardown. An async gun has no entry of its own for them."""
+        host = self._host
+        entry = None if host.part.kind == "rate" and host.part.is_async else host.entry_word(local_user)
         return RequestsOutside(self._booker, host.global_user(local_user), is_setup=is_setup, entry=entry)
 
     def _report(self, exc: BaseException) -> int:
         if isinstance(exc, StopUser):
             return State.STOPPED_ITSELF
-        error = f"{type(exc).__name__}: {exc}"
-        self._notes.send("setup_failed", error=error, text=trim_traceback(exc, self._host.user_dir))
+        self._notes.send("setup_failed", error=describe(exc), text=trim_traceback(exc, self._host.user_dir))
         return State.SETUP_FAILED
 
     def _publish_oldest(self) -> None:

@@ -33,7 +33,7 @@ class SyncGun:
         self._actors = Actors(host, booker, notes)
         self._words = host.arena.words
         self._state = CallState(host.worker)
-        self._state.entry = host.arena.slabs[host.part.index].entry_word(host.ring, 0)
+        self._state.entry = host.entry_word(host.worker)
 
     def run(self) -> int:
         """Return the final State. Raises SetupEnded."""

@@ -38,7 +38,7 @@ class SyncUser:
         self._is_paced, self._is_thread = part.pacing is not None, not host.owns_process
         self._local = host.first_user
         self._state = CallState(host.global_user(self._local))
-        self._state.entry = host.arena.slabs[part.index].entry_word(host.ring, 0)
+        self._state.entry = host.entry_word(self._local)
         self._life = UserLife(
             part.index, self._local, think=part.think, pacing=part.pacing, drops_late=part.on_late_drop
         )
@@ -83,15 +83,11 @@ class SyncUser:
     def _call(self, due: int) -> Step:
         """Perform calls until the first step that is none."""
         words, run_word, local, state, life = self._words, self._run_word, self._local, self._state, self._life
-        booker, writer, ticket, max_calls = (
-            self._booker,
-            self._writer,
-            self._host.part.ticket,
-            self._host.part.max_calls,
-        )
+        booker, writer, part = self._booker, self._writer, self._host.part
+        ticket, max_calls = part.ticket, part.max_calls
         entry, user = state.entry, state.user
         begun_word, lost_word = self._host.header(Header.BEGUN), self._host.header(Header.LOST)
-        group = self._host.part.name
+        group = part.name
         group_id, call = writer.intern(group, MAX_NAME_BYTES), self._actor.call
         pick = picker(self._actor, self._actor.context.random)
         plain_ok = head_bits(Kind.RECORD, Outcome.OK, Flag.ENDS_CALL | Flag.IN_GROUP)
@@ -154,7 +150,7 @@ class SyncUser:
             booker.sync_call = None
 
     def _next(self) -> Step:
-        """Return the next step that is no wait. A fork that returned from call() ends here, since no call may begin in it."""
+        """Return the next step that is not a wait. A fork that returned from call() ends here, since no call may begin in it."""
         life, words = self._life, self._words
         while True:
             if self._is_paced:

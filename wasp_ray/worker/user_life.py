@@ -240,7 +240,7 @@ class UserLife:
         self._leave(end)
 
     def exhausted(self) -> None:
-        """The call was not begun: max_calls has been reached. Paces that fell due are no calls of this load any more."""
+        """The call was not begun: max_calls has been reached, so paces that fell due do not count as calls."""
         self.left_as = State.STOPPED_ITSELF
         self._state = _LEAVING
 

@@ -18,7 +18,7 @@ from wasp_ray.execution import NoView, Reporter, Settings
 
 
 class OneNode:
-    """A backend whose one node reports a plan and is gone when it is ordered to stop."""
+    """A backend whose one node reports a plan and exits when it is ordered to stop."""
 
     lead_s = 0.0
 

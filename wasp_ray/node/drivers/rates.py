@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
 
-from wasp_ray.node.drivers.base import WorkerSet
+from wasp_ray.node.drivers.base import Driver, WorkerSet
 from wasp_ray.node.sums import Sums
 from wasp_ray.schedule import share_count
 from wasp_ray.wire.control import NEVER
 
 
-class RateDriver:
-    """See Driver. Subclasses say how ticks reach the workers."""
+class RateDriver(Driver):
+    """Subclasses say how ticks reach the workers."""
 
-    peak = 0
-    limit_cause = ""
+    limit_cause: str
     """The cause of calls that found no free slot."""
-    ticks_fd: int | None
-    stopped_users: Mapping[int, list[int]] = {}
 
     def __init__(self, workers: WorkerSet) -> None:
         self.workers = workers
@@ -26,45 +23,10 @@ class RateDriver:
         most = workers.plan.max_calls
         self.tick_count = self.curve.count if most is None else min(self.curve.count, most)
 
-    def follow(self, now: int) -> int:
-        """Workers look at their due times themselves."""
-        return NEVER
-
     def is_done(self) -> bool:
         """With max_calls, once every worker has left."""
         fleet = self.workers.fleet
         return self.workers.plan.max_calls is not None and fleet.empty and len(fleet.gone) >= self.workers.most
-
-    def end(self) -> None:
-        """Workers go on with what is overdue: see `drain`."""
-
-    def abort(self) -> None:
-        """Want no workers."""
-        self.workers.fleet.wanted = 0
-
-    def measure(self, now: int, active: int, in_setup: int) -> None:
-        """There are no users."""
-
-    def overdue(self, now: int) -> Sequence[tuple[int, str]]:
-        """There are no users."""
-        return ()
-
-    def has_given_up_setup(self) -> bool:
-        """Each worker has one setup."""
-        return False
-
-    def spawning(self, worker: int, ring: int) -> None:
-        """It takes whatever tick is next."""
-
-    def stop_growing(self) -> None:
-        """It does not grow."""
-
-    def exited(self, worker: int, ring: int, sums: Sums, at_ns: int) -> None:
-        """Its ticks are another's now."""
-
-    def is_replaceable_by_others(self, worker: int) -> bool:
-        """Each worker has ticks of its own."""
-        return False
 
     def planned_at(self, t_ns: int) -> float:
         """Return calls per second."""
@@ -87,9 +49,6 @@ class RateDriver:
             out.update(self._untaken(sums))
         return Counter({cause: number for cause, number in out.items() if number})
 
+    @abstractmethod
     def _untaken(self, sums: Sums) -> Counter[str]:
         """Return the ticks no worker accounted for, by cause: taken by workers that died, or by nobody."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """There is no descriptor."""

@@ -15,7 +15,6 @@ from wasp_ray.wire.arena import Header
 class StrideDriver(RateDriver):
     """A worker that died leaves its next tick to its successor."""
 
-    ticks_fd: int | None = None
     limit_cause = "in_flight_limit"
 
     def __init__(self, workers: WorkerSet) -> None:

@@ -28,14 +28,14 @@ FIRST_WORKERS_S = 0.05
 
 
 class TickPipeDriver(RateDriver):
-    """See Driver."""
+    """Its pipe is `pipe`."""
 
     limit_cause = "worker_limit"
 
     def __init__(self, workers: WorkerSet) -> None:
         super().__init__(workers)
         self.pipe = TickPipe(self.curve, self.tick_count, workers.share, workers.shares)
-        self.ticks_fd: int | None = self.pipe.read_fd
+        self.ticks_fd = self.pipe.read_fd
         self._most_workers = workers.most
         self._taken_at_end: dict[int, int] = {}  # by worker, how many ticks it had taken when the schedule ended
         self._workers_stood_still = False  # an idle worker took no tick in the second after the end

@@ -1,4 +1,4 @@
-"""Drives users: sets how many may work and how many are to be there as the schedule goes on, and measures how many were."""
+"""Drives users: sets how many may work and how many must exist as the schedule proceeds, and measures how many worked."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wasp_ray.node.drivers.base import SECOND_NS, WorkerSet
-from wasp_ray.node.hang_detector import CANCEL_GRACE_NS
-from wasp_ray.node.headers import entries_of, headers_of
+from wasp_ray.node.drivers.base import SECOND_NS, Driver, WorkerSet
+from wasp_ray.node.headers import entries_of
 from wasp_ray.node.sums import Sums
 from wasp_ray.schedule import UserCurve, share_count
+from wasp_ray.stats.tallies import UserTotals
 from wasp_ray.wire.arena import STOPPED_USER, Entry, Header
 from wasp_ray.wire.control import NEVER, Word
 
@@ -34,15 +34,12 @@ class UserTime:
     in_setup: int = 0
 
 
-class UserDriver:
-    """See Driver. Users are numbered from 0; those below a limit work or are there."""
-
-    ticks_fd: int | None = None
+class UserDriver(Driver):
+    """Users are numbered from 0; those below a limit work or are there."""
 
     def __init__(self, workers: WorkerSet) -> None:
         self.workers = workers
         plan = workers.plan
-        self.stopped_users: dict[int, list[int]] = {}
         self.leaving: dict[int, int] = {}  # local user -> since when (monotonic ns) the schedule does not want it
         self._run = self._keep = 0  # the limits as last set; a worker that asks for the end closes the word by itself
         self._curve = UserCurve(plan.schedule)
@@ -54,7 +51,7 @@ class UserDriver:
         self.time = UserTime()
         self._measured_ns = NEVER  # when `measure` was called last
         self._active = 0
-        self._left: deque[tuple[int, int]] = deque()  # (when, how many) users were lost that are not back yet
+        self._lost: deque[tuple[int, int]] = deque()  # (when, how many) users were lost that are not back yet
 
     # -- the schedule
 
@@ -86,13 +83,6 @@ class UserDriver:
         self.leaving = before
         self.workers.fleet.wanted = 0
 
-    def drain(self, now: int) -> None:
-        """They leave by themselves."""
-
-    def abort(self) -> None:
-        """Want no users."""
-        self.workers.fleet.wanted = 0
-
     def _keep_at(self, t: int) -> int:
         """Return the users that must exist at schedule time t: the most wanted until a user started now is set up."""
         most = self._curve.most_between(t, min(t + self._lead_ns, self.workers.plan.duration_ns - 1))
@@ -103,7 +93,7 @@ class UserDriver:
         was_run, was_keep = self._run, self._keep
         self._run, self._keep = run, keep
         if run != was_run:
-            self._stamp(was_run, run, now)  # before users can see that they may not go on
+            self._stamp(was_run, run, now)  # before users can see that they are held
         if keep != was_keep:
             control.set(gen, Word.KEEP_LIMIT, keep)
             self.workers.fleet.wanted = -(-keep // per)
@@ -131,27 +121,17 @@ class UserDriver:
 
         Async ones cancel their calls by themselves; their process is killed if that does not end the call.
         """
-        workers, plan, per, out = self.workers, self.workers.plan, self._per_process, []
-        grace_ns = plan.graceful_stop_ns + (plan.teardown_timeout_ns + 2 * CANCEL_GRACE_NS if plan.is_async else 0)
+        workers, per, out = self.workers, self._per_process, []
+        slab, words = workers.arena.slabs[workers.gen], workers.arena.words
+        grace_ns = workers.plan.graceful_stop_ns + (workers.clean_up_ns if workers.plan.is_async else 0)
         for user in [user for user, since_ns in self.leaving.items() if now > since_ns + grace_ns]:
             del self.leaving[user]
             worker, offset = divmod(user, per)
             member = workers.fleet.live.get(worker)
-            if (
-                member is not None
-                and workers.arena.words[workers.arena.slabs[workers.gen].entry_word(member.ring, offset)]
-            ):
+            if member is not None and words[slab.entry_word(member.ring, offset)]:
                 is_empty = workers.control.get(workers.gen, Word.KEEP_LIMIT) <= worker * per
                 out.append((worker, "interrupted" if is_empty else "timeout"))  # calls of its mates are killed
         return out
-
-    def has_given_up_setup(self) -> bool:
-        """Packs set their users up again by themselves."""
-        workers = self.workers
-        if self._per_process == 1 or not workers.fleet.live:
-            return False
-        rings = [member.ring for member in workers.fleet.live.values()]
-        return bool(headers_of(workers.arena, workers.gen)[rings, Header.SETUP_GAVE_UP].any())
 
     # -- what was delivered
 
@@ -165,13 +145,21 @@ class UserDriver:
         self.active_max = max(self.active_max, active)
         self._note_losses(now, active, wanted)
         elapsed = now - max(before, workers.control.start_ns)
-        if before == NEVER or elapsed <= 0 or self.workers.cut_ns != NEVER or not self._counts(t):
+        if before == NEVER or elapsed <= 0 or workers.cut_ns != NEVER or not self._counts(t):
             return
-        replaced = sum(number for _, number in self._left)
+        replaced = sum(number for _, number in self._lost)
         there = min(wanted, active + replaced)
         self.time.scheduled += wanted * elapsed
         self.time.delivered += there * elapsed
         self.time.in_setup += min(wanted - there, in_setup * self._per_process) * elapsed
+
+    def users(self) -> UserTotals:
+        """Return the numbers of users and their times in seconds."""
+        time = self.time
+        return UserTotals(
+            planned_max=self.peak, active_max=self.active_max, scheduled_s=time.scheduled / 1e9,
+            delivered_s=time.delivered / 1e9, in_setup_s=time.in_setup / 1e9,
+        )  # fmt: skip
 
     def _counts(self, t: int) -> bool:
         """Whether users are scheduled at schedule time t: not in a pause, in warm-up or after a stop."""
@@ -184,23 +172,17 @@ class UserDriver:
         lost = min(self._active, wanted) - active
         self._active = active
         if lost > 0:
-            self._left.append((now, lost))
+            self._lost.append((now, lost))
         back = -lost
-        while self._left and (self._left[0][0] < now - REPLACED_NS or back > 0):
-            at, number = self._left.popleft()
+        while self._lost and (self._lost[0][0] < now - REPLACED_NS or back > 0):
+            at, number = self._lost.popleft()
             if at >= now - REPLACED_NS and number > back:
-                self._left.appendleft((at, number - back))
+                self._lost.appendleft((at, number - back))
                 back = 0
             else:
                 back -= number
 
     # -- counts
-
-    def spawning(self, worker: int, ring: int) -> None:
-        """It looks at the limits."""
-
-    def stop_growing(self) -> None:
-        """All users are wanted."""
 
     def exited(self, worker: int, ring: int, sums: Sums, at_ns: int) -> None:
         """Count paces that fell due during its calls in flight; keep which users of a pack stopped themselves."""
@@ -208,7 +190,7 @@ class UserDriver:
         if self._per_process > 1:
             entries = entries_of(self.workers.arena, self.workers.gen)[ring]
             if stopped := np.flatnonzero(entries[:, Entry.USER] == STOPPED_USER).tolist():
-                self.stopped_users[worker] = stopped
+                self.stopped_users = {**self.stopped_users, worker: stopped}
 
     def _paces_missed(self, ring: int, at_ns: int) -> int:
         """Return the paces that fell due during calls in flight of a worker that was dead at `at_ns`; drawn ones by their mean."""
@@ -222,10 +204,6 @@ class UserDriver:
             missed += max(0, until - call.due) // step
         return missed
 
-    def is_replaceable_by_others(self, worker: int) -> bool:
-        """Each user is one of its own."""
-        return False
-
     def planned_at(self, t_ns: int) -> float:
         """Return users."""
         return float(self._curve.users_at(min(t_ns, self.workers.plan.duration_ns - 1)))
@@ -238,10 +216,3 @@ class UserDriver:
         """What workers counted."""
         out = Counter(user_busy=sums.dropped_busy, generator=sums.dropped_generator, stopped=sums.dropped_stopped)
         return Counter({cause: number for cause, number in out.items() if number})
-
-    def missed_seconds(self) -> Counter[int]:
-        """Users compute when their calls are due."""
-        return Counter()
-
-    def close(self) -> None:
-        """There is no descriptor."""
