@@ -117,15 +117,17 @@ def test_users_are_actors_on_the_host_that_has_what_they_ask_for(cluster: RayClu
 
 
 def test_a_killed_user_is_replaced_by_another_actor(cluster: RayCluster, folder: Path) -> None:
-    """One call is killed; the run passes but for that."""
-    process = wasp(cluster, folder, "load.py", "-p", "seconds=6")
+    """One call is killed; the run goes on with another actor in its place."""
+    process = wasp(cluster, folder, "load.py", "-p", "seconds=60")
     wait_for_load(process, folder)
     os.kill(int(said(folder)[0][6]), signal.SIGKILL)
+    wait_until(lambda: len({words[0] for words in said(folder)}) == 4, 60)
+    os.killpg(process.pid, signal.SIGINT)
     out, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, out
     summary = summary_of(folder)
     assert summary["generators"]["actor"]["ledger"]["killed"] == 1, out
     assert summary["generators"]["actor"]["users"]["replaced"] == 1
-    assert len({words[0] for words in said(folder)}) == 4
     assert "its process was killed or crashed" in out
 
 
