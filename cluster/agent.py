@@ -13,7 +13,6 @@ import platform
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +23,17 @@ from wasp_ray.errors import BadInput
 from wasp_ray.execution import run_node
 from wasp_ray.node.gate import HeldGate
 from wasp_ray.node.node import Node
-from wasp_ray.node.options import GeneratorState, NodeOptions, NodeResult
+from wasp_ray.node.options import NodeOptions, NodeResult
 from wasp_ray.plan import Plan
-from wasp_ray.report.snapshot import Phase
+from wasp_ray.report.listener import Listener, Snapshot
 
 STATE_EVERY_NS = 1_000_000_000
 WINDOWS_EVERY_NS = 5_000_000_000
 MAX_NOTE_CHARS = 6000
 
 
-class Agent:
-    """One node of a run; the node's Listener. `write_line` takes whole lines; `on_ready` is called when it could start."""
+class Agent(Listener):
+    """One node of a run, and its Listener. `write_line` takes whole lines; `on_ready` is called when it could start."""
 
     def __init__(
         self, options: NodeOptions, uid: str, write_line: Callable[[str], None], on_ready: Callable[[], None]
@@ -88,17 +87,15 @@ class Agent:
 
     # -- told by the node
 
-    def plan_ready(self, plan: Plan, warnings: list[str]) -> None:
+    def begin(self, plan: Plan, warnings: Sequence[str]) -> None:
         """The load is known: what others compare and a controller shows."""
         shared = plan.seeded(None)
         self._tell("plan", {
-            "plan": shared.to_data(), "warnings": warnings, "hash": plan_hash(shared), "version": __version__,
+            "plan": shared.to_data(), "warnings": list(warnings), "hash": plan_hash(shared), "version": __version__,
             "python": platform.python_version(), "host": platform.node(), "at": wall_s(),
         })  # fmt: skip
 
-    def progress(
-        self, phase: Phase, elapsed_s: float, states: Sequence[GeneratorState], totals: Mapping[str, Any]
-    ) -> None:
+    def update(self, snapshot: Snapshot) -> None:
         """A cumulative state a second; before the start it is the heartbeat."""
         now = now_ns()
         if now >= self._next_windows and self._windows:
@@ -107,14 +104,8 @@ class Agent:
         if now < self._next_state:
             return
         self._next_state = now + STATE_EVERY_NS
-        generators = [
-            {**asdict(state), "ledger": totals[state.name]["ledger"] if state.name in totals else {}}
-            for state in states
-        ]
         stopped = [generator.name for generator in self.node.generators if generator.stops_everywhere]
-        self._tell("state", {
-            "phase": phase, "elapsed_s": round(elapsed_s, 3), "at": wall_s(), "generators": generators, "stopped": stopped,
-        })  # fmt: skip
+        self._tell("state", {**snapshot.to_data(), "at": wall_s(), "stopped": stopped})
 
     def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
         """Kept for a while, since a line for each would be many."""

@@ -20,7 +20,7 @@ from wasp_ray.cluster.naming import object_name
 from wasp_ray.cluster.record import adopted
 from wasp_ray.cluster.runs import RunState, find_jobs, find_run, remove_run
 from wasp_ray.errors import NodeFailed
-from wasp_ray.execution import Outcome, Settings, View
+from wasp_ray.execution import Listener, Outcome, Settings
 
 LOOK_S = 1.0
 RENEWED_WITHIN_S = 6.0
@@ -35,7 +35,7 @@ def is_detached(kube: Kube, run: str) -> bool:
 
 
 def taken_over(
-    kube: Kube, state: RunState, view: View, say: Callable[[str], None], *, keep: bool = False, out: Path | None = None,
+    kube: Kube, state: RunState, view: Listener, say: Callable[[str], None], *, keep: bool = False, out: Path | None = None,
     json_path: Path | None = None, wants_bundle: bool = True, refusal: str = "",
 ) -> ClusterExecution:  # fmt: skip
     """Waits for the lease of a run, then adopts the run. Raises NodeFailed when it ends meanwhile, or when its

@@ -80,7 +80,6 @@ class Controller:
         self.state = Lifecycle(terms, __version__, image)
         self._causes_mark = self.state.causes_mark()
         self.results: dict[int, NodeResult] = {}
-        self.last_states: dict[int, dict[str, Any]] = {}
         self.last_words: dict[int, Mapping[str, Any]] = {}
         self.clocks = Clocks()
         self.start_wall_s: float | None = None
@@ -198,7 +197,6 @@ class Controller:
             case "ready":
                 self._step(Ready(node, uid))
             case "state":
-                self.last_states[node] = data
                 self._stop_everywhere(data.get("stopped") or [])
                 self._ear.state(node, data)
             case "windows":

@@ -14,12 +14,13 @@ from wasp_ray.cluster.clocks import clock_warnings
 from wasp_ray.cluster.controller import Controller
 from wasp_ray.cluster.lifecycle import Lifecycle, Phase, Terms
 from wasp_ray.cluster.local import LocalNodes
-from wasp_ray.cluster.merge import merged_phase, merged_states, result_of_lost
+from wasp_ray.cluster.merge import merged, result_of_lost
 from wasp_ray.cluster.record import Adopted
 from wasp_ray.errors import BadInput, WaspError
-from wasp_ray.execution import STOPPED_EARLY, Findings, Outcome, Reporter, Settings, View, signals_to
+from wasp_ray.execution import STOPPED_EARLY, Findings, Listener, Outcome, Reporter, Settings, signals_to
 from wasp_ray.load.limits import raise_descriptor_limit
 from wasp_ray.plan import Plan
+from wasp_ray.report.listener import Snapshot
 
 DEPLOY_TIMEOUT_S = 600.0
 SAY_EVERY_NS = 5_000_000_000
@@ -34,7 +35,7 @@ class ClusterExecution:
     """
 
     def __init__(
-        self, settings: Settings, view: View, make_backend: Callable[[Settings, Reporter], Backend], terms: Terms | None = None,
+        self, settings: Settings, view: Listener, make_backend: Callable[[Settings, Reporter], Backend], terms: Terms | None = None,
         *, keep_logs: bool = False, adopted: Adopted | None = None, keeper: Keeper | None = None,
         prepare: Callable[[], Sequence[str]] | None = None,
     ) -> None:  # fmt: skip
@@ -46,7 +47,7 @@ class ClusterExecution:
             settings.seed = random.SystemRandom().getrandbits(32)
         self.failure: WaspError | None = None  # why the run was left before its end
         self._reporter = Reporter(settings, view)
-        self._states: dict[int, Mapping[str, Any]] = {}
+        self.states: dict[int, Snapshot] = {}  # of each node, as last told
         self._plan = Plan.unknown()
         self._say_at_ns, self._show_at_ns = now_ns() + SAY_EVERY_NS, 0
         terms = terms or Terms(nodes=settings.nodes, deploy_timeout_s=DEPLOY_TIMEOUT_S)
@@ -120,7 +121,7 @@ class ClusterExecution:
         unheard = state.lost if self.failure is None else range(1, self.settings.nodes + 1)
         for node in unheard:
             if state.released and node not in results:
-                last = self.controller.last_states.get(node)
+                last = self.states.get(node)
                 results[node] = result_of_lost(node, last, self._plan, began, self.controller.last_words.get(node))
         for result in results.values():  # it was stopped for a cause that is told: no error of its own
             result.errors = [text for text in result.errors if text != STOPPED_EARLY]
@@ -148,12 +149,12 @@ class ClusterExecution:
     def planned(self, plan: Plan, warnings: Sequence[str]) -> None:
         """The first node's plan is everybody's. Raises BadInput for alerts that cannot be checked from here."""
         if not self._plan.is_known:
-            self._reporter.plan_ready(plan, list(warnings))
+            self._reporter.begin(plan, warnings)
             self._plan = plan
 
     def state(self, node: int, data: Mapping[str, Any]) -> None:
         """Kept until the next turn."""
-        self._states[node] = data
+        self.states[node] = Snapshot.from_data(data)
 
     def windows(self, node: int, data: Mapping[str, list[dict[str, Any]]]) -> None:
         """A line a node, Generator and second."""
@@ -173,10 +174,8 @@ class ClusterExecution:
         if state.phase is Phase.DEPLOYING and now >= self._say_at_ns:
             self._say_at_ns = now + SAY_EVERY_NS
             self._say_missing(state.barrier.missing())
-        if self._plan.is_known and self._states and now >= self._show_at_ns:
-            states, totals = merged_states(self._plan, self._states.values())
-            elapsed_s = max(data["elapsed_s"] for data in self._states.values())
-            self._reporter.progress(merged_phase(state.phase, self._states.values()), elapsed_s, states, totals)
+        if self._plan.is_known and self.states and now >= self._show_at_ns:
+            self._reporter.update(merged(self._plan, state.phase, self.states.values()))
             self._show_at_ns = now + SHOW_SHARE * (now_ns() - now)
 
     def _say_missing(self, missing: Sequence[str]) -> None:
@@ -191,7 +190,7 @@ def _interrupt(signal_name: str) -> None:
     raise KeyboardInterrupt(signal_name)
 
 
-def local_execution(settings: Settings, view: View) -> ClusterExecution:
+def local_execution(settings: Settings, view: Listener) -> ClusterExecution:
     """Nodes as processes of this machine."""
     return ClusterExecution(settings, view, _local_nodes)
 

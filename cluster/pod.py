@@ -22,7 +22,7 @@ from wasp_ray.cluster.last_word import MAX_WORD_CHARS, word_text
 from wasp_ray.cluster.pod_api import PodApi
 from wasp_ray.cluster.reaper import reap_as_init
 from wasp_ray.errors import BadInput, NodeFailed
-from wasp_ray.execution import NoView, Outcome, Reporter, Settings, View, signals_to
+from wasp_ray.execution import Listener, Outcome, Reporter, Settings, signals_to
 from wasp_ray.node.options import NodeOptions
 from wasp_ray.node.orders import STOP_GENERATOR
 
@@ -34,7 +34,7 @@ ORDER_TIMEOUT_S = 60.0
 _passed = threading.Lock()
 
 
-def pod_execution(settings: Settings, view: View) -> PodExecution:
+def pod_execution(settings: Settings, view: Listener) -> PodExecution:
     """The node that this pod is. Raises BadInput for a second Profile of the same process."""
     if not _passed.acquire(blocking=False):
         raise BadInput(
@@ -82,7 +82,7 @@ class PodExecution:
         if result is None:
             raise BadInput("this node refused its input, as told above")
         _leave(word_text(result.totals, result.errors))
-        return Reporter(self._settings, NoView()).conclude([result])
+        return Reporter(self._settings, Listener()).conclude([result])
 
     def stop(self) -> None:
         """Ends this node's load."""

@@ -20,7 +20,7 @@ from wasp_ray.cluster.naming import RunNames
 from wasp_ray.cluster.preflight import check
 from wasp_ray.cluster.values import Values
 from wasp_ray.errors import BadInput
-from wasp_ray.execution import NoView, Settings, View
+from wasp_ray.execution import Listener, Settings
 from wasp_ray.profile import RunResult
 
 
@@ -39,7 +39,7 @@ class ClusterProfile:
             raise BadInput(
                 "detach: ClusterProfile.run() waits for the verdict: leave it out, or use `wasp cluster run --detach`"
             )
-        return RunResult.of(Deployment(self.config).execution(NoView(), lambda text: None, wants_bundle=False).run())
+        return RunResult.of(Deployment(self.config).execution(Listener(), lambda text: None, wants_bundle=False).run())
 
 
 class Deployment:
@@ -116,7 +116,7 @@ class Deployment:
         for obj in [*rest, *controller_objects(self.values)]:
             kube.create({**obj, "metadata": {**obj["metadata"], "ownerReferences": [owner]}})
 
-    def execution(self, view: View, progress: Callable[[str], None], *, wants_bundle: bool) -> ClusterExecution:
+    def execution(self, view: Listener, progress: Callable[[str], None], *, wants_bundle: bool) -> ClusterExecution:
         """The run, which begins with `prepare`. Raises BadInput for a bundle that cannot be."""
         config = self.config
         settings = Settings(

@@ -17,7 +17,7 @@ from wasp_ray.cluster.ray_actor import boot_id
 from wasp_ray.cluster.ray_config import LEFT_OUT, RayConfig
 from wasp_ray.cluster.ray_process import RayProcess
 from wasp_ray.errors import BadInput, LoadFileError
-from wasp_ray.execution import NoView, Settings, View
+from wasp_ray.execution import Listener, Settings
 from wasp_ray.load.locate import split_spec
 from wasp_ray.profile import RunResult
 
@@ -36,9 +36,9 @@ class RayProfile:
 
         Raises BadInput for what cannot be asked for; a cluster that is not there is a run whose verdict is "error".
         """
-        return RunResult.of(self.execution(NoView()).run())
+        return RunResult.of(self.execution(Listener()).run())
 
-    def execution(self, view: View) -> ClusterExecution:
+    def execution(self, view: Listener) -> ClusterExecution:
         """The run, ready to go. Raises BadInput."""
         config = self.config
         settings = Settings(
@@ -50,7 +50,7 @@ class RayProfile:
         return _execution(settings, view, config)
 
 
-def ray_execution(settings: Settings, view: View) -> ClusterExecution:
+def ray_execution(settings: Settings, view: Listener) -> ClusterExecution:
     """The place `ray` of `wasp run`."""
     if "file" not in settings.source:
         raise BadInput("--on ray: expected a load file, which travels to the nodes; from Python use RayProfile")
@@ -60,7 +60,7 @@ def ray_execution(settings: Settings, view: View) -> ClusterExecution:
     return _execution(settings, view, config)
 
 
-def _execution(settings: Settings, view: View, config: RayConfig) -> ClusterExecution:
+def _execution(settings: Settings, view: Listener, config: RayConfig) -> ClusterExecution:
     """Raises BadInput."""
     if find_spec("ray") is None:
         raise BadInput(

@@ -188,7 +188,7 @@ class Profile:
     def _execution(
         self, nodes: int, load: str, out: str | Path | None, runtime: str, seed: int | None, user_dir: str
     ) -> Any:
-        from wasp_ray.execution import NoView, Settings, execution_of
+        from wasp_ray.execution import Listener, Settings, execution_of
         from wasp_ray.wire.arena import has_memfd
 
         if os.environ.get("WASP_ZYGOTE") == "1":
@@ -214,7 +214,7 @@ class Profile:
             out=Path(out) if out is not None else None,
             user_dir=user_dir, warnings=warnings,
         )  # fmt: skip
-        return execution_of(settings, NoView())
+        return execution_of(settings, Listener())
 
 
 def _caller_dir() -> str:

@@ -68,7 +68,7 @@ def test_what_fires_in_mid_run_fails_it(grafana: RulesServer, nodes: int) -> Non
     if nodes == 1:
         wait_until(lambda: execution.node.has_begun and now_ns() > execution.node.start_ns + 500_000_000)
     else:
-        wait_until(lambda: any(state["elapsed_s"] > 0 for state in execution.controller.last_states.values()))
+        wait_until(lambda: any(state.elapsed_s > 0 for state in execution.states.values()))
     grafana.rules = [rule(state="firing", alerts=[alert(job="shop")])]
     result = going.wait(60)
     assert result.verdict == "failed", (result.reasons, result.summary["alerts"])

@@ -17,7 +17,7 @@ from wasp_ray import BadInput, RunResult
 from wasp_ray.cluster.execution import ClusterExecution, node_orders
 from wasp_ray.cluster.lifecycle import Lifecycle, Terms
 from wasp_ray.cluster.local import LocalNodes
-from wasp_ray.execution import NoView, Settings
+from wasp_ray.execution import Listener, Settings
 from wasp_ray.schedule import parse_duration
 
 LOOK_S = 0.02
@@ -29,14 +29,14 @@ def on_local(order: dict[str, Any]) -> ClusterExecution:
     settings = Settings(source=source, nodes=order["nodes"], out=Path(order["out"]), user_dir=str(Path.cwd()))
     given = {name: parse_duration(order[name]) / 1e9 for name in ("timeout", "deploy_timeout", "drain")}
     terms = Terms(order["nodes"], given["deploy_timeout"], given["timeout"], given["drain"], order["on_lost_node"])
-    return ClusterExecution(settings, NoView(), lambda settings, _: LocalNodes(node_orders(settings, None)), terms)
+    return ClusterExecution(settings, Listener(), lambda settings, _: LocalNodes(node_orders(settings, None)), terms)
 
 
 def on_ray(order: dict[str, Any]) -> ClusterExecution:
     """Nodes in actors of the cluster at the order's `address`."""
     from wasp_ray.cluster import RayConfig, RayProfile
 
-    return RayProfile(RayConfig(**order)).execution(NoView())
+    return RayProfile(RayConfig(**order)).execution(Listener())
 
 
 def on_kube(order: dict[str, Any]) -> ClusterExecution:
@@ -44,7 +44,7 @@ def on_kube(order: dict[str, Any]) -> ClusterExecution:
     from wasp_ray.cluster import ClusterConfig
     from wasp_ray.cluster.profile import Deployment
 
-    return Deployment(ClusterConfig(jobs=order.pop("nodes"), **order)).execution(NoView(), print, wants_bundle=True)
+    return Deployment(ClusterConfig(jobs=order.pop("nodes"), **order)).execution(Listener(), print, wants_bundle=True)
 
 
 def watch(state: Lifecycle, file: Path) -> None:

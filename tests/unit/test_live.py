@@ -9,13 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from wasp_ray.report.live import LiveView, live_lines, plain_line
-from wasp_ray.report.snapshot import GeneratorView, Snapshot
+from wasp_ray.report.listener import GeneratorState, Snapshot
+from wasp_ray.report.live import LiveView, Recent, Shown, live_lines, plain_line
 from wasp_ray.report.text import columns
 
-SEARCH = GeneratorView("search", "rate", 500.0, 499.9, 0, 12, 2512, 2500, 3, 1, 4, 0.012, 0.096)
-CHECKOUT = GeneratorView("checkout", "users", 50, 0.0, 49, 49, 4100, 4100)
+SEARCH = GeneratorState(2500, 3, 1, name="search", planned=500.0, in_flight=12, started=2512, dropped=4)
+CHECKOUT = GeneratorState(4100, name="checkout", kind="users", planned=50, users_active=49, in_flight=49, started=4100)
 NOW = Snapshot(5.0, 130.0, "running", [SEARCH, CHECKOUT])
+RECENT = {"search": Recent(499.9, 0.012, 0.096)}
 
 
 class Clock:
@@ -52,9 +53,11 @@ def _usual_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _seconds(view: LiveView, clock: Clock, seconds: int) -> None:
+    """Ten snapshots a second of a run that starts 50 calls between two of them."""
     for _ in range(seconds * 10):
         clock.ns += 100_000_000
-        view.update(replace(NOW, elapsed_s=clock.ns / 1e9))
+        search = replace(SEARCH, started=clock.ns // 2_000_000)
+        view.update(replace(NOW, elapsed_s=clock.ns / 1e9, generators=[search, CHECKOUT]))
 
 
 def test_plain_lines() -> None:
@@ -80,17 +83,18 @@ def test_last_plain_line_is_not_said_twice() -> None:
 
 def test_what_a_plain_line_says() -> None:
     """Rate and users each in their own words; failures only when there are any."""
-    assert plain_line(NOW) == (
+    assert plain_line(Shown(NOW, RECENT)) == (
         "00:05/02:10 running · search 499.9/s of 500/s, 12 in flight, 2,512 calls, 4 failed, 4 dropped, p99 96 ms"
         " · checkout 49 of 50 users, 49 in flight, 4,100 calls"
     )
-    assert plain_line(replace(NOW, generators=[SEARCH] * 16)).endswith(" · … and 12 more")
+    assert plain_line(Shown(replace(NOW, generators=[SEARCH] * 16))).endswith(" · … and 12 more")
 
 
 def test_live_table_fits() -> None:
     """Long names and many generators stay within 80 columns and a screen."""
-    views = [replace(SEARCH, name="n" * 100, calls=10**10, planned=123_456.7, delivered_per_s=123_456.7)] * 30
-    lines = [text for text, _ in live_lines(replace(NOW, generators=views), "t" * 100)]
+    states = [replace(SEARCH, name="n" * 100, started=10**10, planned=123_456.7)] * 30
+    shown = Shown(replace(NOW, generators=states), {"n" * 100: Recent(123_456.7, 0.012, 0.096)})
+    lines = [text for text, _ in live_lines(shown, "t" * 100)]
     assert max(map(columns, lines)) <= 80 and lines[-1] == " … and 18 more generators"
     assert len(lines) == 15
 
@@ -104,9 +108,9 @@ def test_terminal(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], co
     view = LiveView(out, "shop", now_ns=clock)
     _seconds(view, clock, 2)
     text = out.getvalue()
-    assert text.count("GENERATOR") == 10 and "499.9/s" in text
+    assert text.count("GENERATOR") == 10 and "500/s" in text
     assert ("\x1b[33m" in text) is coloured
-    view.note("[bold]user[/bold] \x1b[2J", limit=False)
+    view.note("[bold]user[/bold] \x1b[2J")
     assert "[bold]user[/bold] \\x1b[2J" in out.getvalue()
     view.close()
     assert "\x1b[?25h" in out.getvalue()[len(text) :], "the cursor is shown again"
@@ -127,10 +131,10 @@ def test_user_output_is_limited() -> None:
     out, clock = io.StringIO(), Clock()
     view = LiveView(out, "shop", now_ns=clock)
     for number in range(50):
-        view.note(f"line {number}")
-    view.note("first exception", limit=False)
+        view.output(f"line {number}")
+    view.note("first exception")
     clock.ns = 1_000_000_000
-    view.note("later")
+    view.output("later")
     lines = out.getvalue().splitlines()
     assert lines[19:] == ["line 19", "first exception", "… 30 more lines", "later"]
 
@@ -140,8 +144,8 @@ def test_quiet() -> None:
     out, clock = io.StringIO(), Clock()
     view = LiveView(out, "shop", True, now_ns=clock)
     _seconds(view, clock, 12)
-    view.note("from a user")
-    view.note("from the engine", limit=False)
+    view.output("from a user")
+    view.note("from the engine")
     view.close()
     assert out.getvalue() == "from the engine\n"
 
@@ -155,8 +159,8 @@ def test_reader_gone() -> None:
     view.close()
 
 
-def test_snapshot_and_bundle_do_not_load_rich() -> None:
+def test_listener_and_bundle_do_not_load_rich() -> None:
     """Processes that only report or write files stay light."""
-    code = "import sys, wasp_ray.report.snapshot, wasp_ray.report.bundle; print('rich' in sys.modules)"
+    code = "import sys, wasp_ray.report.listener, wasp_ray.report.bundle; print('rich' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

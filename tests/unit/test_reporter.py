@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.scripted_nodes import plan_of
 
-from wasp_ray.execution import Findings, NoView, Reporter, Settings
+from wasp_ray.execution import Findings, Listener, Reporter, Settings
 from wasp_ray.execution.reporter import NO_PLAN, STOPPED_EARLY
 from wasp_ray.node.options import NodeResult
 from wasp_ray.plan import Plan
@@ -46,7 +46,7 @@ def test_what_was_not_judged_does_not_pass(
     results: list[NodeResult], found: Findings, verdict: str, reasons: list[str]
 ) -> None:
     """A run without a plan or without a load is an error, unless another reason ranks above or says it already."""
-    judged = Reporter(Settings(source={}), NoView()).conclude(results, found).judged
+    judged = Reporter(Settings(source={}), Listener()).conclude(results, found).judged
     assert (judged.verdict, judged.reasons) == (verdict, reasons)
 
 
@@ -68,4 +68,4 @@ def test_what_several_nodes_say_is_reported_once_with_the_nodes_that_say_it(
         one = result()
         one.totals.node, one.warnings = node, warnings
         results.append(one)
-    assert Reporter(Settings(source={}), NoView()).conclude(results, Findings()).judged.warnings == told
+    assert Reporter(Settings(source={}), Listener()).conclude(results, Findings()).judged.warnings == told

@@ -182,8 +182,9 @@ def plan(
 ) -> int:
     """Check a load file and say what it would do; starts nothing."""
     from wasp_ray.node.node import Node
-    from wasp_ray.node.options import NodeOptions, NoListener
+    from wasp_ray.node.options import NodeOptions
     from wasp_ray.report.describe import describe_plan
+    from wasp_ray.report.listener import Listener
 
     set_environment(env)
     source = {"file": file, "params": pairs(params, "-p")}
@@ -191,7 +192,7 @@ def plan(
         source=source, run_id="plan", seed=seed, thresholds=list(thresholds), only=only, user_dir=load_dir(file), nodes=nodes,
         load=load, places=place == "ray",
     )  # fmt: skip
-    node = Node(options, NoListener())
+    node = Node(options, Listener())
     described = node.describe()
     for line in describe_plan(described, node.needs()):
         click.echo(line)

@@ -2,19 +2,19 @@
 
 from wasp_ray.execution.places import execution_of, in_pod
 from wasp_ray.execution.reporter import STOPPED_EARLY, Findings, Reporter, check_json_path
-from wasp_ray.execution.settings import NoView, Outcome, Settings, View
+from wasp_ray.execution.settings import Outcome, Settings
 from wasp_ray.execution.signals import signals_to
 from wasp_ray.execution.single import Execution, run_node
+from wasp_ray.report.listener import Listener
 
 __all__ = [
     "STOPPED_EARLY",
     "Execution",
     "Findings",
-    "NoView",
+    "Listener",
     "Outcome",
     "Reporter",
     "Settings",
-    "View",
     "check_json_path",
     "execution_of",
     "in_pod",

@@ -1,6 +1,6 @@
 """Where the nodes of a run live, by name: this process' own node, or a place that an entry point names.
 
-The entry point group is `wasp_ray.places`: a callable (Settings, View) -> object with run, stop and command, as Execution.
+The entry point group is `wasp_ray.places`: a callable (Settings, Listener) -> object with run, stop and command, as Execution.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from importlib.metadata import entry_points
 from typing import Protocol
 
 from wasp_ray.errors import BadInput
-from wasp_ray.execution.settings import Outcome, Settings, View
+from wasp_ray.execution.settings import Outcome, Settings
 from wasp_ray.execution.single import Execution
+from wasp_ray.report.listener import Listener
 
 GROUP = "wasp_ray.places"
 POD = "pod"
@@ -35,7 +36,7 @@ def in_pod() -> bool:
     return bool(os.environ.get("WASP_SYNC"))
 
 
-def execution_of(settings: Settings, view: View, place: str = "local") -> Running:
+def execution_of(settings: Settings, view: Listener, place: str = "local") -> Running:
     """The run as asked for; in a pod of a run it is that pod's node. Raises BadInput for a place that is not there."""
     if in_pod():
         place = POD

@@ -14,11 +14,11 @@ from wasp_ray.alerts.telling import Told
 from wasp_ray.clock import stamp, wall_iso
 from wasp_ray.errors import BadInput
 from wasp_ray.execution.alerts import AlertPart
-from wasp_ray.execution.settings import Outcome, Settings, View
-from wasp_ray.node.options import GeneratorState, NodeResult
+from wasp_ray.execution.settings import Outcome, Settings
+from wasp_ray.node.options import NodeResult
 from wasp_ray.plan import Plan
 from wasp_ray.report.bundle import Bundle, UserLog, is_stream, try_json_file, write_json_file
-from wasp_ray.report.snapshot import GeneratorView, Phase, Snapshot
+from wasp_ray.report.listener import Listener, Snapshot
 from wasp_ray.stats.summary import summarise
 from wasp_ray.stats.thresholds import evaluate
 from wasp_ray.stats.totals import merge_nodes
@@ -45,16 +45,17 @@ class Findings:
     failed: Sequence[str] = ()
 
 
-class Reporter:
-    """A node's Listener, or the ear of who runs several. Raises BadInput when the bundle or --json cannot be written."""
+class Reporter(Listener):
+    """Keeps what a node, or who runs several, tells it, and passes it on to a view.
 
-    def __init__(self, settings: Settings, view: View) -> None:
+    Raises BadInput when the bundle or --json cannot be written.
+    """
+
+    def __init__(self, settings: Settings, view: Listener) -> None:
         self.settings, self._view = settings, view
         self.bundle: Bundle | None = None
         self._log: UserLog | None = None
         self._plan = Plan.unknown(settings.name)
-        self._last: dict[str, dict[str, Any]] = {}
-        self._rates: dict[str, tuple[float, int, float]] = {}
         self._alerts = AlertPart(self.note, is_foreign=settings.foreign_plan)
         if settings.json_path is not None:
             check_json_path(settings.json_path, settings.out)
@@ -63,7 +64,7 @@ class Reporter:
 
     # -- while it runs
 
-    def plan_ready(self, plan: Plan, warnings: list[str]) -> None:
+    def begin(self, plan: Plan, warnings: Sequence[str]) -> None:
         """The load is known and about to start. Raises BadInput for alerts that cannot be checked from here."""
         self._alerts.begin(plan, self.settings.run_id)
         self._plan = plan
@@ -72,47 +73,29 @@ class Reporter:
             self._log = self.bundle.user_log()
         self._view.begin(plan, warnings)
 
-    def progress(
-        self, phase: Phase, elapsed_s: float, states: Sequence[GeneratorState], totals: Mapping[str, Any]
-    ) -> None:
-        """Turns counters into a snapshot for the view."""
+    def update(self, snapshot: Snapshot) -> None:
+        """A new state."""
         self._alerts.turn()
-        views = [self._generator_view(state, totals.get(state.name), elapsed_s) for state in states]
-        self._view.update(Snapshot(elapsed_s, self._plan.duration_ns / 1e9, phase, views))
-
-    def _generator_view(
-        self, state: GeneratorState, totals: Mapping[str, Any] | None, elapsed_s: float
-    ) -> GeneratorView:
-        ledger = totals["ledger"] if totals else {}
-        at_s, count, rate = self._rates.get(state.name, (0.0, 0, 0.0))
-        if elapsed_s - at_s >= 1.0:
-            rate = (state.started - count) / (elapsed_s - at_s)
-            self._rates[state.name] = (elapsed_s, state.started, rate)
-        service = self._last.get(state.name, {}).get("service_s", {})
-        return GeneratorView(
-            state.name, state.kind, state.planned, rate, state.users_active, state.in_flight, state.started,
-            ledger.get("ok", 0), ledger.get("failed", 0), ledger.get("timeout", 0), state.dropped,
-            service.get("p50"), service.get("p99"),
-        )  # fmt: skip
+        self._view.update(snapshot)
 
     def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
         """Appends to series.jsonl."""
-        for name, windows in closed.items():
-            for window in windows:
-                self._last[name] = window
-                if self.bundle is not None:
+        if self.bundle is not None:
+            for name, windows in closed.items():
+                for window in windows:
                     self.bundle.append_line("series.jsonl", json.dumps({"generator": name, **window}))
+        self._view.windows(closed)
 
     def note(self, text: str) -> None:
         """A message of the engine."""
-        self._view.note(text, limit=False)
+        self._view.note(text)
 
     def output(self, line: str) -> None:
-        """A line that user code printed: whole in the log, limited in the view."""
+        """A line that user code printed: whole in the log."""
         prefix, found, rest = line.partition(": ")
         if self._log is not None:
             self._log.write(prefix if found else "", rest if found else line)
-        self._view.note(line, limit=True)
+        self._view.output(line)
 
     def hurry(self, signal_name: str | None = None) -> None:
         """A stop was asked for: what is waited for after the load need not come. Async-signal-safe."""
@@ -178,7 +161,7 @@ class Reporter:
             try:
                 write_json_file(copy, summary)
             except OSError as exc:
-                self._view.note(f"--json {copy}: {exc.strerror or exc}", limit=False)
+                self._view.note(f"--json {copy}: {exc.strerror or exc}")
 
     def close(self) -> None:
         """Nothing more comes."""

@@ -1,4 +1,4 @@
-"""What a run is asked for, what it comes to, and who is shown it. Plain data; it must not do anything."""
+"""What a run is asked for and what it comes to. Plain data; it must not do anything."""
 
 from __future__ import annotations
 
@@ -6,45 +6,12 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from wasp_ray.clock import stamp
 from wasp_ray.plan import Plan
-from wasp_ray.report.snapshot import Snapshot
 from wasp_ray.stats.totals import NodeTotals
 from wasp_ray.stats.verdict import Judgement
-
-
-class View(Protocol):
-    """What shows a run to a person; all calls come from the run's own thread."""
-
-    def begin(self, plan: Plan, warnings: list[str]) -> None:
-        """The load is known and about to start."""
-
-    def update(self, snapshot: Snapshot) -> None:
-        """A new state."""
-
-    def note(self, text: str, *, limit: bool) -> None:
-        """A line of user code (limit) or of the engine."""
-
-    def close(self) -> None:
-        """Nothing more comes."""
-
-
-class NoView:
-    """A library call prints nothing."""
-
-    def begin(self, plan: Plan, warnings: list[str]) -> None:
-        """Nothing."""
-
-    def update(self, snapshot: Snapshot) -> None:
-        """Nothing."""
-
-    def note(self, text: str, *, limit: bool) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
 
 
 @dataclass(slots=True)

@@ -7,18 +7,19 @@ import platform
 from wasp_ray.clock import wall_s
 from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.execution.reporter import STOPPED_EARLY, Reporter
-from wasp_ray.execution.settings import Outcome, Settings, View
+from wasp_ray.execution.settings import Outcome, Settings
 from wasp_ray.execution.signals import signals_to
 from wasp_ray.node.engines import Interrupted
 from wasp_ray.node.node import Node
 from wasp_ray.node.options import NodeOptions, NodeResult
+from wasp_ray.report.listener import Listener
 from wasp_ray.stats.totals import NodeTotals
 
 
 class Execution:
     """One run. `run` once, in any thread; stop, pause and resume from any other."""
 
-    def __init__(self, settings: Settings, view: View) -> None:
+    def __init__(self, settings: Settings, view: Listener) -> None:
         self._reporter = Reporter(settings, view)
         bundle = self._reporter.bundle
         options = NodeOptions(

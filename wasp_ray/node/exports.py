@@ -12,8 +12,8 @@ from typing import Any
 from wasp_ray.clock import now_ns, wall_s
 from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.node.engines import Engine, start_exporter
-from wasp_ray.node.options import GeneratorState
 from wasp_ray.plan import Plan, SinkPlan
+from wasp_ray.report.listener import GeneratorState
 from wasp_ray.schedule.share import share_count
 from wasp_ray.stats.totals import GeneratorTotals
 from wasp_ray.wire.channel import Message

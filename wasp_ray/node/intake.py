@@ -14,7 +14,7 @@ from typing import Any
 from wasp_ray.node.exports import Exports
 from wasp_ray.node.findings import Findings
 from wasp_ray.node.generator import GeneratorRun
-from wasp_ray.node.options import Listener
+from wasp_ray.report.listener import Listener
 
 MAX_READ = 1 << 20
 """Bytes a turn: what users print beyond that waits in the pipe, and so do they."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from wasp_ray.node.generator import GeneratorRun
-from wasp_ray.node.options import GeneratorState
 from wasp_ray.node.shape import Estimate, Shape, estimate, shape_of
 from wasp_ray.plan import Plan
+from wasp_ray.report.listener import GeneratorState
+from wasp_ray.stats.outcomes import outcomes_of
 from wasp_ray.wire.arena import Arena, SlabLayout, lay_out
 from wasp_ray.wire.control import NEVER, Control
 
@@ -64,14 +66,17 @@ class Load:
         """Return the monotonic end of each segment of each Generator, NEVER for those that a pause holds."""
         return [[self.control.absolute_ns(s.to_ns) for s in generator.segments] for generator in self.plan.generators]
 
-    def states(self, t_ns: int) -> list[GeneratorState]:
-        """Return the state of each Generator; `t_ns` is the schedule's instant."""
+    def states(self, t_ns: int, counted: Mapping[str, Any]) -> list[GeneratorState]:
+        """Return the state of each Generator at the schedule's instant; `counted`: the aggregator's totals by name."""
         out = []
         for run in self.generators:
             sums = run.live_sums()
             planned = run.driver.planned_at(t_ns) if self.has_begun and not run.ended else 0.0
-            active, in_flight = run.active_users(), run.in_flight()
-            out.append(GeneratorState(run.name, run.kind, planned, active, in_flight, sums.begun, sums.dropped))
+            ended = outcomes_of(counted[run.name]["ledger"]) if run.name in counted else {}
+            out.append(GeneratorState(
+                **ended, name=run.name, kind=run.kind, planned=planned, users_active=run.active_users(),
+                in_flight=run.in_flight(), started=sums.begun, dropped=sums.dropped,
+            ))  # fmt: skip
         return out
 
     def close(self) -> None:

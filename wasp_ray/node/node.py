@@ -23,12 +23,12 @@ from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.intake import Intake
 from wasp_ray.node.load import Layout, Load
 from wasp_ray.node.machine import MachineWatch
-from wasp_ray.node.options import Listener, NodeOptions, NodeResult
+from wasp_ray.node.options import NodeOptions, NodeResult
 from wasp_ray.node.orders import Orders, Stop
 from wasp_ray.node.shape import shortages
 from wasp_ray.node.supervisor import Supervisor
 from wasp_ray.plan import Plan
-from wasp_ray.report.snapshot import Phase
+from wasp_ray.report.listener import Listener, Phase, Snapshot
 from wasp_ray.stats.totals import NodeTotals
 from wasp_ray.wire.channel import Message
 from wasp_ray.wire.control import NEVER
@@ -161,7 +161,7 @@ class Node:
         layout = Layout.of(self.plan, self.options.share, self._inline)
         if not self._inline and (lacking := shortages(layout.need)):
             raise BadInput(lacking)
-        self.listener.plan_ready(self.plan, self.findings.warnings)
+        self.listener.begin(self.plan, self.findings.warnings)
         load = self.load = Load(self.plan, layout, self.options.share, self._inline)
         self._supervisor.generators = self._evidence.generators = load.generators
         self.intake = Intake(load.generators, self.findings, self.listener, self.exports)
@@ -304,9 +304,11 @@ class Node:
         load = self.load
         assert load is not None
         t = load.control.schedule_ns(now) if load.has_begun else 0
-        states = load.states(t)
+        states = load.states(t, self._report.get("generators", {}))
         self.exports.states(states)
-        self.listener.progress(self._phase(load), max(0.0, t / 1e9), states, self._report.get("generators", {}))
+        self.listener.update(
+            Snapshot(round(max(0, t) / 1e9, 3), self.plan.duration_ns / 1e9, self._phase(load), states)
+        )
 
     @property
     def _report(self) -> Mapping[str, Any]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from wasp_ray.plan import Kind, Plan
-from wasp_ray.report.snapshot import Phase
+from wasp_ray.plan import Plan
 from wasp_ray.stats.totals import NodeTotals
 
 
@@ -38,61 +37,6 @@ class NodeOptions:
     def share(self) -> tuple[int, int]:
         """(share, shares) of each schedule that this node does: all of it with load="per-node"."""
         return (self.node, self.nodes) if self.load == "total" else (0, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class GeneratorState:
-    """A Generator right now, for progress."""
-
-    name: str
-    kind: Kind
-    planned: float  # per second, or users
-    users_active: int
-    in_flight: int
-    started: int
-    dropped: int
-
-
-class Listener(Protocol):
-    """Told from the node's loop what happens; must not block."""
-
-    def plan_ready(self, plan: Plan, warnings: list[str]) -> None:
-        """The load was described and checked; the next thing is its start."""
-
-    def progress(
-        self, phase: Phase, elapsed_s: float, states: Sequence[GeneratorState], totals: Mapping[str, Any]
-    ) -> None:
-        """About five times a second; `totals`: the aggregator's last snapshot, by Generator."""
-
-    def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
-        """Closed one-second windows, by Generator."""
-
-    def note(self, text: str) -> None:
-        """A message of the engine for the user: first exceptions, warnings."""
-
-    def output(self, line: str) -> None:
-        """A line that user code printed."""
-
-
-class NoListener:
-    """Keeps all to itself."""
-
-    def plan_ready(self, plan: Plan, warnings: list[str]) -> None:
-        """Nothing."""
-
-    def progress(
-        self, phase: Phase, elapsed_s: float, states: Sequence[GeneratorState], totals: Mapping[str, Any]
-    ) -> None:
-        """Nothing."""
-
-    def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
-        """Nothing."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""
-
-    def output(self, line: str) -> None:
-        """Nothing."""
 
 
 @dataclass(slots=True)

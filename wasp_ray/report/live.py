@@ -5,9 +5,10 @@ All methods are for one thread. A stream that cannot be written any more ends th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,22 +16,52 @@ from rich.text import Text
 
 from wasp_ray import clock
 from wasp_ray.report import numbers
-from wasp_ray.report.snapshot import GeneratorView, Snapshot
+from wasp_ray.report.listener import GeneratorState, Snapshot
 from wasp_ray.report.text import WIDTH, clean, encodable, fit, grid
 
 PLAIN_EVERY_NS = 5_000_000_000
 REDRAW_EVERY_NS = 200_000_000
-NOTES_PER_S = 20
+OUTPUT_PER_S = 20
 MOST_ROWS = 12
 MOST_IN_A_LINE = 4
 _SECOND_NS = 1_000_000_000
 _HEAD = ("GENERATOR", "", "asked", "got", "in flight", "calls", "failed", "dropped", "p50", "p99")
 
 
+@dataclass(slots=True)
+class Recent:
+    """What the last second of a Generator was like: calls started per second, service times of calls that ended."""
+
+    per_s: float = 0.0
+    p50_s: float | None = None
+    """None: no call ended in it."""
+    p99_s: float | None = None
+    at_s: float = 0.0
+    started: int = 0
+
+    def update(self, state: GeneratorState, elapsed_s: float) -> None:
+        """Takes the newest counts."""
+        if elapsed_s - self.at_s >= 1.0:
+            self.per_s = (state.started - self.started) / (elapsed_s - self.at_s)
+            self.at_s, self.started = elapsed_s, state.started
+
+
+@dataclass(slots=True)
+class Shown:
+    """A snapshot with the last second of each Generator in it."""
+
+    snapshot: Snapshot
+    recent: Mapping[str, Recent] = field(default_factory=dict)
+
+    def rows(self, most: int) -> list[tuple[GeneratorState, Recent]]:
+        """Return the first Generators, at most so many."""
+        return [(state, self.recent.get(state.name, Recent())) for state in self.snapshot.generators[:most]]
+
+
 class LiveView:
     """Shows snapshots of a run on `stream`: a table redrawn at most 5 times a second, or a line every 5 s.
 
-    `quiet` shows neither those nor what users print; notes with `limit=False` still come.
+    `quiet` shows neither those nor what users print; notes still come.
     """
 
     def __init__(
@@ -47,18 +78,21 @@ class LiveView:
         self._now_ns = now_ns
         self._last: Snapshot | None = None
         self._printed: Snapshot | None = None
+        self._recent: dict[str, Recent] = {}
         self._gone = False
         self._console = _console(stream)
         self._live: Live | None = None
         self._redraw_at_ns = 0
         self._line_at_ns = self._now_ns() + PLAIN_EVERY_NS
-        self._notes_until_ns = 0
-        self._notes = 0
+        self._second_ends_ns = 0
+        self._shown = 0
         self._held_back = 0
 
     def update(self, snapshot: Snapshot) -> None:
         """Takes the newest state; may be called as often as one likes."""
         self._last = snapshot
+        for state in snapshot.generators:
+            self._recent.setdefault(state.name, Recent()).update(state, snapshot.elapsed_s)
         if self._quiet or self._gone:
             return
         now = self._now_ns()
@@ -70,13 +104,23 @@ class LiveView:
             self._line_at_ns += (1 + (now - self._line_at_ns) // PLAIN_EVERY_NS) * PLAIN_EVERY_NS
             self._guarded(self._line)
 
-    def note(self, text: str, *, limit: bool = True) -> None:
-        """Lines above the live view. `limit`: what users print, at most 20 lines a second, the rest is counted."""
-        if self._gone or (limit and self._quiet):
-            return
+    def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Takes closed seconds, by Generator."""
+        for name, windows in closed.items():
+            if windows:
+                recent, service = self._recent.setdefault(name, Recent()), windows[-1]["service_s"]
+                recent.p50_s, recent.p99_s = service["p50"], service["p99"]
+
+    def note(self, text: str) -> None:
+        """Lines of the engine above the live view."""
         for line in text.splitlines() or [""]:
-            if not limit or self._may_note():
-                self._guarded(partial(self._print, clean(line)))
+            self._guarded(partial(self._print, clean(line)))
+
+    def output(self, text: str) -> None:
+        """What users print, above the live view: at most 20 lines a second, the rest is counted."""
+        for line in text.splitlines() or [""]:
+            if not self._quiet and self._may_show():
+                self.note(line)
 
     def close(self) -> None:
         """Takes the live table away, prints the last plain line; may be called again."""
@@ -87,15 +131,15 @@ class LiveView:
         elif self._console is None and not self._quiet and self._last is not self._printed:
             self._guarded(self._line)
 
-    def _may_note(self) -> bool:
+    def _may_show(self) -> bool:
         now = self._now_ns()
-        if now >= self._notes_until_ns:
+        if now >= self._second_ends_ns:
             self._flush_held_back()
-            self._notes_until_ns, self._notes = now + _SECOND_NS, 0
-        self._notes += 1
-        if self._notes > NOTES_PER_S:
+            self._second_ends_ns, self._shown = now + _SECOND_NS, 0
+        self._shown += 1
+        if self._shown > OUTPUT_PER_S:
             self._held_back += 1
-        return self._notes <= NOTES_PER_S
+        return self._shown <= OUTPUT_PER_S
 
     def _flush_held_back(self) -> None:
         held, self._held_back = self._held_back, 0
@@ -122,7 +166,7 @@ class LiveView:
     def _line(self) -> None:
         if self._last is not None:
             self._printed = self._last
-            self._print(plain_line(self._last))
+            self._print(plain_line(Shown(self._last, self._recent)))
 
     def _redraw(self) -> None:
         assert self._console is not None and self._last is not None
@@ -137,7 +181,7 @@ class LiveView:
             )
             self._live.start()
         width = min(WIDTH, self._console.width)
-        lines = live_lines(self._last, self._title, width)
+        lines = live_lines(Shown(self._last, self._recent), self._title, width)
         texts = [
             Text(encodable(line, self._stream.encoding), style=style, no_wrap=True, overflow="ellipsis")
             for line, style in lines
@@ -153,51 +197,54 @@ def _console(stream: TextIO) -> Console | None:
     return None if console.is_dumb_terminal else console
 
 
-def plain_line(snapshot: Snapshot) -> str:
+def plain_line(now: Shown) -> str:
     """`00:05/02:10 running · search 499.9/s of 500/s, 12 in flight, 2,512 calls, 3 failed, p99 96 ms · ...`."""
+    snapshot, rows = now.snapshot, now.rows(MOST_IN_A_LINE)
     start = f"{numbers.moment(snapshot.elapsed_s)}/{numbers.moment(snapshot.total_s)} {snapshot.phase}"
-    shown = snapshot.generators[:MOST_IN_A_LINE]
-    parts = [start, *(_phrase(view) for view in shown)]
-    if len(snapshot.generators) > len(shown):
-        parts.append(f"… and {len(snapshot.generators) - len(shown)} more")
+    parts = [start, *(_phrase(state, recent) for state, recent in rows)]
+    if len(snapshot.generators) > len(rows):
+        parts.append(f"… and {len(snapshot.generators) - len(rows)} more")
     return " · ".join(parts)
 
 
-def _phrase(view: GeneratorView) -> str:
-    asked, got = _asked_got(view, False)
-    parts = [f"{fit(view.name, 24)} {got} of {asked}{' users' if view.kind == 'users' else ''}"]
-    parts += [f"{view.in_flight:,} in flight", f"{view.calls:,} calls"]
-    failed = view.failed + view.timeout
-    parts += [f"{failed:,} failed"] if failed else []
-    parts += [f"{view.dropped:,} dropped"] if view.dropped else []
-    parts += [f"p99 {numbers.latency(view.p99_s)}"] if view.p99_s is not None else []
+def _phrase(state: GeneratorState, recent: Recent) -> str:
+    asked, got = _asked_got(state, recent, False)
+    parts = [f"{fit(state.name, 24)} {got} of {asked}{' users' if state.kind == 'users' else ''}"]
+    parts += [f"{state.in_flight:,} in flight", f"{state.started:,} calls"]
+    parts += [f"{_wrong(state):,} failed"] if _wrong(state) else []
+    parts += [f"{state.dropped:,} dropped"] if state.dropped else []
+    parts += [f"p99 {numbers.latency(recent.p99_s)}"] if recent.p99_s is not None else []
     return ", ".join(parts)
 
 
-def _asked_got(view: GeneratorView, short: bool) -> tuple[str, str]:
-    if view.kind == "rate":
-        return numbers.rate(view.planned, short), numbers.rate(view.delivered_per_s, short)
-    return numbers.count(round(view.planned), short), numbers.count(view.users_active, short)
+def _wrong(state: GeneratorState) -> int:
+    return state.failed + state.timeout
 
 
-def live_lines(snapshot: Snapshot, title: str, width: int = WIDTH) -> list[tuple[str, str]]:
+def _asked_got(state: GeneratorState, recent: Recent, short: bool) -> tuple[str, str]:
+    if state.kind == "rate":
+        return numbers.rate(state.planned, short), numbers.rate(recent.per_s, short)
+    return numbers.count(round(state.planned), short), numbers.count(state.users_active, short)
+
+
+def live_lines(now: Shown, title: str, width: int = WIDTH) -> list[tuple[str, str]]:
     """The live table with the style of each line; the first says where the run is."""
-    shown = snapshot.generators[:MOST_ROWS]
-    lines = [(_progress(snapshot, title, width), "bold")]
-    for at, line in enumerate(grid(_HEAD, lambda short: [_row(view, short) for view in shown], width)):
-        trouble = at > 0 and (shown[at - 1].failed or shown[at - 1].timeout or shown[at - 1].dropped)
+    rows = now.rows(MOST_ROWS)
+    lines = [(_progress(now.snapshot, title, width), "bold")]
+    for at, line in enumerate(grid(_HEAD, lambda short: [_row(*row, short) for row in rows], width)):
+        trouble = at > 0 and (_wrong(rows[at - 1][0]) or rows[at - 1][0].dropped)
         lines.append((line, "dim" if at == 0 else "yellow" if trouble else ""))
-    if len(snapshot.generators) > len(shown):
-        lines.append((f" … and {len(snapshot.generators) - len(shown)} more generators", "dim"))
+    if len(now.snapshot.generators) > len(rows):
+        lines.append((f" … and {len(now.snapshot.generators) - len(rows)} more generators", "dim"))
     return lines
 
 
-def _row(view: GeneratorView, short: bool) -> list[str]:
-    asked, got = _asked_got(view, short)
-    counts = [numbers.count(number, short) for number in (view.in_flight, view.calls, view.failed + view.timeout)]
-    dropped = numbers.count(view.dropped if view.kind == "rate" else view.dropped or None, short)
-    times = [numbers.latency(view.p50_s), numbers.latency(view.p99_s)]
-    return [view.name, view.kind, asked, got, *counts, dropped, *times]
+def _row(state: GeneratorState, recent: Recent, short: bool) -> list[str]:
+    asked, got = _asked_got(state, recent, short)
+    counts = [numbers.count(number, short) for number in (state.in_flight, state.started, _wrong(state))]
+    dropped = numbers.count(state.dropped if state.kind == "rate" else state.dropped or None, short)
+    times = [numbers.latency(recent.p50_s), numbers.latency(recent.p99_s)]
+    return [state.name, state.kind, asked, got, *counts, dropped, *times]
 
 
 def _progress(snapshot: Snapshot, title: str, width: int) -> str:

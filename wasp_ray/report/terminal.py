@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -13,21 +13,21 @@ import click
 
 from wasp_ray.errors import BadInput
 from wasp_ray.report.describe import headline
+from wasp_ray.report.listener import Listener, Snapshot
 
 if TYPE_CHECKING:
     from wasp_ray.plan import Plan
     from wasp_ray.report.live import LiveView
-    from wasp_ray.report.snapshot import Snapshot
 
 
-class TerminalView:
+class TerminalView(Listener):
     """The live view of a terminal, plain lines elsewhere."""
 
     def __init__(self, quiet: bool, once: bool) -> None:
         self._quiet, self._once = quiet, once
         self._live: LiveView | None = None
 
-    def begin(self, plan: Plan, warnings: list[str]) -> None:
+    def begin(self, plan: Plan, warnings: Sequence[str]) -> None:
         """Says what is about to start."""
         self.close()
         if not self._quiet:
@@ -46,11 +46,25 @@ class TerminalView:
         if self._live is not None:
             self._live.update(snapshot)
 
-    def note(self, text: str, *, limit: bool) -> None:
+    def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
+        """Closed seconds."""
+        if self._live is not None:
+            self._live.windows(closed)
+
+    def note(self, text: str) -> None:
         """A line above the live view, or of what goes on before there is a plan."""
         if self._live is None:
             self._live = self._view("run")
-        self._live.note(text, limit=limit and not self._once)
+        self._live.note(text)
+
+    def output(self, line: str) -> None:
+        """What users print; all of it with --once."""
+        if self._live is None:
+            self._live = self._view("run")
+        if self._once and not self._quiet:
+            self._live.note(line)
+        else:
+            self._live.output(line)
 
     def close(self) -> None:
         """Takes the live view away."""

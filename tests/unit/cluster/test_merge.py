@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from support.plans import plan_of
 
-from wasp_ray.cluster.lifecycle import Phase
-from wasp_ray.cluster.merge import merged_phase, merged_states, result_of_lost
+from wasp_ray.cluster import lifecycle
+from wasp_ray.cluster.merge import merged, result_of_lost
 from wasp_ray.plan import Plan
-
-ENDS = ("ok", "failed", "timeout", "killed", "interrupted")
+from wasp_ray.report.listener import GeneratorState, Phase, Snapshot
 
 
 def plan(load: str = "total") -> Plan:
@@ -19,30 +16,28 @@ def plan(load: str = "total") -> Plan:
     return plan_of(load=load)
 
 
-def state(planned: float = 100, started: int = 10, ok: int = 9, phase: str = "running") -> dict[str, Any]:
+def state(planned: float = 100, started: int = 10, ok: int = 9, phase: Phase = "running") -> Snapshot:
     """What a node says each second."""
-    ledger = {**dict.fromkeys(ENDS, 0), "ok": ok}
-    data = {"name": "g", "kind": "rate", "planned": planned, "users_active": 1, "in_flight": 1, "started": started,
-            "dropped": 2, "ledger": ledger}  # fmt: skip
-    return {"phase": phase, "elapsed_s": 3.0, "generators": [data]}
+    counts = GeneratorState(ok=ok, name="g", planned=planned, users_active=1, in_flight=1, started=started, dropped=2)
+    return Snapshot(3.0, 10.0, phase, [counts])
 
 
 @pytest.mark.parametrize(("load", "planned"), [("total", 100), ("per-node", 200)])
 def test_counts_add_up_and_a_shared_schedule_is_planned_once(load: str, planned: float) -> None:
     """Each node of a shared schedule knows the whole of it."""
-    (merged,), totals = merged_states(plan(load), [state(), state()])
-    assert (merged.planned, merged.started, merged.in_flight, merged.dropped) == (planned, 20, 2, 4)
-    assert totals["g"]["ledger"]["ok"] == 18
+    (total,) = merged(plan(load), lifecycle.Phase.RUNNING, [state(), state()]).generators
+    assert (total.planned, total.started, total.in_flight, total.dropped, total.ok) == (planned, 20, 2, 4, 18)
 
 
 def test_the_phase_is_that_of_most_interest() -> None:
     """A run drains when all its nodes do."""
+    phases = lifecycle.Phase
     states = [state(phase="running"), state(phase="draining")]
-    assert merged_phase(Phase.RUNNING, states) == "running"
-    assert merged_phase(Phase.RUNNING, [states[1]]) == "draining"
-    assert merged_phase(Phase.RUNNING, [state(phase="paused"), state()]) == "paused"
-    assert merged_phase(Phase.DEPLOYING, []) == "setting up"
-    assert merged_phase(Phase.DRAINING, states) == "stopping"
+    assert merged(plan(), phases.RUNNING, states).phase == "running"
+    assert merged(plan(), phases.RUNNING, states[1:]).phase == "draining"
+    assert merged(plan(), phases.RUNNING, [state(phase="paused"), state()]).phase == "paused"
+    assert merged(plan(), phases.DEPLOYING, []).phase == "setting up"
+    assert merged(plan(), phases.DRAINING, states).phase == "stopping"
 
 
 def test_a_lost_node_leaves_its_last_word_with_closed_books() -> None:

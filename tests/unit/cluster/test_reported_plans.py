@@ -14,7 +14,7 @@ from wasp_ray.cluster.execution import ClusterExecution
 from wasp_ray.cluster.lifecycle import Cleaned, Collected, Ended, Seen
 from wasp_ray.cluster.snapshot import Encoder
 from wasp_ray.errors import BadInput
-from wasp_ray.execution import NoView, Reporter, Settings
+from wasp_ray.execution import Listener, Reporter, Settings
 
 
 class OneNode:
@@ -61,7 +61,7 @@ def test_a_reported_plan_that_cannot_be_read_is_refused_with_what_is_wrong_in_it
         return OneNode(Encoder(settings.run_id, 1, "u").lines("plan", message))
 
     with pytest.raises(BadInput) as found:
-        ClusterExecution(settings, NoView(), backend).run()
+        ClusterExecution(settings, Listener(), backend).run()
     assert found.value.problems == [
         "node 1 reported a plan that cannot be read: 'nodes' of the plan is 'two': expected an integer"
     ]
