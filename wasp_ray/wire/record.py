@@ -38,7 +38,7 @@ SLOT_FIELDS = [
 
 
 class Kind(IntEnum):
-    """What a slot holds."""
+    """What a slot holds. What is not in every record has a kind of its own: docs/decisions/0026-slots-of-64-bytes.md."""
 
     RECORD = 1  # a request, the end of a call, or both
     DEFINE = 2  # group = id, due = length of the text in the following TEXT slots
