@@ -29,6 +29,16 @@ class HashingUser(VirtualUser):
         hashlib.pbkdf2_hmac("sha256", b"secret", b"salt", 1_000)
 
 
+class AskingUser(VirtualUser):
+    """GETs params["url"] in each call."""
+
+    def setup(self) -> None:
+        self.http = self.context.http(self.context.params["url"])
+
+    def call(self) -> None:
+        self.http.get("/").text  # noqa: B018 - decoding is part of what users do
+
+
 class EmptyGun(Gun):
     """Returns at once."""
 

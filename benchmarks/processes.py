@@ -6,9 +6,13 @@ import os
 import statistics
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from benchmarks.actors import HashingUser, IdleUser
+from benchmarks.actors import AskingUser, HashingUser, IdleUser
 from benchmarks.figure import Figure
 from wasp_ray import Generator, Profile, plain
 
@@ -51,14 +55,23 @@ def start_rate() -> list[Figure]:
 
 
 def weight() -> list[Figure]:
-    """PSS of idle and of working users, median, beside a bare Python's."""
+    """PSS of idle users, of working ones and of such that ask a server, median, beside a bare Python's."""
+    with answering() as url:
+        return _weigh(url)
+
+
+def _weigh(url: str) -> list[Figure]:
     bare = subprocess.Popen([sys.executable, "-I", "-c", "input()"], stdin=subprocess.PIPE)
     time.sleep(0.3)
     python = pss(bare.pid)
     bare.communicate(b"\n")
     out = []
-    for name, user, think, limit in (("idle", IdleUser, "30s", 1.5), ("CPU-bound", HashingUser, 0, 2.0)):
-        going = Profile(Generator("u", user=user, schedule=plain(WEIGHED, "8s"), think_time=think)).start()
+    for name, user, think, limit in (
+        ("idle", IdleUser, "30s", 1.5), ("CPU-bound", HashingUser, 0, 2.0), ("with context.http()", AskingUser, "1s", 2.5),
+    ):  # fmt: skip
+        going = Profile(
+            Generator("u", user=user, schedule=plain(WEIGHED, "8s"), think_time=think, params={"url": url})
+        ).start()
         node = going._execution.node
         while not node.has_begun:
             time.sleep(0.05)
@@ -82,6 +95,30 @@ def weight() -> list[Figure]:
             )
         )
     return out
+
+
+class Answer(BaseHTTPRequestHandler):
+    """`ok`, on a connection that is kept."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def answering() -> Iterator[str]:
+    """A server on this machine; its URL."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
 
 
 def pss(pid: int) -> int:

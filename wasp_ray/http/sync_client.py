@@ -27,7 +27,7 @@ class SyncClient(Client[Response]):
     def __init__(self, base_url: str, recorder: Recorder | None = None, **options: Any) -> None:
         super().__init__(base_url, recorder, **options)
         self._kept: dict[Origin, SyncConnection] = {}
-        self._dialer = SyncDialer(self.settings)
+        self.dialer = SyncDialer(self.settings)
 
     def _run(self, request: Request) -> Response:
         if request.is_chunked and not isinstance(request.body, Iterable):
@@ -42,7 +42,7 @@ class SyncClient(Client[Response]):
                 connection = None if talk.repeated else self._take(origin)
                 is_kept = connection is not None
                 if connection is None:
-                    connection = self._dialer.dial(origin, talk)
+                    connection = self.dialer.dial(origin, talk)
                 error = self._exchange(connection, talk)
                 reader = connection.reader
                 if error:

@@ -23,6 +23,9 @@ def import_named(actors: Iterable[type[Any]]) -> None:
     if "http" in named:
         import wasp_ray.http.client
         import wasp_ray.http.sync_client  # noqa: F401 - for the workers
+        from wasp_ray.http.decode import accepted
+
+        accepted()  # imports what decodes
     if "log" in named:
         preload()
     for name in sorted(named & CLIENTS.keys()):

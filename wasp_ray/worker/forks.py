@@ -11,8 +11,7 @@ import opcode
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from threading import get_ident
 from types import FrameType, TracebackType
 from typing import NoReturn
@@ -41,16 +40,15 @@ def register() -> None:
         os.register_at_fork(after_in_parent=_in_parent, after_in_child=_in_child)
 
 
-@contextmanager
-def watched(host: Host, writer: RingWriter) -> Iterator[None]:
-    """Around all that a worker does."""
+def watch(host: Host, writer: RingWriter) -> None:
+    """From now on until `unwatch` this thread is that of a worker."""
     host.pid = os.getpid()
     _workers[get_ident()] = host, writer
-    try:
-        with ForkGuard(host):
-            yield
-    finally:
-        _workers.pop(get_ident(), None)
+
+
+def unwatch() -> None:
+    """The worker of this thread has ended."""
+    _workers.pop(get_ident(), None)
 
 
 class ForkGuard:

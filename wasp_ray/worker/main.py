@@ -12,7 +12,7 @@ from wasp_ray.wire.arena import Header, State
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import describe
-from wasp_ray.worker.forks import end_if_forked, watched
+from wasp_ray.worker.forks import end_if_forked, unwatch, watch
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.setup_teardown import SetupEnded
@@ -33,8 +33,12 @@ def run_worker(host: Host) -> int:
     booker = Booker(host, writer, notes)
     if host.part.pacing is not None:
         host.arena.words[host.header(Header.PACE_NS)] = host.part.pacing.mean_ns
-    with watched(host, writer):
+    watch(host, writer)
+    try:
         return _run(host, writer, booker, notes)
+    finally:
+        end_if_forked(host.pid)
+        unwatch()
 
 
 def _run(host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> int:

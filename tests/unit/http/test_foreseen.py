@@ -69,3 +69,23 @@ def test_only_a_load_that_names_http_has_its_client_imported(named: bool) -> Non
 def test_wasp_ray_itself_mentions_all_of_them_and_counts_for_none() -> None:
     """Else every load would import everything."""
     assert not {"aiohttp", "http2"} & names_in(VirtualUser)
+
+
+def test_a_user_of_the_client_imports_nothing_after_the_fork() -> None:
+    """All that a first request needs is there before: it would be memory of each user."""
+    code = (
+        "import sys\n"
+        "from wasp_ray import VirtualUser\n"
+        "class User(VirtualUser):\n"
+        "    def setup(self): self.http = self.context.http('http://127.0.0.1')\n"
+        "from wasp_ray.runtime.foreseen import import_named\n"
+        "from wasp_ray.runtime.rehearsal import Answered\n"
+        "import_named([User])\n"
+        "from wasp_ray.http import SyncClient\n"
+        "before = set(sys.modules)\n"
+        "client = SyncClient('http://127.0.0.1')\n"
+        "client.dialer = Answered()\n"
+        "print(client.get('/').text, sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "ok []\n"
