@@ -77,8 +77,8 @@ def test_what_fires_in_mid_run_fails_it(grafana: RulesServer, nodes: int) -> Non
 
 def test_the_inline_runtime_checks_as_well(grafana: RulesServer) -> None:
     """In a process of its own there too."""
-    result = profile(grafana).run(runtime="inline")
-    assert (result.verdict, result.summary["alerts"][0]["state"]) == ("passed", "ok")
+    result = profile(grafana, "6s").run(runtime="inline")
+    assert (result.verdict, result.summary["alerts"][0]["state"]) == ("passed", "ok"), result.reasons
 
 
 def test_a_stop_ends_the_wait_and_is_no_pass(grafana: RulesServer) -> None:

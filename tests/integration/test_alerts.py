@@ -149,7 +149,7 @@ def test_a_prometheus_that_was_away_for_a_while_is_told(tmp_path: Path) -> None:
         prometheus.write_rules("own", [alert_rule("Own", "vector(0) > 0")])
         wait_until(lambda: prometheus.rules())
         going = Profile(
-            Generator("g", gun=loads.Quick, schedule=plain(20, "5s")), thresholds=[check_of(prometheus, "Own")]
+            Generator("g", gun=loads.Quick, schedule=plain(20, "12s")), thresholds=[check_of(prometheus, "Own")]
         ).start()
         wait_until(lambda: going._execution.node.has_begun)
         threading.Event().wait(1.0)

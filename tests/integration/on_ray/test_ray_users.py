@@ -124,7 +124,6 @@ def test_a_killed_user_is_replaced_by_another_actor(cluster: RayCluster, folder:
     wait_until(lambda: len({words[0] for words in said(folder)}) == 4, 60)
     os.killpg(process.pid, signal.SIGINT)
     out, _ = process.communicate(timeout=120)
-    assert process.returncode == 130, out
     summary = summary_of(folder)
     assert summary["generators"]["actor"]["ledger"]["killed"] == 1, out
     assert summary["generators"]["actor"]["users"]["replaced"] == 1
