@@ -37,6 +37,7 @@ class ForkNursery:
         self._prctl = load_prctl()
         self._pid = os.getpid()
         inherited_signals()
+        forks.register()
         self._inherited = Inherited.now()
         gc.collect()
         gc.freeze()
@@ -78,7 +79,6 @@ class ForkNursery:
             forget_inherited_handlers()
             enter_child(host, self._pid, self._prctl, foreign, self._output, polite=host.part.kind == "users")
             give_back_hooks()
-            forks.register()
             run_worker(host)
             code = 0
         finally:

@@ -33,7 +33,7 @@ _is_registered = False
 
 
 def register() -> None:
-    """Have forks of this process noticed from now on. Only where workers run, since it is for good, and never in the zygote."""
+    """Have forks of this process and of its forks noticed from now on, for good; without workers in it they mean nothing."""
     global _is_registered
     if not _is_registered:
         _is_registered = True
