@@ -41,7 +41,7 @@ class Begun:
         profile = Profile(
             Generator("gun", gun=loads.AsyncGun, schedule=plain(100, "1s"), params=params),
             Generator("blocking", gun=loads.SyncGun, schedule=plain(60, "1s"), params=params),
-            Generator("user", user=loads.SyncUser, schedule=plain(3, "1s"), params=params),
+            Generator("user", user=loads.SyncUser, schedule=plain(3, "1s"), params=params, graceful_stop="1s"),
             Generator("packed", user=loads.AsyncUser, schedule=plain(6, "1s"), users_per_process=2, params=params),
         )
         self.run = runtime.start(profile, **({"nodes": nodes} if nodes > 1 else {}))
