@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from benchmarks.actors import AskingUser, HashingUser, IdleUser
 from benchmarks.figure import Figure
@@ -30,7 +31,8 @@ def start_rate() -> list[Figure]:
     python = PYTHON_STARTS / (time.monotonic() - began)
     rates = []
     for _ in range(START_ROUNDS):
-        going = Profile(Generator("u", user=IdleUser, schedule=plain(START_USERS, "1s"), think_time="10s")).start()
+        generator = Generator("u", user=IdleUser, schedule=plain(START_USERS, "1s"), think_time="10s")
+        going: Any = Profile(generator).start()
         node = going._execution.node
         first = None
         while not node.has_begun:
@@ -72,13 +74,10 @@ def _weigh(url: str) -> list[Figure]:
         going = Profile(
             Generator("u", user=user, schedule=plain(WEIGHED, "8s"), think_time=think, params={"url": url})
         ).start()
-        node = going._execution.node
-        while not node.has_begun:
+        while going.elapsed_s is None:
             time.sleep(0.05)
         time.sleep(4)
-        children = f"/proc/{node.engines.zygote.pid}/task/{node.engines.zygote.pid}/children"
-        with open(children) as file:
-            pids = [int(pid) for pid in file.read().split()]
+        pids = [process.pid for process in going.processes() if process.kind == "worker"]
         mib = statistics.median(pss(pid) for pid in pids) / 2**20
         going.stop()
         going.wait(60)

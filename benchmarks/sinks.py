@@ -127,10 +127,10 @@ def without_loki() -> list[Figure]:
         seconds = BEFORE_S + DOWN_S + AFTER_S
         generator = Generator("g", gun=EmptyGun, schedule=plain(DOWN_RATE, f"{seconds}s"))
         going = Profile(generator, sinks=[Loki(url=server.url, tenant_id=TENANT)]).start()
-        node = going._execution.node
-        while not node.has_begun:
+        while going.elapsed_s is None:
             time.sleep(0.1)
-        pids = node.engines.aggregator.pid, node.exports._engine.pid
+        found = {process.kind: process.pid for process in going.processes()}
+        pids = found["aggregator"], found["exporter"]
         time.sleep(BEFORE_S)
         before = [pss(pid) for pid in pids]
         server.kill()

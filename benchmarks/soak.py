@@ -19,9 +19,9 @@ RATE, SECONDS = 20_000, 600
 def soak() -> list[Figure]:
     """Growth of the aggregator's memory from the second minute to the last, and the books."""
     going = Profile(Generator("g", gun=EmptyGun, schedule=plain(RATE, f"{SECONDS}s"))).start()
-    node = going._execution.node
-    while not node.has_begun:
+    while going.elapsed_s is None:
         time.sleep(0.1)
+    (aggregator,) = (process.pid for process in going.processes() if process.kind == "aggregator")
     began = time.monotonic()
     minutes = []
     for minute in range(1, SECONDS // 60):  # the first one settles, the last one is left to its end
@@ -29,7 +29,7 @@ def soak() -> list[Figure]:
         while time.monotonic() - began < 60 * (minute + 1) - 10:
             time.sleep(5)
             if time.monotonic() - began > 60 * minute:
-                samples.append(pss(node.engines.aggregator.pid))
+                samples.append(pss(aggregator))
         minutes.append(statistics.median(samples))
         print(f"  minute {minute + 1}: {minutes[-1] / 2**20:.2f} MiB", flush=True)
     result = going.wait(120)

@@ -19,6 +19,7 @@ from wasp_ray.cluster.record import Adopted
 from wasp_ray.errors import BadInput, WaspError
 from wasp_ray.execution import STOPPED_EARLY, Findings, Listener, Outcome, Reporter, Settings, signals_to
 from wasp_ray.load.limits import raise_descriptor_limit
+from wasp_ray.node.options import Process
 from wasp_ray.plan import Plan
 from wasp_ray.report.listener import Snapshot
 
@@ -113,6 +114,16 @@ class ClusterExecution:
     def command(self, name: str) -> None:
         """ "pause" or "resume"."""
         self.controller.command(name)
+
+    @property
+    def elapsed_s(self) -> float | None:
+        """Seconds since t = 0, None before it."""
+        elapsed_s = -1.0 if self.controller.start_wall_s is None else wall_s() - self.controller.start_wall_s
+        return elapsed_s if elapsed_s >= 0 else None
+
+    def processes(self) -> list[Process]:
+        """Return those of this process alone: nodes have their own."""
+        return self._reporter.processes()
 
     def _conclude(self, began: float) -> Outcome:
         state, results = self.controller.state, dict(self.controller.results)

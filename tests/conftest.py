@@ -51,7 +51,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _texts_of(item: pytest.Function) -> set[str]:
     """Return the parameters of a case that are strings, and the strings of those that are tuples."""
     values = item.callspec.params.values() if hasattr(item, "callspec") else ()
-    return {text for value in values for text in (value if isinstance(value, tuple) else (value,)) if isinstance(text, str)}
+    return {
+        text for value in values for text in (value if isinstance(value, tuple) else (value,)) if isinstance(text, str)
+    }
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wasp_ray.errors import BadInput, WaspError
 from wasp_ray.load.generator import Generator
@@ -17,6 +17,10 @@ from wasp_ray.load.locate import dumps_profile
 from wasp_ray.load.validate import problems_of
 from wasp_ray.plan import Plan
 from wasp_ray.stats.outcomes import OutcomeCounts, outcomes_of
+
+if TYPE_CHECKING:
+    from wasp_ray.execution import Running
+    from wasp_ray.node.options import Process
 
 MAIN_GUARD = (
     "Profile.run() was called while the load file was being imported by wasp_ray's own process: expected it to run only"
@@ -99,7 +103,7 @@ class Durations(SimpleNamespace):
 class Run:
     """A run that goes on in a thread of its own."""
 
-    def __init__(self, execution: Any, convert: Callable[[Any], RunResult]) -> None:
+    def __init__(self, execution: Running, convert: Callable[[Any], RunResult]) -> None:
         self._execution, self._convert = execution, convert
         self._outcome: RunResult | BaseException | None = None
         self._finished = threading.Event()
@@ -125,6 +129,19 @@ class Run:
     def stop(self) -> None:
         """Ends the load with its grace; a second time: at once."""
         self._execution.stop()
+
+    @property
+    def elapsed_s(self) -> float | None:
+        """Seconds since t = 0, pauses included; None before it."""
+        return self._execution.elapsed_s
+
+    def processes(self) -> list[Process]:
+        """Return the run's processes, for tests of how a load behaves when one of them is killed or stopped.
+
+        A process that has ended is left out as soon as the run has noticed. With several nodes, those of the nodes are not
+        listed.
+        """
+        return self._execution.processes()
 
     def wait(self, timeout_s: float | None = None) -> RunResult:
         """Return the result, in any thread and any number of times.
@@ -187,7 +204,7 @@ class Profile:
 
     def _execution(
         self, nodes: int, load: str, out: str | Path | None, runtime: str, seed: int | None, user_dir: str
-    ) -> Any:
+    ) -> Running:
         from wasp_ray.execution import Listener, Settings, execution_of
         from wasp_ray.wire.arena import has_memfd
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support import witness_loads as loads
-from support.books import check_books, wait_until
+from support.books import check_books, is_over, wait_for_start
 from support.runtimes import Runtime
 
 from wasp_ray import Generator, Profile, RunResult, plain
@@ -50,20 +49,12 @@ class Begun:
         """Let the users' setup end, and with it the load begin."""
         self._gate.touch()
 
-    def is_at_0(self) -> bool:
-        """Whether t = 0 has come."""
-        execution: Any = self.run._execution
-        if hasattr(execution, "node"):
-            return bool(execution.node.has_begun and time.monotonic_ns() > execution.node.start_ns)
-        start_s = execution.controller.start_wall_s
-        return start_s is not None and time.time() > start_s
-
     def hold(self) -> None:
         """Let the load begin, wait for t = 0 and a while longer: no call began."""
         self.let()
-        wait_until(lambda: self.is_at_0() or not self.run._thread.is_alive(), 60)
+        wait_for_start(self.run)
         time.sleep(HELD_S)
-        assert self.run._thread.is_alive(), self.run.wait(1).reasons
+        assert not is_over(self.run), self.run.wait(1).reasons
         assert not loads.seen_in(self.witness)
 
     def result(self) -> RunResult:

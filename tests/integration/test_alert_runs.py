@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from support import loads
-from support.books import check_books, wait_until
+from support.books import check_books, pid_of, wait_for_start, wait_until
 from support.rules_server import RulesServer, alert, rule, rules_server
 
 from wasp_ray import AlertCheck, BadInput, Generator, Profile, plain
-from wasp_ray.clock import now_ns, wall_s
+from wasp_ray.clock import wall_s
 from wasp_ray.execution.alerts import DIED, AlertChecks
 from wasp_ray.execution.reporter import NOT_AWAITED
 
@@ -64,11 +64,7 @@ def test_the_check_is_made_once_however_many_nodes_there_are(grafana: RulesServe
 def test_what_fires_in_mid_run_fails_it(grafana: RulesServer, nodes: int) -> None:
     """On one node and on several."""
     going = profile(grafana, "3s").start(nodes=nodes)
-    execution = going._execution
-    if nodes == 1:
-        wait_until(lambda: execution.node.has_begun and now_ns() > execution.node.start_ns + 500_000_000)
-    else:
-        wait_until(lambda: any(state.elapsed_s > 0 for state in execution.states.values()))
+    wait_until(lambda: (going.elapsed_s or 0) > 0.5)
     grafana.rules = [rule(state="firing", alerts=[alert(job="shop")])]
     result = going.wait(60)
     assert result.verdict == "failed", (result.reasons, result.summary["alerts"])
@@ -85,7 +81,8 @@ def test_a_stop_ends_the_wait_and_is_no_pass(grafana: RulesServer) -> None:
     """From Python: no signal tells that it was interrupted, so what was not waited for is invalid."""
     grafana.rules = [rule(duration=600)]
     going = profile(grafana, "1s").start()
-    wait_until(lambda: going._execution.node.is_counted)
+    wait_for_start(going)
+    wait_until(lambda: [process.kind for process in going.processes()] == ["alerts"])  # the load is over
     asked = len(grafana.requests)
     wait_until(lambda: len(grafana.requests) > asked + 2)
     going.stop()
@@ -98,7 +95,7 @@ def test_a_killed_checker_is_no_pass(grafana: RulesServer) -> None:
     """Nothing else of the run suffers."""
     going = profile(grafana, "3s").start()
     wait_until(lambda: grafana.requests)
-    os.kill(going._execution._reporter._alerts._checks._engine.pid, signal.SIGKILL)
+    os.kill(pid_of(going, "alerts"), signal.SIGKILL)
     result = going.wait(60)
     check_books(result)
     assert (result.verdict, result.ledger.ok) == ("invalid", 120)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from support import loads
 from support.alert_loads import Breaks
-from support.books import check_books, wait_until
+from support.books import check_books, wait_for_start, wait_until
 from support.loki import Loki as LokiServer
 from support.prometheus import Prometheus
 
@@ -151,7 +151,7 @@ def test_a_prometheus_that_was_away_for_a_while_is_told(tmp_path: Path) -> None:
         going = Profile(
             Generator("g", gun=loads.Quick, schedule=plain(20, "12s")), thresholds=[check_of(prometheus, "Own")]
         ).start()
-        wait_until(lambda: going._execution.node.has_begun)
+        wait_for_start(going)
         threading.Event().wait(1.0)
         prometheus.stop()
         threading.Event().wait(1.0)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from support import loads
-from support.books import check_books, wait_for_start, wait_until
+from support.books import check_books, pid_of, wait_for_start, wait_until
 from support.servers import serving
 
 from wasp_ray import Generator, Profile, plain
+from wasp_ray.wire.ring import RING_WAIT_NS
 
 
 def test_a_target_that_stands_still_for_a_second_in_ten_has_true_percentiles() -> None:
@@ -44,14 +45,15 @@ def test_grpc_works_inside_forked_users(user: type) -> None:
     assert result.ledger.ok >= 20 and result.ledger.failed == 0
 
 
-def test_a_full_ring_holds_its_user_up_and_then_loses_what_is_counted() -> None:
+def test_a_full_ring_holds_its_user_up_and_then_loses_what_is_counted(tmp_path: Path) -> None:
     """The aggregator stands still until a user has waited for `ring_wait`: lost calls have their column, the run is invalid."""
-    going = Profile(Generator("u", user=loads.Looper, schedule=plain(1, "100s"), params={"s": 0})).start()
+    params = {"file": str(tmp_path / "held up"), "held_s": RING_WAIT_NS / 1e9}
+    going = Profile(Generator("u", user=loads.HeldUp, schedule=plain(1, "100s"), params=params)).start()
     wait_for_start(going)
-    node = going._execution.node
-    os.kill(node.engines.aggregator.pid, signal.SIGSTOP)
-    wait_until(lambda: node.generators[0].live_sums().lost, 60)
-    os.kill(node.engines.aggregator.pid, signal.SIGCONT)
+    aggregator = pid_of(going, "aggregator")
+    os.kill(aggregator, signal.SIGSTOP)
+    wait_until((tmp_path / "held up").exists)
+    os.kill(aggregator, signal.SIGCONT)
     going.stop()
     result = going.wait(60)
     check_books(result)

@@ -8,12 +8,13 @@ import resource
 import signal
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import loads, witness
-from support.books import check_books, wait_until, workers_of
+from support.books import check_books, pid_of, pids_of, wait_until
 from support.processes import is_alive
 
 from wasp_ray import Generator, Profile, RunResult, plain, ramp
@@ -35,13 +36,8 @@ def started(*generators: Generator) -> Any:
 
 def wait_for_workers(going: Any, number: int, deadline_s: float = 15.0) -> list[int]:
     """Pids of the workers, once there are so many."""
-    give_up = time.monotonic() + deadline_s
-    while time.monotonic() < give_up:
-        pids = workers_of(going)
-        if len(pids) >= number and going._execution.node.has_begun:
-            return pids
-        time.sleep(0.02)
-    raise AssertionError(f"there were not {number} workers within {deadline_s} s")
+    wait_until(lambda: going.elapsed_s is not None and len(pids_of(going, "worker")) >= number, deadline_s)
+    return pids_of(going, "worker")
 
 
 def test_workers_killed_at_random_leave_the_ledger_exact() -> None:
@@ -56,7 +52,7 @@ def test_workers_killed_at_random_leave_the_ledger_exact() -> None:
     rng, killed = random.Random(5), 0
     give_up = time.monotonic() + CHAOS_S - 2
     while time.monotonic() < give_up:
-        pids = workers_of(going)
+        pids = pids_of(going, "worker")
         if pids:
             try:
                 os.kill(rng.choice(pids), signal.SIGKILL)
@@ -132,7 +128,7 @@ def test_a_call_that_begins_while_its_process_is_being_killed_is_no_timeout(tmp_
         )
     )  # fmt: skip
     wait_until(lambda: witness.noted(file)["b"] == 1)
-    zygote = going._execution.node.engines.zygote.pid
+    zygote = pid_of(going, "zygote")
     os.kill(zygote, signal.SIGSTOP)  # who kills the worker is late
     try:
         wait_until(lambda: witness.noted(file)["b"] >= 2)
@@ -162,7 +158,7 @@ def test_a_dead_aggregator_ends_the_load_as_an_error_with_its_gap_counted() -> N
     going = started(Generator("u", user=loads.Looper, schedule=plain(2, "30s")))
     wait_for_workers(going, 2)
     time.sleep(1.5)
-    os.kill(going._execution.node.engines.aggregator.pid, signal.SIGKILL)
+    os.kill(pid_of(going, "aggregator"), signal.SIGKILL)
     result = going.wait(30)
     check_books(result)
     assert result.verdict == "error"
@@ -175,7 +171,7 @@ def test_a_dead_zygote_takes_its_workers_along_and_is_an_error() -> None:
     going = started(Generator("u", user=loads.Looper, schedule=plain(2, "30s")))
     pids = wait_for_workers(going, 2)
     time.sleep(0.5)
-    os.kill(going._execution.node.engines.zygote.pid, signal.SIGKILL)
+    os.kill(pid_of(going, "zygote"), signal.SIGKILL)
     result = going.wait(30)
     check_books(result)
     assert result.verdict == "error"
@@ -192,13 +188,12 @@ def test_a_run_ends_as_an_error_when_both_engine_processes_die(order: tuple[str,
     )
     wait_for_workers(going, 3)
     time.sleep(0.5)
-    node = going._execution.node
-    pids = {"zygote": node.engines.zygote.pid, "aggregator": node.engines.aggregator.pid}
+    pids = {name: pid_of(going, name) for name in order}
     os.kill(pids["aggregator"], signal.SIGSTOP)
     os.kill(pids[order[0]], signal.SIGKILL)
-    wait_until(lambda: any(reason for reason in node.findings.errors))
+    wait_until(lambda: not pids_of(going, order[0]))
     if order[0] == "zygote":
-        wait_until(lambda: any(generator.fleet.closing for generator in node.generators))
+        wait_until(lambda: not pids_of(going, "worker"))
     os.kill(pids[order[1]], signal.SIGKILL)
     result = going.wait(60)
     check_books(result)
@@ -212,7 +207,7 @@ def test_an_aggregator_that_stands_still_for_good_ends_the_run_as_an_error(monke
     monkeypatch.setattr("wasp_ray.node.node.ANSWER_TIMEOUT_S", 2.0)
     going = started(Generator("u", user=loads.Looper, schedule=plain(2, "120s")))
     pids = wait_for_workers(going, 2)
-    os.kill(going._execution.node.engines.aggregator.pid, signal.SIGSTOP)
+    os.kill(pid_of(going, "aggregator"), signal.SIGSTOP)
     os.kill(pids[0], signal.SIGKILL)
     result = going.wait(60)
     check_books(result)
@@ -224,7 +219,7 @@ def test_a_stopped_aggregator_loses_nothing() -> None:
     going = started(Generator("g", gun=loads.Quick, schedule=plain(2000, "6s")))
     wait_for_workers(going, 1)
     time.sleep(1.0)
-    pid = going._execution.node.engines.aggregator.pid
+    pid = pid_of(going, "aggregator")
     os.kill(pid, signal.SIGSTOP)
     time.sleep(3.0)
     os.kill(pid, signal.SIGCONT)
@@ -234,18 +229,17 @@ def test_a_stopped_aggregator_loses_nothing() -> None:
     assert result.verdict == "invalid" and any("aggregator" in reason for reason in result.reasons), result.reasons
 
 
-def test_a_user_is_never_in_two_calls_after_a_timeout() -> None:
-    """A replaced user starts anew; at no time are there more calls in flight than users."""
-    going = started(
-        Generator("u", user=loads.HungNow, schedule=plain(3, "3s"), call_timeout="250ms", graceful_stop="500ms")
-    )
-    wait_for_workers(going, 3)
-    most = 0
-    while going._thread.is_alive() and not going._execution.node.generators[0].ended:
-        most = max(most, going._execution.node.generators[0].in_flight())
-        time.sleep(0.01)
-    check_books(going.wait(30))
-    assert 1 <= most <= 3
+def test_a_user_is_never_in_two_calls_after_a_timeout(tmp_path: Path) -> None:
+    """A replaced user calls only when the process of its last call is gone."""
+    result = run(
+        Generator(
+            "u", user=loads.LooksForItself, schedule=plain(3, "3s"), call_timeout="250ms", graceful_stop="500ms",
+            params={"file": str(tmp_path / "calls")},
+        )
+    )  # fmt: skip
+    noted = Counter((tmp_path / "calls").read_text().splitlines())
+    assert noted.keys() == {"0 alone", "1 alone", "2 alone"}
+    assert noted["0 alone"] == result.ledger.started - result.ledger.ok >= 2
 
 
 def test_users_come_and_go_with_the_schedule() -> None:
@@ -374,11 +368,8 @@ def test_thirty_generators_run_side_by_side() -> None:
 def test_an_engine_that_dies_while_users_are_set_up_is_an_error(engine: str) -> None:
     """Nothing waits for ever for a process that is gone."""
     going = started(Generator("u", user=loads.SlowSetup, schedule=plain(40, "30s"), setup_concurrency=2))
-    give_up = time.monotonic() + 15
-    while not workers_of(going):
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
-    os.kill(getattr(going._execution.node.engines, engine).pid, signal.SIGKILL)
+    wait_until(lambda: pids_of(going, "worker"), 15)
+    os.kill(pid_of(going, engine), signal.SIGKILL)
     result = going.wait(30)
     check_books(result)
     assert result.verdict == "error" and any(engine in reason for reason in result.reasons), result.reasons

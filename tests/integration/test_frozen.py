@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from support import loads
-from support.books import check_books, wait_for_start, wait_until, workers_of
+from support.books import check_books, pids_of, wait_for_start, wait_until
 from support.processes import descendants
 
 from wasp_ray import Generator, Profile, RunResult, plain
@@ -39,10 +39,10 @@ def _two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def started(*generators: Generator) -> Any:
-    """A run in the background each of whose Generators has begun some calls."""
+    """A run in the background whose load of 20 calls a second or more is 0.6 s old."""
     going = Profile(*generators).start()
     wait_for_start(going)
-    wait_until(lambda: min(g.live_sums().begun for g in going._execution.node.generators) >= 10)
+    wait_until(lambda: (going.elapsed_s or 0) > 0.6)
     return going
 
 
@@ -81,7 +81,7 @@ def test_a_load_whose_workers_were_frozen_is_invalid(tmp_path: Path) -> None:
         Generator("half", gun=loads.RecordsPid, schedule=plain(40, "8s"), params={"file": str(tmp_path / "pids")}),
     )
     spared, _ = (int(pid) for pid in (tmp_path / "pids").read_text().split())
-    freeze(set(workers_of(going)) - {spared}, FROZEN_S)
+    freeze(set(pids_of(going, "worker")) - {spared}, FROZEN_S)
     result = ended(going)
     assert result.verdict == "invalid" and result.exit_code == 3
     for name in ("async", "crowded", "dropping", "sync", "half"):
@@ -97,7 +97,7 @@ def test_a_load_that_ends_inside_a_freeze_is_invalid() -> None:
     going = started(
         Generator("async", gun=loads.Sleepy, **options), Generator("sync", gun=loads.Blocking, max_workers=2, **options)
     )
-    freeze(workers_of(going), 8.0)
+    freeze(pids_of(going, "worker"), 8.0)
     result = ended(going)
     assert result.verdict == "invalid"
     for name in ("async", "sync"):
@@ -112,7 +112,7 @@ def test_a_run_whose_workers_were_stopped_for_a_moment_is_invalid() -> None:
         Generator("user", user=loads.Looper, schedule=plain(1, "3s")),
         Generator("sync", gun=loads.Blocking, max_workers=2, schedule=plain(20, "3s")),
     )
-    freeze(workers_of(going), 1.5)
+    freeze(pids_of(going, "worker"), 1.5)
     result = ended(going)
     assert result.verdict == "invalid" and not has_reason(result, LATE), result.reasons
     assert has_reason(result, f"'user': {STOPPED}") and has_reason(result, f"'sync': {STOPPED}"), result.reasons

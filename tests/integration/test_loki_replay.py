@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from support import loads
-from support.books import check_books, wait_for_start, wait_until
+from support.books import check_books, pid_of, wait_for_start, wait_until
 from support.chaos_proxy import ChaosProxy
 from support.loki import Loki as Server
 from support.loki_client import Line, LokiClient
@@ -157,8 +157,7 @@ def test_what_a_killed_exporter_had_in_hand_is_in_the_bundle(loki: Server, tmp_p
     wait_until(lambda: len(list((tmp_path / "out").rglob("*.json.gz"))) > 3)
     early = push(tmp_path / "out", "--url", loki.url)
     assert early.exit_code == 2 and "its run goes on" in early.output
-    engine = going._execution.node.exports._engine
-    os.kill(engine.pid, signal.SIGKILL)
+    os.kill(pid_of(going, "exporter"), signal.SIGKILL)
     result = going.wait(60)
     check_books(result)
     assert result.ledger.ok == 800

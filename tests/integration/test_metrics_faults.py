@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 from support import loads
-from support.books import check_books, wait_for_start, wait_until
+from support.books import check_books, pid_of, wait_for_start, wait_until
 from support.otlp_receiver import CUT_AFTER, CUT_BEFORE, PARTIAL, SLOW, Receiver
 
 from wasp_ray import BadInput, Generator, Otlp, Profile, Prometheus, RunResult, plain
@@ -184,9 +184,8 @@ def test_a_killed_exporter_costs_the_states_that_it_had_not_sent() -> None:
     with Receiver() as receiver:
         going = Profile(load(), sinks=[Otlp(endpoint=receiver.url, interval="1s")]).start()
         wait_for_start(going)
-        exports = going._execution.node.exports
-        wait_until(lambda: exports._books.get("otlp", {}).get("delivered", 0) > 0)
-        os.kill(exports._engine.pid, signal.SIGKILL)
+        wait_until(lambda: receiver.requests > 1)  # so the first one has been answered
+        os.kill(pid_of(going, "exporter"), signal.SIGKILL)
         result = going.wait(60)
     check_books(result)
     books = check_sink(result)

@@ -217,7 +217,7 @@ def test_a_killed_controller_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_pause_and_resume_reach_every_node() -> None:
     """The schedule's clock stands still on all of them."""
     going = Profile(Generator("g", gun=loads.Quick, schedule=plain(100, "3s"))).start(nodes=2)
-    wait_until(lambda: going._execution.controller.start_wall_s is not None)
+    wait_until(lambda: going.elapsed_s is not None)
     time.sleep(1.3)
     going.pause()
     time.sleep(1.5)

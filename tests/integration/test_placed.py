@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from support import loads, picky_load
-from support.books import check_books, wait_for_start, wait_until
+from support.books import check_books, is_over, pid_of, wait_for_start, wait_until
 from support.processes import is_alive
 from support.runtimes import Placer, Runtime
 
@@ -50,7 +50,7 @@ def test_processes_killed_at_random_leave_the_ledger_exact(home: Runtime) -> Non
     )
 
     def wait_for_successor(name: tuple[int, ...]) -> None:
-        wait_until(lambda: (*name[:2], name[2] + 1) in placer.processes or not going._thread.is_alive())
+        wait_until(lambda: (*name[:2], name[2] + 1) in placer.processes or is_over(going))
 
     rng, killed = random.Random(5), 0
     give_up = time.monotonic() + 5
@@ -104,7 +104,7 @@ def test_a_dead_zygote_takes_placed_users_along(home: Runtime) -> None:
     """Their connection ends, and they with it."""
     going, placer = started(home, Generator("u", user=loads.Looper, schedule=plain(2, "30s")))
     pids = [process.pid for process in placer.processes.values()]
-    os.kill(going._execution.node.engines.zygote.pid, signal.SIGKILL)
+    os.kill(pid_of(going, "zygote"), signal.SIGKILL)
     result = going.wait(30)
     check_books(result)
     assert result.verdict == "error" and len(pids) == 2

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support import loads
-from support.books import check_books, wait_for_start, wait_until
+from support.books import check_books, pid_of, wait_until
 
 from wasp_ray import Generator, Profile, RawSamples, plain
 
@@ -59,10 +59,8 @@ def test_a_killed_exporter_costs_its_lines_and_nothing_else(policy: Any, verdict
     """SIGKILL in mid-run: every call is made, what was not delivered is counted, and judged as asked for."""
     generator = Generator("g", gun=loads.Sleepy, schedule=plain(200, "4s"))
     going = Profile(generator, sinks=[RawSamples(on_sink_error=policy)]).start(out=tmp_path / "out")
-    wait_for_start(going)
-    exports = going._execution.node.exports
-    wait_until(lambda: exports._received > 100)
-    os.kill(exports._engine.pid, signal.SIGKILL)
+    wait_until(lambda: (going.elapsed_s or 0) > 1)
+    os.kill(pid_of(going, "exporter"), signal.SIGKILL)
     result = going.wait(60)
     check_books(result)
     assert result.verdict == verdict, result.reasons

@@ -1,13 +1,12 @@
-"""Books that must close, and the workers behind a run."""
+"""Books that must close, and the processes behind a run."""
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from typing import Any
 
-from wasp_ray import RunResult
+from wasp_ray import Run, RunResult
 
 
 def closed_books(summary: dict[str, Any]) -> dict[str, Any]:
@@ -38,21 +37,28 @@ def wait_until(what: Callable[[], object], deadline_s: float = 60.0) -> None:
         time.sleep(0.01)
 
 
-def wait_for_start(going: Any, deadline_s: float = 60.0) -> None:
-    """Until t = 0 of a run in the background is known."""
-    give_up = time.monotonic() + deadline_s
-    while not going._execution.node.has_begun and going._thread.is_alive():
-        assert time.monotonic() < give_up, "the run did not start"
-        time.sleep(0.01)
-
-
-def workers_of(going: Any) -> list[int]:
-    """Pids of the live workers of a run in the background."""
-    zygote = going._execution.node.engines.zygote
-    if zygote is None or not zygote.pid:
-        return []
+def is_over(going: Run) -> bool:
+    """Whether a run in the background has its result."""
     try:
-        with open(f"/proc/{zygote.pid}/task/{zygote.pid}/children") as file:
-            return [int(pid) for pid in file.read().split() if os.path.exists(f"/proc/{pid}")]
-    except OSError:
-        return []
+        going.wait(0)
+    except TimeoutError:
+        return False
+    except Exception:  # that is one as well
+        return True
+    return True
+
+
+def wait_for_start(going: Run, deadline_s: float = 60.0) -> None:
+    """Until t = 0 of a run in the background."""
+    wait_until(lambda: going.elapsed_s is not None or is_over(going), deadline_s)
+
+
+def pids_of(going: Run, kind: str) -> list[int]:
+    """Pids of a run's processes of a kind, for instance "worker"; in the inline runtime they are threads of this process."""
+    return [process.pid for process in going.processes() if process.kind == kind]
+
+
+def pid_of(going: Run, kind: str) -> int:
+    """The pid of a run's one process of a kind."""
+    (pid,) = pids_of(going, kind)
+    return pid

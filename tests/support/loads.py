@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import hashlib
+import math
 import os
 import random
 import resource
@@ -12,8 +13,10 @@ import signal
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
+from support.processes import is_alive
 from wasp_ray import Gun, Response, RestartUser, StopUser, VirtualUser, task
 
 
@@ -145,6 +148,17 @@ class Looper(VirtualUser):
         time.sleep(self.context.params.get("s", 0.01))
 
 
+class HeldUp(VirtualUser):
+    """Calls without end; makes the file params["file"] when a call begins params["held_s"] or more after the one before."""
+
+    last_s = math.inf
+
+    def call(self) -> None:
+        if time.monotonic() - self.last_s >= self.context.params["held_s"]:
+            Path(self.context.params["file"]).touch()
+        self.last_s = time.monotonic()
+
+
 class AsyncLooper(VirtualUser):
     """Sleeps for params["s"], async."""
 
@@ -222,6 +236,21 @@ class HungNow(VirtualUser):
                 witness(self.context.params["file"], "hangs")
             time.sleep(30)
         time.sleep(0.01)
+
+
+class LooksForItself(VirtualUser):
+    """User 0 hangs in every call. Each call notes its user in params["file"], with "again" when the user's last call was in another
+    process, which is still alive, else with "alone".
+    """
+
+    def call(self) -> None:
+        user, file = self.context.user_id, self.context.params["file"]
+        last = Path(f"{file}.{user}")
+        before = int(last.read_text()) if last.exists() else os.getpid()
+        last.write_text(str(os.getpid()))
+        is_again = before != os.getpid() and is_alive(before)
+        witness(file, f"{user} {'again' if is_again else 'alone'}")
+        time.sleep(30 if user == 0 else 0.01)
 
 
 class SwallowsCancel(Gun):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import os
@@ -18,6 +19,8 @@ from typing import Any
 
 from support.books import check_books
 from wasp_ray import Generator, Placement, Profile, Run, RunResult
+from wasp_ray.execution import Execution, Listener, Settings
+from wasp_ray.load.locate import dumps_profile
 from wasp_ray.wire.channel import ChannelClosed, channel_pair
 
 LIVE = (
@@ -99,7 +102,11 @@ class Runtime:
             return profile.start(runtime=self.name, **options)
         profile = copy.copy(profile)
         profile.generators = tuple(_placed(generator) for generator in profile.generators)
-        execution = profile._execution(1, "total", None, "process", options.get("seed"), os.path.dirname(__file__))
+        source = {"pickle": base64.b64encode(dumps_profile(profile)).decode()}
+        folder = os.path.dirname(__file__)
+        execution = Execution(
+            Settings(source=source, profile=profile, seed=options.get("seed"), user_dir=folder), Listener()
+        )
         placer = Placer()
         self.placers.append(placer)
         execution.node.options.places, execution.node.options.placer = True, placer.fds

@@ -41,7 +41,7 @@ def test_every_thread_that_waits_gets_the_result() -> None:
 def test_every_thread_that_waits_gets_the_error() -> None:
     """Bad input of a run in the background."""
     execution = Execution(BadInput("no such file"))
-    run = Run(execution, lambda outcome: outcome)
+    run = Run(execution, lambda outcome: outcome)  # type: ignore[arg-type]
     execution.release.set()
     for _ in range(3):
         with pytest.raises(BadInput, match="no such file"):

@@ -45,6 +45,11 @@ class AlertChecks:
             {"op": "watch", "checks": [check.to_data() for check in checks], "run_id": run_id, "is_foreign": is_foreign}
         )
 
+    @property
+    def pid(self) -> int | None:
+        """Of its process, None when that has ended."""
+        return None if self._engine.channel.closed else self._engine.pid
+
     def turn(self) -> None:
         """Passes on what is there; never waits."""
         self._hear(self._engine.channel.receive())
@@ -107,6 +112,11 @@ class AlertPart:
         """Raises BadInput when a check cannot be made from here."""
         if plan.alerts and self._checks is None:
             self._checks = AlertChecks(plan.alerts, run_id, self._note, is_foreign=self._is_foreign)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that asks, None when there is none."""
+        return self._checks.pid if self._checks is not None else None
 
     @property
     def is_asked(self) -> bool:

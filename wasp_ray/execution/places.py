@@ -1,6 +1,6 @@
 """Where the nodes of a run live, by name: this process' own node, or a place that an entry point names.
 
-The entry point group is `wasp_ray.places`: a callable (Settings, Listener) -> object with run, stop and command, as Execution.
+The entry point group is `wasp_ray.places`: a callable (Settings, Listener) -> Running, as Execution is.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Protocol
 from wasp_ray.errors import BadInput
 from wasp_ray.execution.settings import Outcome, Settings
 from wasp_ray.execution.single import Execution
+from wasp_ray.node.options import Process
 from wasp_ray.report.listener import Listener
 
 GROUP = "wasp_ray.places"
@@ -29,6 +30,13 @@ class Running(Protocol):
 
     def command(self, name: str) -> None:
         """ "pause" or "resume"."""
+
+    @property
+    def elapsed_s(self) -> float | None:
+        """Seconds since t = 0, None before it."""
+
+    def processes(self) -> list[Process]:
+        """Return the run's processes that are not known to have ended; from any thread."""
 
 
 def in_pod() -> bool:

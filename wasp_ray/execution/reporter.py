@@ -15,7 +15,7 @@ from wasp_ray.clock import stamp, wall_iso
 from wasp_ray.errors import BadInput
 from wasp_ray.execution.alerts import AlertPart
 from wasp_ray.execution.settings import Outcome, Settings
-from wasp_ray.node.options import NodeResult
+from wasp_ray.node.options import NodeResult, Process
 from wasp_ray.plan import Plan
 from wasp_ray.report.bundle import Bundle, UserLog, is_stream, try_json_file, write_json_file
 from wasp_ray.report.listener import Listener, Snapshot
@@ -100,6 +100,11 @@ class Reporter(Listener):
     def hurry(self, signal_name: str | None = None) -> None:
         """A stop was asked for: what is waited for after the load need not come. Async-signal-safe."""
         self._alerts.hurry(signal_name)
+
+    def processes(self) -> list[Process]:
+        """Return the process that asks for alerts, where there is one; from any thread."""
+        pid = self._alerts.pid
+        return [] if pid is None else [Process("alerts", pid)]
 
     # -- the end
 

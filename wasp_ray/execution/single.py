@@ -11,7 +11,7 @@ from wasp_ray.execution.settings import Outcome, Settings
 from wasp_ray.execution.signals import signals_to
 from wasp_ray.node.engines import Interrupted
 from wasp_ray.node.node import Node
-from wasp_ray.node.options import NodeOptions, NodeResult
+from wasp_ray.node.options import NodeOptions, NodeResult, Process
 from wasp_ray.report.listener import Listener
 from wasp_ray.stats.totals import NodeTotals
 
@@ -51,6 +51,15 @@ class Execution:
     def command(self, name: str) -> None:
         """ "pause" or "resume"."""
         self.node.command(name)
+
+    @property
+    def elapsed_s(self) -> float | None:
+        """Seconds since t = 0, None before it."""
+        return self.node.elapsed_s
+
+    def processes(self) -> list[Process]:
+        """Return the run's processes that are not known to have ended; from any thread."""
+        return [*self.node.processes(), *self._reporter.processes()]
 
 
 def run_node(node: Node) -> NodeResult:

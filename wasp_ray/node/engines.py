@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from wasp_ray.clock import now_ns, sleep_s
 from wasp_ray.errors import NodeFailed
@@ -44,8 +44,8 @@ class Engine:
 
     @property
     def pid(self) -> int:
-        """0 for a thread."""
-        return self._process.pid if self._process is not None else 0
+        """The process' id; this process' own for a thread."""
+        return self._process.pid if self._process is not None else os.getpid()
 
     def reap_lost(self) -> None:
         """Of one that has died: ends what it started, and waits for that. Its channel closes before its children are killed,
@@ -149,7 +149,8 @@ def _thread(target: Any, name: str) -> threading.Thread:
     return thread
 
 
-ZYGOTE, AGGREGATOR = "zygote", "aggregator"
+ZYGOTE: Final = "zygote"
+AGGREGATOR: Final = "aggregator"
 
 
 class Interrupted(Exception):

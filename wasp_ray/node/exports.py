@@ -102,6 +102,12 @@ class Exports:
                 raise NodeFailed("the exporter process did not come up; its messages are above")
 
     @property
+    def pid(self) -> int | None:
+        """The exporter's, None when there is none, or none any more."""
+        engine = self._engine
+        return engine.pid if engine is not None and not engine.channel.closed else None
+
+    @property
     def fds(self) -> list[int]:
         """What wakes the node's loop."""
         return [self._engine.channel.fileno()] if self._engine is not None and not self._engine.channel.closed else []

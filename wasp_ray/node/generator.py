@@ -8,6 +8,7 @@ from __future__ import annotations
 from wasp_ray.node.drivers import LATE_START_NS, Driver, WorkerSet, make_driver
 from wasp_ray.node.hang_detector import HangDetector
 from wasp_ray.node.headers import headers_of
+from wasp_ray.node.options import Process
 from wasp_ray.node.shape import Shape
 from wasp_ray.node.sums import Sums, read_sums, sum_of
 from wasp_ray.plan import GeneratorPlan
@@ -246,6 +247,12 @@ class GeneratorRun:
         total = sum_of(headers_of(self.workers.arena, self.gen), [member.ring for member in self.fleet.live.values()])
         total.add(self.sums)
         return total
+
+    def processes(self) -> list[Process]:
+        """Return the workers that have started and are not known to have ended; from any thread."""
+        live = tuple(self.fleet.live.items())  # a copy at one instant: the node's loop changes it
+        pids = [(worker, self.workers.arena.read(self.gen, member.ring, Header.PID)) for worker, member in live]
+        return [Process("worker", pid, self.name, worker) for worker, pid in pids if pid]
 
     def in_flight(self) -> int:
         """Return the number of calls in flight now."""

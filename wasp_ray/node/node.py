@@ -23,7 +23,7 @@ from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.intake import Intake
 from wasp_ray.node.load import Layout, Load
 from wasp_ray.node.machine import MachineWatch
-from wasp_ray.node.options import NodeOptions, NodeResult
+from wasp_ray.node.options import NodeOptions, NodeResult, Process
 from wasp_ray.node.orders import Orders, Stop
 from wasp_ray.node.shape import shortages
 from wasp_ray.node.supervisor import Supervisor
@@ -62,6 +62,7 @@ class Node:
         self._evidence = Evidence(options.node + 1, socket.gethostname(), started_wall_s=wall_s())
         self._aggregator_ready = False
         self._lost: set[str] = set()  # engine processes that are lost
+        self._has_closed = False
         self._next_progress = 0
         self._supervisor = Supervisor(self.engines, self.findings)
 
@@ -105,6 +106,29 @@ class Node:
     def has_begun(self) -> bool:
         """Whether t = 0 is known."""
         return self.start_ns != NEVER
+
+    @property
+    def elapsed_s(self) -> float | None:
+        """Seconds since t = 0, None before it."""
+        elapsed_ns = now_ns() - self.start_ns
+        return elapsed_ns / 1e9 if elapsed_ns >= 0 else None
+
+    def processes(self) -> list[Process]:
+        """Return the engine processes and workers that are not known to have ended; from any thread."""
+        if self._has_closed:
+            return []
+        found: list[Process] = []
+        zygote, aggregator, exporter = self.engines.zygote, self.engines.aggregator, self.exports.pid
+        if zygote is not None and ZYGOTE not in self._lost:
+            found.append(Process(ZYGOTE, zygote.pid))
+        if aggregator is not None and AGGREGATOR not in self._lost:
+            found.append(Process(AGGREGATOR, aggregator.pid))
+        if exporter is not None:
+            found.append(Process("exporter", exporter))
+        try:
+            return found + [process for generator in self.generators for process in generator.processes()]
+        except ValueError:  # the memory with their pids was unmapped just now
+            return []
 
     # -- from plan to result
 
@@ -413,6 +437,7 @@ class Node:
     def _close(self) -> None:
         self.exports.close()
         self.engines.close()
+        self._has_closed = True
         if self.load is not None:
             self.intake.close()
             self.load.close()

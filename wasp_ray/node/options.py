@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from wasp_ray.plan import Plan
 from wasp_ray.stats.totals import NodeTotals
@@ -37,6 +37,18 @@ class NodeOptions:
     def share(self) -> tuple[int, int]:
         """(share, shares) of each schedule that this node does: all of it with load="per-node"."""
         return (self.node, self.nodes) if self.load == "total" else (0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process of a run. In the inline runtime all its parts are threads, and `pid` is that of the process that runs it."""
+
+    kind: Literal["zygote", "aggregator", "exporter", "alerts", "worker"]
+    pid: int
+    generator: str | None = None
+    """Of a worker, as is `slot`."""
+    slot: int | None = None
+    """The worker's number in its Generator, which its replacement takes over. User ids begin at `slot * users_per_process`."""
 
 
 @dataclass(slots=True)

@@ -51,6 +51,7 @@ class Header:
     SETUPS_FAILED = 17  # failed setups of packed users, which the worker itself retries
     SETUP_GAVE_UP = 18  # not 0: one of them failed for good
     PACE_NS = 19  # mean distance of a user's paces, 0 = no pacing
+    PID = 20  # of the process that the worker runs in, 0 = it has not started yet
     TAIL = 24  # slots taken by the aggregator
     HELD_NS = 25  # monotonic ns at which the run limit last closed for all users of the worker; written by the node
     RELEASED_NS = 26  # at which it last opened for one of them; written by the node

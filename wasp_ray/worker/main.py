@@ -6,6 +6,7 @@ The same in a process and in a thread.
 from __future__ import annotations
 
 import gc
+import os
 
 from wasp_ray.load.locate import trim_traceback
 from wasp_ray.wire.arena import Header, State
@@ -28,6 +29,7 @@ time went into looking through them again and again.
 
 def run_worker(host: Host) -> int:
     """Runs to the end; the final State is in the ring's header as well."""
+    host.arena.words[host.header(Header.PID)] = os.getpid()
     writer = RingWriter(host.arena, host.part.index, host.ring)
     notes = Notes(host.notes_fd, host.part.index, host.global_user(host.first_user))
     booker = Booker(host, writer, notes)
