@@ -33,6 +33,16 @@ def test_cyclic_and_random_rows_never_end(count: int, nodes: int, order: str) ->
         assert first == [RowOrder(order, count, 5, node, nodes).index(draw) for draw in range(25)]
 
 
+@pytest.mark.parametrize(
+    ("node", "nodes", "expected"),
+    [(0, 1, [0, 1, 2, 3, 4, 0, 1, 2]), (0, 2, [0, 2, 4, 0, 2, 4, 0, 2]), (1, 2, [1, 3, 1, 3, 1, 3, 1, 3])],
+)
+def test_cyclic_rows_come_in_order_and_begin_anew(node: int, nodes: int, expected: list[int]) -> None:
+    """Each node has every so many of them."""
+    order = RowOrder("cycle", 5, 1, node, nodes)
+    assert [order.index(draw) for draw in range(8)] == expected
+
+
 def test_nodes_draw_their_random_rows_independently() -> None:
     """With equal draws on all nodes their rows would be neighbours: r, r + 1 and r + 2."""
     nodes = [[RowOrder("random", 3000, 5, node, 3).index(draw) for draw in range(50)] for node in range(3)]

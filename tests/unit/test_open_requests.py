@@ -3,81 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
+from support.bookkeeping import Worker
 
-from wasp_ray.aggregator.drain import SlabReader, Strings
 from wasp_ray.clock import now_ns
 from wasp_ray.load.actors import Response
-from wasp_ray.stats.outcomes import OUTCOMES
-from wasp_ray.wire.arena import Arena, InFlight, Open, lay_out
-from wasp_ray.wire.record import Flag
-from wasp_ray.wire.ring import RingWriter
-from wasp_ray.worker.booking import Booker, RequestsOutside
-from wasp_ray.worker.call_state import CallState, RowsUsedUp
+from wasp_ray.wire.arena import Open
+from wasp_ray.worker.booking import RequestsOutside
+from wasp_ray.worker.call_state import RowsUsedUp
 from wasp_ray.worker.http_recorder import HttpRecorder
-from wasp_ray.worker.notes import Notes
-
-
-def host_of(arena: Arena) -> Any:
-    """Return what a Booker needs of a Host."""
-    part = SimpleNamespace(index=0, name="u", is_async=False, sample=1.0, fail_on_error=False)
-    return SimpleNamespace(
-        arena=arena, part=part, ring=0, verbose=False, wants_raw=False, first_user=0, user_dir="",
-        header=lambda word: arena.slabs[0].header_word(0) + word, stream_seed=lambda *more: "seed",
-    )  # fmt: skip
-
-
-class Worker:
-    """A sync worker without a process: one ring, one call."""
-
-    def __init__(self) -> None:
-        self.arena = Arena.create(lay_out([(1, 256, 1)]), shared=True)
-        slab = self.arena.slabs[0]
-        self.host = host_of(self.arena)
-        self.writer = RingWriter(self.arena, 0, 0)
-        self.booker = Booker(self.host, self.writer, Notes(-1, 0, 0))
-        self.strings = Strings()
-        self.reader = SlabReader(self.arena, 0, self.strings)
-        self.call = CallState(7)
-        self.call.entry = slab.entry_word(0, 0)
-
-    def begin(self) -> None:
-        """The call begins; it was due long before."""
-        self.booker.begin(self.call, 10, now_ns())
-        self.booker.sync_call = self.call
-
-    def records(self) -> list[tuple[str, str, bool]]:
-        """(group, outcome, whether it ends the call) of the records that are new, in order."""
-        batch = self.reader.drain()
-        if batch is None:
-            return []
-        return [
-            (self.strings.texts[group], OUTCOMES[row["outcome"]], bool(row["flags"] & Flag.ENDS_CALL))
-            for row, group in zip(batch.rows, batch.group, strict=True)
-        ]
-
-    def left(self) -> InFlight:
-        """What the aggregator would find if the process died now."""
-        (entry,) = self.arena.left(0, 0)
-        return entry
-
-    def open_group(self) -> str:
-        """The group that is open in shared memory, "" for none."""
-        self.reader.drain()
-        bits = self.left().requests
-        return self.strings.texts[self.reader.names(0)[bits & Open.ID_MASK]] if bits & Open.IS_OPEN else ""
 
 
 @pytest.fixture
 def worker() -> Iterator[Worker]:
     """One."""
-    made = Worker()
-    yield made
-    made.reader.__dict__.clear()  # its views, without which the memory can be unmapped
-    made.arena.close()
+    with Worker() as made:
+        yield made
+
+
+def records(worker: Worker) -> list[tuple[str, str, bool]]:
+    """(group, outcome, whether it ends the call) of the records that are new, in order."""
+    return [(record.group, record.outcome, record.ends_call) for record in worker.read()]
 
 
 def test_the_most_recently_opened_request_is_the_one_in_shared_memory(worker: Worker) -> None:
@@ -101,9 +48,9 @@ def test_open_requests_take_the_outcome_of_their_call(worker: Worker) -> None:
     worker.begin()
     with worker.booker.group("outer"), worker.booker.group("inner"):
         worker.booker.timed_out(worker.call, 500, "u")
-        found = worker.records()
+        found = records(worker)
     assert found == [("outer", "timeout", False), ("inner", "timeout", False), ("u", "timeout", True)]
-    assert worker.records() == []
+    assert records(worker) == []
     assert worker.left().requests == Open.IS_BOOKED
 
 
@@ -114,11 +61,11 @@ def test_a_request_that_ends_after_its_call_has_no_part_in_the_next(worker: Work
     late.__enter__()
     assert worker.booker.returned(worker.call, None, 500, "u")
     worker.call.reset()
-    assert worker.records() == [("late", "ok", False), ("u", "ok", True)]
+    assert records(worker) == [("late", "ok", False), ("u", "ok", True)]
     worker.begin()
     late.__exit__(ValueError, ValueError("too late"), None)
     assert worker.booker.returned(worker.call, None, 600, "u")
-    assert worker.records() == [("u", "ok", True)]
+    assert records(worker) == [("u", "ok", True)]
 
 
 def test_an_open_request_that_has_failed_makes_its_call_failed(worker: Worker) -> None:
@@ -128,7 +75,7 @@ def test_an_open_request_that_has_failed_makes_its_call_failed(worker: Worker) -
     group.__enter__()
     group.fail("HTTP 500")
     assert not worker.booker.returned(worker.call, Response(), 500, "u")
-    assert worker.records() == [("stream", "failed", False), ("u", "ok", False), ("u", "failed", True)]
+    assert records(worker) == [("stream", "failed", False), ("u", "ok", False), ("u", "failed", True)]
 
 
 def test_a_request_that_was_never_sent_is_none(worker: Worker) -> None:
@@ -141,7 +88,7 @@ def test_a_request_that_was_never_sent_is_none(worker: Worker) -> None:
     assert second[1] == 10
     recorder.request_dropped(second)
     worker.booker.returned(worker.call, None, 99, "u")
-    assert worker.records() == [("u", "ok", True)]
+    assert records(worker) == [("u", "ok", True)]
 
 
 def test_a_call_without_a_row_is_interrupted_in_its_group_unless_it_made_requests(worker: Worker) -> None:
@@ -153,10 +100,11 @@ def test_a_call_without_a_row_is_interrupted_in_its_group_unless_it_made_request
     worker.begin()
     worker.booker.record("made", 0.0, "", "", 0, 0)
     worker.booker.raised(worker.call, RowsUsedUp("used up"), 99, "u")
-    batch = worker.reader.drain()
-    assert batch is not None
-    grouped = [(OUTCOMES[row["outcome"]], bool(row["flags"] & Flag.IN_GROUP)) for row in batch.rows]
-    assert grouped == [("interrupted", True), ("ok", True), ("interrupted", False)]
+    assert [(record.outcome, record.in_group) for record in worker.read()] == [
+        ("interrupted", True),
+        ("ok", True),
+        ("interrupted", False),
+    ]
 
 
 def test_a_setup_is_in_shared_memory_as_long_as_it_runs(worker: Worker) -> None:
@@ -169,4 +117,4 @@ def test_a_setup_is_in_shared_memory_as_long_as_it_runs(worker: Worker) -> None:
     assert worker.arena.left(0, 0) == []
     stream.__exit__(None, None, None)
     assert worker.arena.left(0, 0) == []
-    assert worker.records() == [("setup", "ok", False), ("stream", "ok", False)]
+    assert records(worker) == [("setup", "ok", False), ("stream", "ok", False)]

@@ -78,6 +78,36 @@ def test_the_second_waits_until_the_first_is_silent() -> None:
     assert second.acquire()
 
 
+@pytest.mark.parametrize(
+    ("silent_s", "taken"), [(0.0, False), (1.0, False), (14.0, False), (14.9, False), (15.0, True), (60.0, True)]
+)
+@pytest.mark.parametrize("looks", [1, 5])
+def test_a_holder_that_is_silent_for_less_than_15_s_keeps_it(silent_s: float, taken: bool, looks: int) -> None:
+    """However often the other one looks: it counts from when it first saw the last renewal."""
+    first, second, clock, _ = two()
+    assert first.acquire()
+    clock.pass_s(100)  # nobody looked, so nobody knows when that was
+    assert not second.acquire()
+    for _ in range(looks - 1):
+        clock.pass_s(silent_s / looks)
+        second.acquire()
+    clock.pass_s(silent_s - silent_s / looks * (looks - 1))
+    assert second.acquire() == taken
+    if not taken:
+        first.keep()
+        assert first.held and not second.held
+
+
+def test_a_renewal_begins_the_15_s_anew() -> None:
+    """A holder that comes back after 14 s has all of them again."""
+    first, second, clock, _ = two()
+    assert first.acquire() and not second.acquire()
+    for _ in range(3):
+        clock.pass_s(14)
+        first.keep()
+        assert first.held and not second.acquire()
+
+
 def test_who_lost_the_lease_is_told_and_stays_without_it() -> None:
     """It must not act any more."""
     first, second, clock, _ = two()
