@@ -19,12 +19,15 @@ pytest = $(BIN)/pytest --durations=10 $(if $(RESULTS),--junitxml=$(RESULTS)/$(1)
 NEEDS_RAY = tests/unit/cluster/test_ray_nodes.py
 MODEL_EXAMPLES ?= 3000
 MODEL_SECONDS ?=
+MUTANTS ?= 400
+SEED ?= 1
+MINUTES ?= 60
 STAMP = $(VENV)/.ready$(if $(WHEEL),-wheel)
 
 # Tests start hundreds of processes, and each would compile its modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env servers test test-fast test-waiting test-alone model model-ci test-e2e test-nightly e2e-programs demo lint format types contracts wheel \
+.PHONY: help env servers test test-fast test-waiting test-alone model model-ci mutants test-e2e test-nightly e2e-programs demo lint format types contracts wheel \
 	bench bench-cluster bench-peers lock clean
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -73,6 +76,10 @@ model: $(STAMP)  ## Compare runs with what their own calls wrote down: pinned sc
 # What CI runs: the pinned scenarios and three minutes of random ones, which the commit seeds.
 model-ci:
 	@$(MAKE) --no-print-directory model MODEL_EXAMPLES= MODEL_SECONDS=180
+
+# No part of CI. ONLY=wasp_ray/stats takes mutants of one package or file.
+mutants: $(STAMP)  ## Break the engine in MUTANTS places, one at a time, and list what no test notices (within MINUTES; SEED draws others)
+	nice -n 10 $(BIN)/python -m tests.mutants --mutants $(MUTANTS) --seed $(SEED) --minutes $(MINUTES) --only "$(ONLY)"
 
 e2e-programs: $(STAMP)
 	$(BIN)/python -m tests.e2e.harness build
