@@ -97,7 +97,7 @@ def _faults_of(node: ast.AST) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
         case ast.Constant(value=bool()):
             yield node, str(not node.value)
         case ast.Constant(value=int() | float() as value):
-            yield node, repr(value + 1)
+            yield node, repr(value + 1 if abs(value) < 100 else value * 2)
         case ast.Call(func=ast.Name(id=name)) if name in _NAMES:
             yield node.func, _NAMES[name]
         case ast.If() | ast.While() | ast.IfExp() if not isinstance(node.test, ast.UnaryOp):

@@ -31,20 +31,26 @@ class Record(NamedTuple):
     bytes_in: int
     bytes_out: int
     data: bytes | None
+    user: int
+    call: int
 
 
 class Worker:
-    """A context. `told`: the groups of the exceptions that it would have printed; `counters`: what `read` found of them."""
+    """A context. `told`: the groups of the exceptions that it would have printed; `asked`: why it asked for the end; `counters`:
+    what `read` found of them.
+    """
 
     def __init__(
-        self, *, slots: int = 256, entries: int = 1, sample: float = 1.0, wants_raw: bool = False, is_async: bool = False
+        self, *, slots: int = 256, entries: int = 1, sample: float = 1.0, wants_raw: bool = False, is_async: bool = False,
+        fail_on_error: bool = False,
     ) -> None:  # fmt: skip
         self.arena = Arena.create(lay_out([(1, slots, entries)]), shared=True)
+        self.asked: list[int] = []
         slab = self.arena.slabs[0]
-        part = SimpleNamespace(index=0, name="u", is_async=is_async, sample=sample, fail_on_error=False)
+        part = SimpleNamespace(index=0, name="u", is_async=is_async, sample=sample, fail_on_error=fail_on_error)
         host: Any = SimpleNamespace(
             arena=self.arena, part=part, ring=0, verbose=False, wants_raw=wants_raw, first_user=0, user_dir="",
-            header=lambda word: slab.header_word(0) + word, stream_seed=lambda *more: "seed",
+            header=lambda word: slab.header_word(0) + word, stream_seed=lambda *more: "seed", ask_stop=self.asked.append,
         )  # fmt: skip
         self.host = host
         self.told: list[str] = []
@@ -86,6 +92,7 @@ class Worker:
                 bool(row["flags"] & Flag.IN_GROUP), bool(row["flags"] & Flag.SAMPLED),
                 int(row["due"]), int(row["start"]), int(row["end"]), texts[batch.status[at]], texts[batch.error[at]],
                 int(row["bytes_in"]), int(row["bytes_out"]), batch.data.get(at),
+                int(row["user"]), int(row["call"]),
             )
             for at, row in enumerate(batch.rows)
         ]  # fmt: skip

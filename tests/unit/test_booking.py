@@ -12,6 +12,7 @@ from support.bookkeeping import Worker
 from wasp_ray.errors import CallFailed, StopUser
 from wasp_ray.load.actors import Response
 from wasp_ray.wire.arena import Header
+from wasp_ray.wire.control import Ask
 from wasp_ray.worker.booking import Booker
 
 END, DUE = 10**15, 10
@@ -84,7 +85,34 @@ def test_the_outcome_of_a_call_and_the_groups_it_is_in(
     for request in requests:
         request(worker.booker)
     assert ends(worker.booker, worker.call) == is_ok
-    assert [(r.group, r.outcome, "G" * r.in_group + "E" * r.ends_call) for r in worker.read()] == records
+    found = worker.read()
+    assert [(r.group, r.outcome, "G" * r.in_group + "E" * r.ends_call) for r in found] == records
+    assert {(r.user, r.call) for r in found} == {(7, 1)}
+
+
+async def fetch() -> None:
+    """Is never awaited here."""
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (
+            lambda: 7,
+            "call() returned int: expected a wasp_ray.Response or None; return nothing, requests record themselves",
+        ),
+        (lambda: SimpleNamespace(), "call() returned types.SimpleNamespace: expected"),
+        (fetch, "fetch() was never awaited: write `await` before it"),
+    ],
+)
+def test_what_a_call_must_not_return_is_its_error(make: Callable[[], Any], error: str, worker: Worker) -> None:
+    """With its type, or what to write."""
+    result = make()
+    worker.booker.returned(worker.call, result, END, "u")
+    (call,) = worker.read()
+    assert call.error.startswith(error)
+    if make is fetch:
+        result.close()
 
 
 def test_a_response_that_a_client_has_recorded_is_not_recorded_again(worker: Worker) -> None:
@@ -230,6 +258,14 @@ def test_entries_are_given_out_once_each_and_what_finds_none_gets_one_that_nobod
             worker.booker.give_entry(entry)
         assert worker.arena.left(0, 0) == [] and worker.booker.take_entry() == second
         assert worker.booker.take_entry() == worker.booker.nowhere
+
+
+@pytest.mark.parametrize(("fail_on_error", "asked"), [(True, [Ask.FAIL]), (False, [])])
+def test_a_failed_call_ends_the_generator_only_where_that_was_asked_for(fail_on_error: bool, asked: list[int]) -> None:
+    """By fail_on_error=True."""
+    with Worker(fail_on_error=fail_on_error) as worker:
+        worker.booker.failed_call()
+        assert worker.asked == asked
 
 
 def test_counters_add_up_by_name(worker: Worker) -> None:

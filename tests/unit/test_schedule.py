@@ -116,11 +116,66 @@ def test_the_most_users_of_an_interval_include_short_peaks(schedule: Schedule, d
     assert curve.most_between(from_ns, to_ns) == max([curve.users_at(from_ns), *inside])
 
 
-def test_users_stay_as_they_were_in_a_pause() -> None:
-    """Idle, not gone."""
-    curve = UserCurve(plain(4, "1s") + pause("1s") + plain(2, "1s"))
-    assert [curve.users_at(t * SECOND // 2) for t in (1, 3, 5)] == [4, 4, 2]
-    assert curve.paused_at(3 * SECOND // 2) and not curve.paused_at(SECOND // 2)
+@pytest.mark.parametrize(
+    ("schedule", "at", "peak"),
+    [
+        (plain(4, "1s"), {-1: 0, 0: 4, 999: 4, 1000: 0}, 4),
+        (plain(2.5, "1s"), {0: 3}, 3),  # rounded half up
+        (plain(2.4, "1s"), {0: 2}, 2),
+        (ramp(0, 4, "4s"), {0: 0, 499: 0, 500: 1, 1499: 1, 1500: 2, 3499: 3, 3500: 4, 3999: 4, 4000: 0}, 4),
+        (ramp(4, 0, "4s"), {0: 4, 500: 4, 501: 3, 3500: 1, 3501: 0, 3999: 0}, 4),
+        (plain(4, "1s") + pause("1s") + plain(2, "1s"), {999: 4, 1000: 4, 1999: 4, 2000: 2, 2999: 2, 3000: 0}, 4),
+        (ramp(0, 4, "1s") + pause("1s") + pause("1s"), {0: 0, 1000: 4, 2999: 4, 3000: 0}, 4),  # the value it ended with
+        (pause("1s") + plain(2, "1s"), {0: 0, 999: 0, 1000: 2}, 2),
+        (ramp(1, 9, "1s") + ramp(8, 2, "1s"), {1000: 8}, 9),  # the end of a ramp is reached, if only as a limit
+    ],
+)
+def test_users_at_an_instant(schedule: Schedule, at: dict[int, int], peak: int) -> None:
+    """By millisecond; as many as before in a pause, none before the first segment that has any."""
+    curve = UserCurve(schedule)
+    assert {ms: curve.users_at(ms * SECOND // 1000) for ms in at} == at
+    assert curve.peak == peak
+
+
+@pytest.mark.parametrize(
+    ("schedule", "changes"),
+    [
+        (ramp(0, 2, "2s"), [(0, 0), (500, 1), (1500, 2)]),
+        (ramp(2, 0, "2s"), [(0, 2), (500, 1), (1500, 0)]),
+        (plain(3, "1s") + plain(3, "1s") + plain(1, "1s"), [(0, 3), (2000, 1)]),
+        (plain(3, "1s") + pause("1s") + plain(1, "1s"), [(0, 3), (2000, 1)]),
+        (plain(1, "1s") + ramp(1, 3, "2s"), [(0, 1), (1500, 2), (2500, 3)]),
+    ],
+)
+def test_instants_at_which_the_number_of_users_changes(schedule: Schedule, changes: list[tuple[int, int]]) -> None:
+    """A user that leaves does so a nanosecond after the instant at which half of it is left."""
+    found = list(UserCurve(schedule).changes())
+    assert [(ns // (SECOND // 1000), users) for ns, users in found] == changes
+
+
+def test_pauses_are_their_segments_without_the_end() -> None:
+    """One in the middle, and one at the end of the schedule, behind which there is none."""
+    curve = UserCurve(plain(4, "1s") + pause("1s") + plain(2, "1s") + pause("2s"))
+    assert curve.pauses() == [(SECOND, 2 * SECOND), (3 * SECOND, 5 * SECOND)]
+    is_paused = {-1: False, 0: False, SECOND - 1: False, SECOND: True, 2 * SECOND - 1: True, 2 * SECOND: False}
+    is_paused |= {3 * SECOND: True, 5 * SECOND - 1: True, 5 * SECOND: False}
+    assert {t: curve.paused_at(t) for t in is_paused} == is_paused
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        (plain(60, "1s"), {-1: 0, 0: 60, 999: 60, 1000: 0}),
+        (ramp(0, 100, "2s"), {0: 0, 500: 25, 1000: 50, 1500: 75, 2000: 0}),
+        (plain(10, "1s") + pause("1s") + ramp(20, 10, "1s"), {500: 10, 1000: 0, 1999: 0, 2000: 20, 2500: 15}),
+    ],
+)
+@pytest.mark.parametrize("unit", [SECOND, 60 * SECOND])
+def test_rates_at_an_instant(schedule: Schedule, rates: dict[int, float], unit: int) -> None:
+    """Per second, whatever the unit of the schedule."""
+    curve = RateCurve(schedule, unit)
+    expected = {ms: rate * SECOND / unit for ms, rate in rates.items()}
+    assert {ms: curve.rate_at(ms * SECOND // 1000) for ms in rates} == pytest.approx(expected)
 
 
 def test_steps_take_the_whole_or_each_and_sum_to_it_exactly() -> None:

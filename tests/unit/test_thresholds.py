@@ -270,6 +270,14 @@ def test_a_rate_over_generators_that_take_turns_counts_each_second_once(totals: 
     assert evaluate("rate > 1", totals, 10.0, plan)["value"] == pytest.approx((101 + 10) / 8)
 
 
+def test_a_warmup_that_a_load_did_not_come_to_leaves_nothing_out(totals: NodeTotals) -> None:
+    """A stopped load has no totals of the segments behind the stop."""
+    plan = plan_of(planned("shop", (2, True), (8, False), (2, True)))
+    assert evaluate("failed of shop == 0", totals, 5.0, plan)["value"] == 0
+    plan = plan_of(planned("shop", (2, False), (8, False), (2, True)))
+    assert evaluate("failed of shop == 0", totals, 5.0, plan)["value"] == 4
+
+
 def test_a_rate_of_nothing_but_warmup_is_broken(totals: NodeTotals) -> None:
     """No second of it was measured."""
     plan = plan_of(planned("shop", (10, True)))

@@ -277,3 +277,4 @@ def test_exit_codes_are_those_of_the_interface() -> None:
     """0, 1, 3, 4, 130 and 143."""
     found = [exit_code(name) for name in ("passed", "failed", "invalid", "error", "interrupted")]
     assert [*found, exit_code("interrupted", "SIGTERM")] == [0, 1, 3, 4, 130, 143]
+    assert exit_code("interrupted", "SIGUSR1") == 130

@@ -100,10 +100,11 @@ class RateCurve:
             if piece.square == 0:
                 start, scale, linear = piece.from_ns, piece.scale, piece.linear
                 wanted, step = i * scale - piece.base, stride * scale
-                for _ in range(max(0, -(-(last - i) // stride))):
+                ticks = -(-(last - i) // stride)
+                for _ in range(ticks):
                     yield start - (-wanted // linear) if wanted > 0 else start
                     wanted += step
-                i += stride * max(0, -(-(last - i) // stride))
+                i += stride * ticks
             else:
                 while i < last:
                     yield piece.from_ns + _first_reach(piece, i * piece.scale)

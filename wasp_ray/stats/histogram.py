@@ -170,8 +170,8 @@ class Histogram:
         if int(buckets.min()) < 0 or int(buckets[:, 0].max()) >= BUCKETS:
             raise ValueError(f"bucket indices from 0 to {BUCKETS - 1}, found {buckets[:, 0].tolist()}")
         counts = buckets[:, 1]
-        is_small = int(counts.min()) >= 0 and int(counts.max()) < 1 << 32
-        made._read = buckets[:, 0].astype(np.uint16), counts.astype(np.uint32 if is_small else np.int64)
+        kept = np.uint32 if int(counts.max()) < 1 << 32 else np.int64
+        made._read = buckets[:, 0].astype(np.uint16), counts.astype(kept)
         made._extend(total, int(data["sum_ns"]), int(data["min_ns"]), int(data["max_ns"]))
         return made
 

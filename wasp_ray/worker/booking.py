@@ -346,16 +346,7 @@ class Booker:
         if call is not None and error:
             call.failed = True
         outcome = Outcome.FAILED if error else Outcome.OK
-        result = Response(
-            group,
-            path,
-            status if isinstance(status, (str, int)) else str(status),
-            error,
-            False,
-            False,
-            bytes_in,
-            bytes_out,
-        )
+        result = Response(group, path, str(status), error, False, False, bytes_in, bytes_out)
         self._publish(due, start, end, outcome, Flag.IN_GROUP, group, call, result)
         if call is not None and not call.closed:
             show_open(self._words, call)
