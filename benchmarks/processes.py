@@ -135,7 +135,7 @@ def thousand() -> list[Figure]:
     ledger = result.ledger
     ends = ledger.ok + ledger.failed + ledger.timeout + ledger.killed + ledger.interrupted + ledger.lost
     exact = ledger.started == ends == ledger.scheduled and ledger.ok > 0
-    cpu = result.summary["nodes"][0]["cpu_s"] / THOUSAND_S / len(os.sched_getaffinity(0))
+    cpu = result.summary["nodes"][0]["cpu_cores"] / len(os.sched_getaffinity(0))
     return [
         Figure(
             "1,000 user processes for 60 s: calls",

@@ -398,7 +398,7 @@ def test_users_that_fill_the_cpu_are_no_fault_of_the_run() -> None:
     assert result.generators["beat"].ledger.ok == 200
     burn = result.summary["generators"]["burn"]
     assert burn["cpu_s"] > 2 and burn["cpu_wait_s"] > 0.1 * 12 * 4
-    assert any("waited" in warning for warning in result.warnings), result.warnings
+    assert any("waiting for a core" in warning for warning in result.warnings), result.warnings
 
 
 def test_users_may_have_as_many_descriptors_as_the_system_allows() -> None:

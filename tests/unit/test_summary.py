@@ -42,7 +42,7 @@ def node_of(number: int) -> NodeTotals:
     shop.group("pay").add_status("200", 49)
     shop.segment(1).ok, shop.segment(1).failed = 44, 1
     shop.add_error("HTTP 500", "pay", 1, 0.25 * number, "body")
-    return NodeTotals(number, f"host{number}", 0.002 * number, 1.0, 100, {"shop": shop})
+    return NodeTotals(number, f"host{number}", 0.002 * number, 1.0, 100, {"shop": shop}, cpu_over_s=4.0)
 
 
 def summary_of(plan: Plan | None = None, **run: Any) -> dict[str, Any]:
@@ -101,9 +101,10 @@ def test_nodes_are_listed_one_by_one() -> None:
     found = summary_of()
     assert [node["host"] for node in found["nodes"]] == ["host1", "host2"]
     assert list(found["nodes"][0]) == [
-        "node", "host", "start_skew_s", "clock_offset_s", "clock_error_s", "cpu_s", "peak_rss_bytes", "ledger",
+        "node", "host", "start_skew_s", "clock_offset_s", "clock_error_s", "cpu_s", "cpu_cores", "peak_rss_bytes", "ledger",
     ]  # fmt: skip
     assert found["nodes"][1]["ledger"]["scheduled"] == 50
+    assert (found["nodes"][1]["cpu_s"], found["nodes"][1]["cpu_cores"]) == (1.0, 0.25)
     assert found["start_skew_s"] == {"max": 0.004, "spread": pytest.approx(0.002), "spread_error": 0.0}
 
 

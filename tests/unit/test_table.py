@@ -61,11 +61,11 @@ def summary() -> Json:
     total = {key: one["ledger"][key] + two["ledger"][key] for key in one["ledger"]}
     expression = "p99(response) of search < 300ms"
     broken = {"expression": expression, "generator": "search", "group": None, "value": 0.412, "limit": 0.3}
-    node = {"host": "h", "start_skew_s": 0.003, "cpu_s": 114.4, "peak_rss_bytes": 1, "ledger": {}}
+    node = {"host": "h", "start_skew_s": 0.003, "cpu_s": 114.4, "cpu_cores": 0.88, "peak_rss_bytes": 1, "ledger": {}}
     return {
         "verdict": "failed",
         "reasons": [f"threshold broken: {expression}"],
-        "warnings": ["checkout waited 31 % of its call time for this machine's CPU (60 ms CPU/call)"],
+        "warnings": ["checkout: calls spent 31 % of their time waiting for a core (60 ms CPU/call)"],
         "duration_s": 130.0,
         "ledger": total,
         "thresholds": [{**broken, "passed": False}, {"expression": "failed < 1%", "value": 0.002, "passed": True}],
@@ -100,7 +100,7 @@ def test_sample_table(summary: Json) -> None:
  LEDGER  scheduled 72,930 = started 72,918 + dropped 12 (in flight full), lost 0
          72,766 ok + 147 failed + 4 timeout + 1 killed + 0 interrupted    closes
  NODES   2 · cpu 0.88 cores each · calls late p99 0.11 ms · start spread 3 ms
- ! checkout waited 31 % of its call time for this machine's CPU (60 ms CPU/call)
+ ! checkout: calls spent 31 % of their time waiting for a core (60 ms CPU/call)
  x p99(response) of search < 300ms   412 ms
  FAILED  1 of 2 thresholds · 2m10s · exit 1 · wasp-runs/latest"""
     text = final_table(summary, path="wasp-runs/latest")

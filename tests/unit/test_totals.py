@@ -40,7 +40,13 @@ def generator_of(calls: int, first_error_s: float = 1.0) -> GeneratorTotals:
 
 def node_of(number: int, calls: int, first_error_s: float = 1.0) -> NodeTotals:
     return NodeTotals(
-        number, f"host{number}", 0.001 * number, 1.5, 1000 * number, {"shop": generator_of(calls, first_error_s)}
+        number,
+        f"host{number}",
+        0.001 * number,
+        1.5,
+        1000 * number,
+        {"shop": generator_of(calls, first_error_s)},
+        cpu_over_s=2.0,
     )
 
 
@@ -91,7 +97,7 @@ def test_nodes_add_up() -> None:
     assert [segment.count for segment in shop.segments] == [0, 150]
     assert shop.counters == {"hits": 6}
     assert (shop.users.planned_max, shop.users.active_max, shop.users.replaced) == (10, 10, 2)
-    assert (total.cpu_s, total.peak_rss_bytes, total.start_skew_s) == (3.0, 2000, 0.002)
+    assert (total.cpu_s, total.cpu_over_s, total.peak_rss_bytes, total.start_skew_s) == (3.0, 4.0, 2000, 0.002)
     assert total.ledger == shop.ledger
 
 

@@ -208,7 +208,10 @@ def test_waiting_for_the_cpu_warns(wait_s: float, call_time_s: float, percent: i
     item.cpu_wait_s, item.call_time_s, item.cpu_s = wait_s, call_time_s, 60.0
     result = judged(item)
     assert result.verdict == "passed"
-    line = f"shop waited {percent} % of its call time for this machine's CPU (60 ms CPU/call)"
+    line = (
+        f"shop: load generator CPU saturated: calls spent {percent} % of their time waiting for a core (60 ms CPU/call);"
+        " use more CPU, more nodes or less load"
+    )
     assert result.warnings == ([line] if percent else [])
 
 

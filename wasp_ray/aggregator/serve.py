@@ -15,7 +15,7 @@ from contextlib import suppress
 from wasp_ray.aggregator.book import GeneratorBook
 from wasp_ray.aggregator.drain import MAX_STRINGS, SlabReader, Strings
 from wasp_ray.aggregator.memory import give_back_memory
-from wasp_ray.clock import now_ns, process_cpu_ns, sleep_s
+from wasp_ray.clock import now_ns, sleep_s
 from wasp_ray.plan import Plan
 from wasp_ray.sinks.feed import SampleFeed
 from wasp_ray.stats.batch import Batch
@@ -48,7 +48,6 @@ class Aggregator:
         self._feed = feed
         self._start_ns = 0
         self._polled_at = now_ns()
-        self._cpu_before_ns = process_cpu_ns()
         self.max_gap_ns = 0
         self._watching = False
         self._next_snapshot = 0
@@ -135,7 +134,6 @@ class Aggregator:
             "last_end_ns": max((book.last_end_ns for book in self.books), default=0),
             "max_gap_s": self.max_gap_ns / 1e9,
             "torn": sum(reader.torn for reader in self.readers),
-            "cpu_s": (process_cpu_ns() - self._cpu_before_ns) / 1e9,
             "rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "samples": [self._feed.sent, self._feed.dropped] if self._feed is not None else [0, 0],
             "warnings": warnings,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from wasp_ray.node.cpu import CpuWatch
 from wasp_ray.node.findings import Findings
 from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.options import NodeResult
@@ -49,15 +50,19 @@ class Evidence:
     """How long a CPU quota throttled the node's processes, over all CPUs."""
 
 
-def totals_of(evidence: Evidence, findings: Findings) -> NodeTotals:
-    """Return the totals of a node that has ended, without those of its sinks; add what is wrong with them to the findings."""
+def totals_of(evidence: Evidence, findings: Findings, cpu: CpuWatch, *, are_workers_apart: bool) -> NodeTotals:
+    """Return the totals of a node that has ended, without those of its sinks; add what is wrong with them to the findings.
+
+    `are_workers_apart`: whether workers are processes of their own, whose CPU time is not in `cpu`.
+    """
     totals = NodeTotals(node=evidence.node, host=evidence.host)
     if evidence.start_ns != NEVER:
         totals.start_skew_s = (evidence.started_late_ns + evidence.report.get("first_delay_ns", 0)) / 1e9
     for run in evidence.generators:
         totals.generators[run.name] = _generator(run, evidence, findings)
-        totals.cpu_s += run.cpu_s
-    totals.cpu_s += evidence.report.get("cpu_s", 0.0)
+        totals.cpu_s += run.cpu_s if are_workers_apart else 0.0
+    totals.cpu_s += cpu.cpu_ns / 1e9
+    totals.cpu_over_s = cpu.over_ns / 1e9
     workers = sum(sum(run.rss.values()) for run in evidence.generators)
     totals.peak_rss_bytes = evidence.rss_bytes + evidence.report.get("rss_bytes", 0) + workers
     return totals

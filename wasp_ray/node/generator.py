@@ -42,7 +42,7 @@ class GeneratorRun:
         self.end_ns = NEVER  # nothing becomes due after it, monotonic
         self.grace_ns = NEVER
         self.ended = False  # past end or stop: calls in flight have their grace
-        self.cpu_s = self.cpu_wait_s = 0.0
+        self.cpu_s = self.cpu_wait_s = 0.0  # of workers that are gone, since t = 0; waited for a core inside calls
         self.rss: dict[int, int] = {}  # worker -> the most its incarnations used, bytes
         self.longest_standstill_ns = 0  # of a worker that a signal had stopped, during the load
 
@@ -218,12 +218,11 @@ class GeneratorRun:
         return out
 
     def exited(self, worker: int, status: int, cpu_s: float, wait_s: float, rss: int, at_ns: int) -> list[Instruction]:
-        """Add up the header of a worker that was dead at `at_ns`, then ask the fleet."""
+        """Add up the header of a worker that was dead at `at_ns`, then ask the fleet. `cpu_s`, `wait_s` and `rss` as in Exit."""
         member = self.fleet.live.get(worker)
         if member is None:
             return []
-        self.cpu_s += cpu_s
-        self.cpu_wait_s += wait_s
+        self._add_cpu(member.ring, cpu_s, wait_s, at_ns)
         self.rss[worker] = max(self.rss.get(worker, 0), rss)
         sums = read_sums(self.workers.arena, self.gen, member.ring)
         self.driver.exited(worker, member.ring, sums, at_ns)
@@ -236,6 +235,16 @@ class GeneratorRun:
         if any(isinstance(order, Warn) for order in out):
             self.driver.stop_growing()
         return out
+
+    def _add_cpu(self, ring: int, cpu_s: float, wait_s: float, at_ns: int) -> None:
+        """Add the CPU time that a dead worker took since t = 0, and the time for which its calls waited for a core."""
+        arena, gen = self.workers.arena, self.gen
+        if at_ns > self.control.start_ns:
+            self.cpu_s += max(0.0, cpu_s - arena.read(gen, ring, Header.CPU_BEFORE_NS) / 1e9)
+        waited_ns = arena.read(gen, ring, Header.CALL_WAIT_NS)
+        if begun := arena.read(gen, ring, Header.CALL_WAIT_FROM):  # it died in a call that was being measured
+            waited_ns += max(0, int(wait_s * 1e9) + 1 - begun)
+        self.cpu_wait_s += waited_ns / 1e9
 
     def stood_still(self, since_ns: int, until_ns: int) -> None:
         """A signal had stopped one of its workers; what lies before t = 0 does no harm."""

@@ -15,6 +15,7 @@ from typing import Any
 from wasp_ray.clock import now_ns, wall_s
 from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.node.conclude import Evidence, conclude, totals_of, totals_so_far
+from wasp_ray.node.cpu import CpuWatch
 from wasp_ray.node.engines import AGGREGATOR, ZYGOTE, Engines, Interrupted
 from wasp_ray.node.exports import Exports
 from wasp_ray.node.findings import Findings
@@ -55,7 +56,7 @@ class Node:
         self.orders = Orders()
         self.engines = Engines(self._inline)
         self.exports = Exports(self._inline)
-        self.machine = MachineWatch()
+        self.machine, self.cpu = MachineWatch(), CpuWatch()
         self.findings = Findings()
         self.plan = Plan.unknown()
         self.load: Load | None = None
@@ -267,6 +268,7 @@ class Node:
         self.exports.begin(start_ns)
         self.exports.event("start", f"run {self.options.run_id} begins")
         self.machine.begin()
+        self.cpu.begin([*self.engines.pids, self.exports.pid])
         paused = self.orders.begins_paused(start_ns)
         load.control.start(start_ns, paused=paused)  # only now: the aggregator must know t = 0 before the first record
         for generator in load.generators:
@@ -381,6 +383,7 @@ class Node:
         self.engines.tell_aggregator({"op": "unwatch"})
         if load.has_begun:
             self.machine.end()
+            self.cpu.end()
             self._evidence.throttled_ns = self.machine.throttled_ns
             self._report_missed()
         if self.engines.tell_aggregator({"op": "finish"}):
@@ -393,7 +396,7 @@ class Node:
         self._tear_down()
         self.intake.read()
         self._evidence.rss_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        totals = totals_of(self._evidence, self.findings)
+        totals = totals_of(self._evidence, self.findings, self.cpu, are_workers_apart=not self._inline)
         self._finish_exports(totals)
         stop = self.orders.stop
         return conclude(self._evidence, totals, self.findings, self.plan, signal=stop.signal, stopped=stop.asked)

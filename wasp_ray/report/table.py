@@ -180,9 +180,8 @@ def _ledger_lines(ledger: Data, causes: Mapping[str, int]) -> list[Line]:
 def _node_lines(summary: Data) -> list[Line]:
     nodes: Sequence[Data] = summary["nodes"]
     items = [f"{len(nodes)}"]
-    if nodes and summary["duration_s"]:
-        cpu = sum(node["cpu_s"] or 0 for node in nodes) / summary["duration_s"] / len(nodes)
-        items.append(f"cpu {cpu:,.2f} cores" + (" each" if len(nodes) > 1 else ""))
+    if cores := [node["cpu_cores"] for node in nodes if node["cpu_cores"] is not None]:
+        items.append(f"cpu {sum(cores) / len(cores):,.2f} cores" + (" each" if len(nodes) > 1 else ""))
     delays = [(data.get("start_delay_s") or {}).get("p99") for data in summary["generators"].values()]
     known = [delay for delay in delays if delay is not None]
     if known:

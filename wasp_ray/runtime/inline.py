@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
+from wasp_ray.clock import cpu_ns_of_thread, thread_cpu_ns
 from wasp_ray.runtime.nursery import Exit, Standstill, WorkerKey
 from wasp_ray.worker import forks
 from wasp_ray.worker.host import Host
@@ -60,7 +61,7 @@ class ThreadNursery:
             with suppress(OSError):
                 os.close(host.wake_fd)
             with self._lock:
-                self._end(key, entry, 0)
+                self._end(key, entry, 0, thread_cpu_ns())
 
     def wake(self, key: WorkerKey) -> None:
         """One byte; a full pipe is awake anyway."""
@@ -75,13 +76,14 @@ class ThreadNursery:
             return
         with self._lock:
             entry.given_up = True
-            self._end(key, entry, 9)
+            ident = entry.thread.ident if entry.thread is not None and not entry.is_over else None
+            self._end(key, entry, 9, 0 if ident is None else cpu_ns_of_thread(ident))
         self.wake(key)
 
-    def _end(self, key: WorkerKey, entry: _Thread, status: int) -> None:
+    def _end(self, key: WorkerKey, entry: _Thread, status: int, cpu_ns: int) -> None:
         if not entry.is_over:
             entry.is_over = True
-            self._ended.append(Exit(key, 0, status))
+            self._ended.append(Exit(key, 0, status, cpu_ns / 1e9))
 
     def reap(self) -> list[Exit]:
         """Threads that have ended or were given up."""

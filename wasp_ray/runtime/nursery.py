@@ -14,7 +14,9 @@ WorkerKey = tuple[int, int]
 
 @dataclass(slots=True)
 class Exit:
-    """A worker that is gone. `status` as of wait4 (0 for threads); CPU and wait in s; `rss` its own peak memory, bytes."""
+    """A worker that is gone. `status` as of wait4 (0 for threads); `cpu_s`: all the CPU time that its process (or thread) took;
+    `cpu_wait_s`: how long its main thread waited for a core; `rss`: its own peak memory, bytes.
+    """
 
     key: WorkerKey
     pid: int

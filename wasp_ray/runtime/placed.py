@@ -248,7 +248,7 @@ def _pidfd(pid: int) -> int:
 
 
 def _usage_of(pid: int) -> tuple[float, int]:
-    """CPU seconds and peak memory of a live process; zeros when it has gone."""
+    """CPU seconds (with children that it has waited for) and peak memory of a live process; zeros when it has gone."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             words = file.read().rpartition(")")[2].split()
@@ -256,4 +256,4 @@ def _usage_of(pid: int) -> tuple[float, int]:
             peak = next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
     except (OSError, ValueError, StopIteration):
         return 0.0, 0
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK"), peak
+    return sum(map(int, words[11:15])) / os.sysconf("SC_CLK_TCK"), peak

@@ -20,6 +20,7 @@ from wasp_ray.wire.channel import Channel, ChannelClosed, Message
 from wasp_ray.wire.control import Control
 from wasp_ray.worker import forks
 from wasp_ray.worker.child import open_streams, reseed
+from wasp_ray.worker.cpu import own_cpu_ns
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.main import run_worker
 from wasp_ray.worker.notes import Notes
@@ -39,13 +40,11 @@ def live(address: str, name: Sequence[int]) -> None:
         return
     over = threading.Event()
     threading.Thread(target=_end_with, args=(sock, over), name="wasp-node", daemon=True).start()
-    began = resource.getrusage(resource.RUSAGE_SELF)
     _work(orders, channel.fds)
-    used = resource.getrusage(resource.RUSAGE_SELF)
     over.set()
-    cpu_s = used.ru_utime + used.ru_stime - began.ru_utime - began.ru_stime
+    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     with suppress(ChannelClosed, OSError):
-        channel.send({"op": "done", "cpu_s": cpu_s, "rss": used.ru_maxrss * 1024})
+        channel.send({"op": "done", "cpu_s": own_cpu_ns(is_thread=False) / 1e9, "rss": rss})
         sock.shutdown(socket.SHUT_RDWR)
 
 

@@ -72,6 +72,7 @@ def _node(node: NodeTotals, clocks: Mapping[int, tuple[float, float]]) -> dict[s
         "clock_offset_s": offset_s,
         "clock_error_s": error_s,
         "cpu_s": node.cpu_s,
+        "cpu_cores": _per_s(node.cpu_s, node.cpu_over_s),
         "peak_rss_bytes": node.peak_rss_bytes,
         "ledger": node.ledger.to_data(),
     }

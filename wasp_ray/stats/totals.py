@@ -177,7 +177,9 @@ def _error(data: Mapping[str, Any]) -> ErrorTotals:
 
 @dataclass(slots=True)
 class NodeTotals:
-    """Everything one node counted. `cpu_s` is that of all its processes, `peak_rss_bytes` None when not measured."""
+    """Everything one node counted. `cpu_s` is that of all its processes in the `cpu_over_s` seconds from t = 0 to the end of the
+    last worker, `peak_rss_bytes` None when not measured.
+    """
 
     node: int = 0
     host: str = ""
@@ -187,6 +189,7 @@ class NodeTotals:
     generators: dict[str, GeneratorTotals] = field(default_factory=dict)
     sinks: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By sink: accepted, delivered, not_delivered (by reason), maybe_double, errors, problems."""
+    cpu_over_s: float = 0.0
 
     @property
     def ledger(self) -> Ledger:
@@ -201,11 +204,14 @@ class NodeTotals:
         return self.generators.setdefault(name, GeneratorTotals(kind))
 
     def merge(self, other: NodeTotals) -> None:
-        """Adds another node: counts and CPU seconds add up, memory and start skew are those of the worst node."""
+        """Adds another node: counts, CPU time and the time over which it was measured add up, memory and start skew are those of
+        the worst node.
+        """
         self.start_skew_s = _larger(self.start_skew_s, other.start_skew_s)
         peak = _larger(self.peak_rss_bytes, other.peak_rss_bytes)
         self.peak_rss_bytes = None if peak is None else int(peak)
         self.cpu_s += other.cpu_s
+        self.cpu_over_s += other.cpu_over_s
         for name, totals in other.generators.items():
             self.generator(name, totals.kind).merge(totals)
         for name, books in other.sinks.items():
@@ -221,6 +227,7 @@ class NodeTotals:
             "peak_rss_bytes": self.peak_rss_bytes,
             "generators": {name: totals.to_data() for name, totals in self.generators.items()},
             "sinks": self.sinks,
+            "cpu_over_s": self.cpu_over_s,
         }
 
     @classmethod
@@ -234,6 +241,7 @@ class NodeTotals:
             data["peak_rss_bytes"],
             {name: GeneratorTotals.from_data(totals) for name, totals in data["generators"].items()},
             dict(data["sinks"]),
+            data["cpu_over_s"],
         )
 
 

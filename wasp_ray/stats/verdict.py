@@ -28,11 +28,9 @@ TARGET_CAUSES = ("in_flight_limit", "worker_limit", "user_busy")
 MIN_CALLS, MIN_USER_S = 10, 10.0
 """min_delivered says nothing about fewer scheduled calls or user-seconds."""
 CPU_WAIT_SHARE = 0.1
-"""Above this share of the users' call time a warning says that they waited for the CPU. Not for an async gun, whose loop waits
-mostly between its calls.
-"""
+"""Above this share of the call time a warning says that calls waited for a core."""
 LEAST_CPU_WAIT_S = 0.5
-"""What is less is told by nobody's service times: setups and rests wait as well."""
+"""A shorter wait in all calls together is no warning."""
 HTTP_RETRIES = "http retries"
 """The counter in which wasp_ray.http counts requests that it sent twice."""
 
@@ -222,15 +220,17 @@ def _value_text(expression: str, value: float) -> str:
 
 def _warnings(found: JudgeInput) -> list[str]:
     lines: list[str] = []
-    for name, planned, item in _generators(found):
+    for name, _, item in _generators(found):
         if item is None:
             continue
         ledger = item.ledger
-        is_loop = item.kind == "rate" and planned is not None and planned.is_async
-        if not is_loop and item.cpu_wait_s > max(CPU_WAIT_SHARE * item.call_time_s, LEAST_CPU_WAIT_S):
+        if item.cpu_wait_s > max(CPU_WAIT_SHARE * item.call_time_s, LEAST_CPU_WAIT_S):
             each = f" ({1e3 * item.cpu_s / ledger.started:,.3g} ms CPU/call)" if ledger.started else ""
             share = 100 * min(1.0, item.cpu_wait_s / max(item.call_time_s, LEAST_CPU_WAIT_S))
-            lines.append(f"{name} waited {share:.0f} % of its call time for this machine's CPU{each}")
+            lines.append(
+                f"{name}: load generator CPU saturated: calls spent {share:.0f} % of their time waiting for a core{each}; use"
+                " more CPU, more nodes or less load"
+            )
         if ledger.killed:
             lines.append(f"{name}: {ledger.killed:,} calls were killed with their process")
         if item.users.setup_failed:

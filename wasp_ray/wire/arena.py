@@ -52,6 +52,9 @@ class Header:
     SETUP_GAVE_UP = 18  # not 0: one of them failed for good
     PACE_NS = 19  # mean distance of a user's paces, 0 = no pacing
     PID = 20  # of the process that the worker runs in, 0 = it has not started yet
+    CPU_BEFORE_NS = 21  # CPU time that its process (inline: its thread) had taken before t = 0
+    CALL_WAIT_NS = 22  # time that its thread waited for a core while a call was in flight
+    CALL_WAIT_FROM = 23  # 1 + the time it had waited when the calls that are being measured began, 0 = none are
     TAIL = 24  # slots taken by the aggregator
     HELD_NS = 25  # monotonic ns at which the run limit last closed for all users of the worker; written by the node
     RELEASED_NS = 26  # at which it last opened for one of them; written by the node

@@ -12,6 +12,7 @@ from wasp_ray.wire.arena import Header
 from wasp_ray.worker import forks
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState
+from wasp_ray.worker.cpu import SampledCallWait
 from wasp_ray.worker.host import Host
 
 SWEEP_S = 0.02
@@ -27,6 +28,9 @@ class AsyncCalls:
         self._in_flight: dict[CallState, str] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._beat = host.header(Header.HEARTBEAT)
+        self._wait = SampledCallWait(self._words, host.header(0))
+        self._measures_next = True  # the next call is measured: one after each sweep at most, and one at a time
+        self._is_measuring = False
 
     def __len__(self) -> int:
         return len(self._in_flight)
@@ -47,6 +51,8 @@ class AsyncCalls:
         """
         booker, in_flight, words, entry = self._booker, self._in_flight, self._words, state.entry
         start = now_ns()
+        if self._measures_next:
+            return await self._run_measured(state, call, group, due)
         booker.begun = number = booker.begun + 1  # Booker.begin, spelled out: this is the hot path
         state.number, state.due, state.start = number, due or start, start
         words[entry + 1] = state.due
@@ -88,12 +94,24 @@ class AsyncCalls:
             booker.failed_call()
         return asked
 
+    async def _run_measured(
+        self, state: CallState, call: Callable[[], Any], group: str, due: int
+    ) -> BaseException | None:
+        self._measures_next, self._is_measuring = False, True
+        self._wait.begin_call(self._booker.begun + 1)
+        try:
+            return await self.run(state, call, group, due)
+        finally:
+            self._wait.end_call(now_ns(), len(self._in_flight) + 1)
+            self._is_measuring = False
+
     def watch(self) -> None:
         """Looks for calls past their deadline every 20 ms, as long as the loop runs; its beat shows the loop is not
         blocked.
         """
         now = now_ns()
         self._host.arena.words[self._beat] = now
+        self._measures_next = not self._is_measuring
         if self._timeout_ns is not None:
             self._time_out(now - self._timeout_ns)
         self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self.watch)
@@ -124,5 +142,6 @@ class AsyncCalls:
 
     def close(self) -> None:
         """Stops watching."""
+        self._wait.close()
         if self._sweeper is not None:
             self._sweeper.cancel()

@@ -12,8 +12,9 @@ from typing import Any
 
 from wasp_ray.clock import now_ns
 from wasp_ray.plan import GeneratorPlan
-from wasp_ray.wire.arena import Arena, Header
+from wasp_ray.wire.arena import Arena, Header, State
 from wasp_ray.wire.control import Control, Word
+from wasp_ray.worker.cpu import own_cpu_ns
 from wasp_ray.worker.user_life import UserLife
 
 RowSource = Callable[[int, int], "dict[str, Any] | None"]
@@ -77,6 +78,7 @@ class Host:
     pid: int = 0  # of the process that the worker runs in
     owns_process: bool = True  # the inline runtime has threads in the user's own process
     abandoned: Callable[[], bool] = field(default=lambda: False)  # inline: this thread was given up
+    was_ready_early: bool = False  # it was set up before t = 0, and has begun nothing yet
 
     def to_data(self) -> dict[str, Any]:
         """JSON-able: all but what lives in this process; the other way round: Host(**data, arena=..., ...)."""
@@ -87,10 +89,19 @@ class Host:
         return self.arena.slabs[self.part.index].header_word(self.ring) + word
 
     def enter(self, state: int) -> None:
-        """Publishes the life-cycle state."""
-        words = self.arena.words
-        words[self.header(Header.STATE_SINCE)] = now_ns()
+        """Publish the life-cycle state; on the way to t = 0 also the CPU time that was taken until then."""
+        words, now = self.arena.words, now_ns()
+        if state == State.READY:
+            self.was_ready_early = self.control.start_ns > now
+        if self.was_ready_early and state in (State.READY, State.RUNNING):
+            self.publish_cpu_before()
+            self.was_ready_early = state == State.READY
+        words[self.header(Header.STATE_SINCE)] = now
         words[self.header(Header.STATE)] = state
+
+    def publish_cpu_before(self) -> None:
+        """CPU time that was taken by now is none of the load's."""
+        self.arena.words[self.header(Header.CPU_BEFORE_NS)] = own_cpu_ns(is_thread=not self.owns_process)
 
     def global_user(self, local: int) -> int:
         """The id of a local user over all nodes: node j of N owns j, j + N, ..."""

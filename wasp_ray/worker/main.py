@@ -33,6 +33,7 @@ def run_worker(host: Host) -> int:
     writer = RingWriter(host.arena, host.part.index, host.ring)
     notes = Notes(host.notes_fd, host.part.index, host.global_user(host.first_user))
     booker = Booker(host, writer, notes)
+    host.publish_cpu_before()
     if host.part.pacing is not None:
         host.arena.words[host.header(Header.PACE_NS)] = host.part.pacing.mean_ns
     watch(host, writer)

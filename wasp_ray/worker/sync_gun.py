@@ -16,6 +16,7 @@ from wasp_ray.wire.record import LATE_NS, START_LATE_NS
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState, why_stopped
+from wasp_ray.worker.cpu import SampledCallWait
 from wasp_ray.worker.drops import Drops
 from wasp_ray.worker.forks import ForkGuard, end_if_forked
 from wasp_ray.worker.host import Host
@@ -34,6 +35,7 @@ class SyncGun:
         self._words = host.arena.words
         self._state = CallState(host.worker)
         self._state.entry = host.entry_word(host.worker)
+        self._wait = SampledCallWait(self._words, host.header(0))
 
     def run(self) -> int:
         """Return the final State. Raises SetupEnded."""
@@ -45,6 +47,7 @@ class SyncGun:
             with ForkGuard(host):
                 self._loop(gun)
         finally:
+            self._wait.close()
             host.enter(State.TEARDOWN)
             run_blocking(self._actors.tear_down(gun))
         return State.STOPPED_ITSELF  # the pipe has ended: no successor is needed
@@ -54,6 +57,7 @@ class SyncGun:
         next_word, fd, call, group = host.header(Header.NEXT_TICK), host.ticks_fd, gun.call, host.part.name
         drops, free_since, is_thread = host.part.on_late_drop, now_ns(), not host.owns_process
         stood_still_until = 0  # ticks due before it are late through our own fault
+        wait, measure_ns = self._wait, 0
         booker.sync_call = state
         while raw := os.read(fd, TICK.size):
             words[next_word] += 1
@@ -67,6 +71,8 @@ class SyncGun:
                 continue
             state.tick = tick
             booker.begin(state, due, start)
+            if is_measured := start >= measure_ns:
+                wait.begin_call(state.number)
             try:
                 result = call()
             except (Exception, SystemExit) as exc:
@@ -84,5 +90,7 @@ class SyncGun:
             state.reset()
             booker.free_entry(state)
             free_since = end
+            if is_measured:
+                measure_ns = wait.end_call(end)
             if is_thread and host.abandoned():  # its successor takes the ticks
                 return

@@ -18,6 +18,7 @@ from wasp_ray.wire.record import MAX_NAME_BYTES, Flag, Kind, head_bits
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState, picker
+from wasp_ray.worker.cpu import CallWait
 from wasp_ray.worker.forks import end_if_forked
 from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
@@ -44,19 +45,23 @@ class SyncUser:
         )
         self._actors = Actors(host, booker, notes)
         self._actor: Any = None
+        self._wait = CallWait(self._words, host.header(0))
 
     def run(self) -> int:
         """Perform the steps until the last one."""
-        step = self._next()
-        while not isinstance(step, Leave):
-            if isinstance(step, Call):
-                step = self._begin_calls(step.due)
-                continue
-            if isinstance(step, Setup):
-                self._set_up()
-            else:
-                self._tear_down()
+        try:
             step = self._next()
+            while not isinstance(step, Leave):
+                if isinstance(step, Call):
+                    step = self._begin_calls(step.due)
+                    continue
+                if isinstance(step, Setup):
+                    self._set_up()
+                else:
+                    self._tear_down()
+                step = self._next()
+        finally:
+            self._wait.close()
         return step.state
 
     def _set_up(self) -> None:
@@ -94,6 +99,7 @@ class SyncUser:
         raw, publish, clock = self._host.wants_raw or self._host.verbose, writer.publish, now_ns
         is_steady = life.is_steady and not self._is_thread  # a thread that is given up has to see it
         booker.sync_call = state
+        self._wait.begin()
         try:
             while True:
                 if ticket is not None and max_calls is not None and ticket() >= max_calls:
@@ -148,6 +154,7 @@ class SyncUser:
                 due = step.due
         finally:
             booker.sync_call = None
+            self._wait.end()
 
     def _next(self) -> Step:
         """Return the next step that is not a wait. A fork that returned from call() ends here, since no call may begin in it."""
@@ -170,7 +177,12 @@ class SyncUser:
     def _block(self, until: int) -> None:
         """Block until the generator wakes this worker, or until the instant."""
         timeout = None if until == NEVER else max(0.0, (until - now_ns()) / 1e9)
+        is_between_calls = self._booker.sync_call is not None
+        if is_between_calls:
+            self._wait.end()
         readable, _, _ = select.select([self._host.wake_fd], [], [], timeout)
+        if is_between_calls:
+            self._wait.begin()
         if readable and not os.read(self._host.wake_fd, 4096):
             self._host.abandoned = lambda: True  # the parent is gone: leave
             self._life.is_abandoned = True
