@@ -11,6 +11,7 @@ from support.histograms import histogram_of
 from support.plans import generator_plan, plan_of, segment_plans
 
 from wasp_ray.plan import Plan
+from wasp_ray.schedule import plain
 from wasp_ray.stats.summary import summarise
 from wasp_ray.stats.tallies import Ledger
 from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
@@ -71,8 +72,8 @@ def test_every_generator_has_every_key(name: str) -> None:
     """Also one that no node reported: its numbers are 0, its times null."""
     found = summary_of()["generators"][name]
     assert list(found) == [
-        "kind", "ledger", "planned_rate", "delivered_rate", "dropped_by", "start_delay_s", "late", "users", "cpu_s",
-        "cpu_wait_s", "counters", "call", "groups", "segments", "errors",
+        "kind", "ledger", "planned_rate", "delivered_rate", "scheduled_s", "ended_by", "dropped_by", "start_delay_s", "late",
+        "users", "cpu_s", "cpu_wait_s", "counters", "call", "groups", "segments", "errors",
     ]  # fmt: skip
     assert list(found["ledger"]) == COLUMNS
     assert list(found["start_delay_s"]) == ["p50", "p99", "max"]
@@ -148,6 +149,34 @@ def test_a_stopped_run_has_the_rates_of_what_was_run() -> None:
     """Rates are over the seconds of schedule until the stop, not over the whole plan."""
     found = summary_of(load_s=2.5)["generators"]["shop"]
     assert (found["planned_rate"], found["delivered_rate"]) == (40.0, pytest.approx(39.2))
+
+
+def test_rates_are_over_the_time_in_which_calls_became_due() -> None:
+    """Of the longest node, without its drain: 100 calls in 2.5 s are 40/s in a run of 6 s, and so are the delivered ones."""
+    nodes = [node_of(1), node_of(2)]
+    nodes[0].generators["shop"].scheduled_s, nodes[1].generators["shop"].scheduled_s = 2.4, 2.5
+    nodes[1].generators["shop"].ended_by = "rows_used_up"
+    found = summarise(demo_plan(), nodes, RUN, Judgement("passed", [], [], 0))["generators"]["shop"]
+    assert (found["planned_rate"], found["delivered_rate"]) == (40.0, pytest.approx(39.2))
+    assert (found["scheduled_s"], found["ended_by"]) == (2.5, "rows_used_up")
+
+
+def test_the_planned_rate_is_that_of_the_schedule() -> None:
+    """Of one call an hour one is due at once: that is no rate of 0.33/s in three seconds. Drawn ones count as they are."""
+    node = NodeTotals(1, "h", generators={"g": GeneratorTotals("rate", Ledger(scheduled=1, started=1, ok=1))})
+    rates = []
+    for arrivals in ("constant", "poisson"):
+        planned = generator_plan(
+            "g", schedule=plain(1, "3s"), rate_unit_ns=3600 * 10**9, duration_ns=3 * 10**9, arrivals=arrivals
+        )
+        found = summarise(plan_of(planned), [node], RUN, Judgement("passed", [], [], 0))["generators"]["g"]
+        rates.append(found["planned_rate"])
+    assert rates == [pytest.approx(1 / 3600), pytest.approx(1 / 3)]
+
+
+def test_a_call_alone_is_no_rate() -> None:
+    """--once makes one call, whatever the schedule says."""
+    assert summary_of(demo_plan(once=True))["generators"]["shop"]["planned_rate"] is None
 
 
 def test_users_have_no_planned_rate() -> None:

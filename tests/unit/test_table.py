@@ -36,6 +36,7 @@ def _error(error: str, group: str, count: int, first_at_s: float | None) -> Json
 def _generator(kind: str, ledger: Json, groups: Json, errors: list[Json], **more: Any) -> Json:
     users = {"planned_max": 50, "active_max": 50, "setup_failed": 0, "replaced": 0}
     data: Json = {"kind": kind, "ledger": ledger, "planned_rate": 500.0, "delivered_rate": 499.9, "dropped_by": {}}
+    data |= {"scheduled_s": 130.0, "ended_by": None, "segments": [{"to_s": 130.0}]}
     return data | {"users": users, "groups": groups, "errors": errors, "start_delay_s": {}} | more
 
 
@@ -117,6 +118,22 @@ def test_failed_calls_that_nothing_judges_are_named_beside_the_verdict(summary: 
     assert last == " PASSED, no thresholds: 152 of 72,918 calls failed · 2m10s · exit 0"
     summary["ledger"] |= {"failed": 0, "timeout": 0, "killed": 0}
     assert final_table(summary).splitlines()[-1] == " PASSED  2m10s · exit 0"
+
+
+def test_rows_that_were_used_up_early_are_named_below_the_generators(summary: Json) -> None:
+    """A Generator that did less than its schedule for that is no whole measurement; other ends are not named here."""
+    summary["generators"]["search"] |= {"ended_by": "rows_used_up", "scheduled_s": 75.5}
+    summary["generators"]["checkout"] |= {"ended_by": "max_calls", "scheduled_s": 20.0}
+    lines = final_table(summary).splitlines()
+    assert lines[3] == " search ended early: its rows were used up after 1m16s of 2m10s"
+    assert sum("ended early" in line for line in lines) == 1
+
+
+def test_a_call_alone_has_no_rate(summary: Json) -> None:
+    """With --once the schedule asks for no rate, so there is none to be compared with."""
+    summary["generators"]["search"]["planned_rate"] = None
+    row = final_table(summary).splitlines()[1].split()
+    assert row[:4] == ["search", "rate", "-", "-"]
 
 
 def test_names_of_any_length_fit(summary: Json) -> None:

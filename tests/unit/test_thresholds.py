@@ -278,6 +278,13 @@ def test_a_warmup_that_a_load_did_not_come_to_leaves_nothing_out(totals: NodeTot
     assert evaluate("failed of shop == 0", totals, 5.0, plan)["value"] == 4
 
 
+def test_a_rate_is_over_the_time_in_which_calls_became_due(totals: NodeTotals) -> None:
+    """A Generator that ended itself after 4 s of 20 has the rate of those 4 s, without its drain; the others' time is their own."""
+    totals.generators["shop"].scheduled_s = 4.0
+    assert evaluate("rate of shop > 1", totals, 20.0, PLAN)["value"] == pytest.approx((101 - 20) / 2)
+    assert evaluate("rate of vu > 1", totals, 20.0, PLAN)["value"] == pytest.approx(10 / 20)
+
+
 def test_a_rate_of_nothing_but_warmup_is_broken(totals: NodeTotals) -> None:
     """No second of it was measured."""
     plan = plan_of(planned("shop", (10, True)))

@@ -142,7 +142,9 @@ def _generator(run: GeneratorRun, evidence: Evidence, findings: Findings) -> Gen
 def _worker_sums(run: GeneratorRun, sums: Sums, due: int, lost: int, dropped_by: dict[str, int]) -> WorkerSums:
     users = run.driver.users()
     users.setup_failed, users.replaced = run.fleet.setup_failed + sums.setups_failed, run.fleet.replaced
-    return WorkerSums(due, sums.begun, lost, dropped_by, users, run.cpu_s, run.cpu_wait_s)
+    return WorkerSums(
+        due, sums.begun, lost, dropped_by, users, run.cpu_s, run.cpu_wait_s, run.scheduled_ns / 1e9, run.ended_by
+    )  # fmt: skip
 
 
 def _report_problems(run: GeneratorRun, findings: Findings) -> None:

@@ -65,11 +65,6 @@ class Exports:
         is_time = not self._backlog and now_ns() >= self._next_totals
         return is_time and any("totals" in sink.needs for sink in self._sinks)
 
-    @property
-    def pid(self) -> int:
-        """Of the exporter; 0 without one, and for a thread."""
-        return self._engine.pid if self._engine is not None else 0
-
     # -- life
 
     def start(self, plan: Plan, message: Message) -> None:

@@ -20,6 +20,7 @@ SETUPS, PLACED_SETUPS = 100, 16
 """Setups at once, unless setup_concurrency says how many."""
 NOT_SET_UP = (State.EMPTY, State.SETUP, State.SETUP_FAILED, State.BROKEN)
 """A worker whose setup has failed is still there until it is reaped."""
+ENDED_BY = {Ask.ROWS: "rows_used_up", Ask.STOP: "stopped_itself", Ask.FAIL: "fail_on_error"}
 
 
 class GeneratorRun:
@@ -165,6 +166,28 @@ class GeneratorRun:
     def ended_early(self) -> bool:
         """Stopped, or all its users left by themselves: what it delivered is no measure of anything."""
         return self.stop_ns is not None or (self.kind == "users" and bool(self.fleet.gone or self.driver.stopped_users))
+
+    @property
+    def scheduled_ns(self) -> int:
+        """How much of the schedule was done, or is to be: until a stop, or until max_calls or its users were used up."""
+        control, until = self.control, self.driver.until_ns
+        if control.start_ns == NEVER:
+            return 0
+        if self.workers.is_stopped:
+            until = min(until, self.workers.stop_cut_ns)
+        elif self.ended and self.kind == "users":
+            until = min(until, control.schedule_ns(self.workers.cut_ns))
+        return max(0, until)
+
+    @property
+    def ended_by(self) -> str:
+        """What ended it before its schedule did, "" for nothing."""
+        if self.workers.is_stopped:
+            return ENDED_BY.get(self.asked, "run_stopped")
+        is_early = self.scheduled_ns < self.plan.duration_ns
+        if self.plan.max_calls is not None and is_early:
+            return "max_calls"
+        return "users_left" if self.ended_early else ""
 
     @property
     def asked(self) -> int:

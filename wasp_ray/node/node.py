@@ -268,7 +268,7 @@ class Node:
         self.exports.begin(start_ns)
         self.exports.event("start", f"run {self.options.run_id} begins")
         self.machine.begin()
-        self.cpu.begin([*self.engines.pids, self.exports.pid])
+        self.cpu.begin([*self.engines.pids, self.exports.pid or 0])
         paused = self.orders.begins_paused(start_ns)
         load.control.start(start_ns, paused=paused)  # only now: the aggregator must know t = 0 before the first record
         for generator in load.generators:

@@ -79,7 +79,18 @@ def _generator_lines(summary: Data) -> list[Line]:
     names = list(generators)
     shown = _top(names, [_trouble(generators[name]["ledger"]) for name in names], MOST_ROWS)
     table = grid(_GENERATOR_HEAD, lambda short: [_generator_row(name, generators[name], short) for name in shown])
-    return _titled(table) + _rest(len(names) - len(shown), "generators")
+    ended = [line for name in shown for line in _ended_early(name, generators[name])]
+    return _titled(table) + _rest(len(names) - len(shown), "generators") + ended
+
+
+def _ended_early(name: str, data: Data) -> list[Line]:
+    """A Generator whose rows were used up did less than its schedule."""
+    if data["ended_by"] != "rows_used_up":
+        return []
+    planned_s = max((segment["to_s"] for segment in data["segments"]), default=None)
+    whole = "" if planned_s is None else f" of {numbers.length(planned_s)}"
+    text = f"{name} ended early: its rows were used up after {numbers.length(data['scheduled_s'])}{whole}"
+    return [(line, "yellow") for line in wrap(" ", text)]
 
 
 def _trouble(ledger: Data) -> tuple[int, int]:
@@ -90,7 +101,11 @@ def _trouble(ledger: Data) -> tuple[int, int]:
 def _generator_row(name: str, data: Data, short: bool) -> list[str]:
     ledger = data["ledger"]
     if data["kind"] == "rate":
-        asked, got = numbers.rate(data["planned_rate"], short), numbers.rate(data["delivered_rate"], short)
+        planned = data["planned_rate"]
+        asked, got = (
+            numbers.rate(planned, short),
+            numbers.rate(None if planned is None else data["delivered_rate"], short),
+        )
         dropped = numbers.count(ledger["dropped"], short)
     else:
         users = data.get("users") or {}

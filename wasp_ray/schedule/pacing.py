@@ -115,7 +115,7 @@ class RateCurve:
         if t_ns < 0 or not self.count:
             return 0
         low, high = 0, self.count
-        reached = self._reached(t_ns)
+        reached = self.reached(t_ns)
         guess = min(self.count, max(0, math.ceil(reached)))
         low, high = max(0, guess - 2), min(self.count, guess + 2)
         while low < high:
@@ -126,7 +126,8 @@ class RateCurve:
                 high = middle
         return low
 
-    def _reached(self, t_ns: int) -> Fraction:
+    def reached(self, t_ns: int) -> Fraction:
+        """Return N(t), the calls that the schedule wants by an instant, in fractions."""
         at = max(0, bisect_right(self._starts, t_ns) - 1)
         piece = self.pieces[at]
         return Fraction(piece.reached(min(t_ns, piece.to_ns) - piece.from_ns), piece.scale)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from wasp_ray.plan import GeneratorPlan, Plan
 from wasp_ray.stats.grammar import OUTCOME_METRICS, Parsed
@@ -92,19 +92,21 @@ def _rate(
     return count / seconds if count > 0 and seconds > 0 else None
 
 
-def _measured_s(names: Iterable[str], duration_s: float, plan: Plan) -> float:
-    """Seconds up to `duration_s` in which the schedule of at least one of the Generators had no warm-up.
+def _measured_s(chosen: Mapping[str, GeneratorTotals], duration_s: float, plan: Plan) -> float:
+    """Seconds in which the schedule of at least one of the Generators was done and had no warm-up; `duration_s` of it where that is
+    not known.
 
     Summed in whole ns: ten segments of 100 ms are a second, so 20 calls in them are not less than 20/s.
     """
-    last = round(duration_s * 1e9)
     planned = plan.by_name
     spans: list[tuple[int, int]] = []
-    for name in names:
-        spans += _between_warmups(planned[name]) if name in planned else [(0, last)]
+    for name, item in chosen.items():
+        last = round((duration_s if item.scheduled_s is None else item.scheduled_s) * 1e9)
+        own = _between_warmups(planned[name]) if name in planned else [(0, last)]
+        spans += [(start, min(end, last)) for start, end in own]
     total = reached = 0
     for start, end in sorted(spans):
-        total += max(0, min(end, last) - max(start, reached))
+        total += max(0, end - max(start, reached))
         reached = max(reached, end)
     return total / 1e9
 

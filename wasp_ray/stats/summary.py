@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wasp_ray.plan import GeneratorPlan, Plan
+from wasp_ray.schedule import RateCurve
 from wasp_ray.stats.tallies import GroupTotals, SegmentTotals
 from wasp_ray.stats.totals import GeneratorTotals, NodeTotals, merge_nodes
 from wasp_ray.stats.verdict import Judgement
@@ -54,9 +56,7 @@ def summarise(
         "ledger": total.ledger.to_data(),
         "thresholds": [dict(result) for result in thresholds],
         "alerts": [dict(result) for result in alerts],
-        "generators": {
-            name: _generator(planned.get(name), total.generators[name], load_s, plan.times) for name in names
-        },
+        "generators": {name: _generator(plan, planned.get(name), total.generators[name], load_s) for name in names},
         "sinks": total.sinks,
         "nodes": [_node(node, clocks or {}) for node in nodes],
         "start_skew_s": _start(nodes, clocks or {}),
@@ -94,17 +94,21 @@ def _start(nodes: Sequence[NodeTotals], clocks: Mapping[int, tuple[float, float]
     }
 
 
-def _generator(planned: GeneratorPlan | None, item: GeneratorTotals, load_s: float, times: int) -> dict[str, Any]:
-    """Rates are means over the generator's schedule, or as much of it as was run; users have no planned rate."""
+def _generator(plan: Plan, planned: GeneratorPlan | None, item: GeneratorTotals, load_s: float) -> dict[str, Any]:
+    """Rates are means over the generator's schedule, or as much of it as was done; users have no planned rate."""
     is_rate = item.kind == "rate"
-    lasted_s = load_s if planned is None else min(load_s, planned.duration_ns / 1e9)
+    lasted_s = item.scheduled_s
+    if lasted_s is None:
+        lasted_s = load_s if planned is None else min(load_s, planned.duration_ns / 1e9)
     got = item.delivered if is_rate else item.ledger.started
     delay = item.start_delay.summary_s()
     return {
         "kind": item.kind,
         "ledger": item.ledger.to_data(),
-        "planned_rate": _per_s(item.ledger.scheduled, lasted_s) if is_rate else None,
+        "planned_rate": _planned_rate(plan, planned, item, lasted_s) if is_rate else None,
         "delivered_rate": _per_s(got, lasted_s),
+        "scheduled_s": item.scheduled_s,
+        "ended_by": item.ended_by or None,
         "dropped_by": dict(item.dropped_by),
         "start_delay_s": {key: delay[key] for key in ("p50", "p99", "max")},
         "late": item.late,
@@ -120,9 +124,23 @@ def _generator(planned: GeneratorPlan | None, item: GeneratorTotals, load_s: flo
         "counters": dict(item.counters),
         "call": {"service_s": item.call.service.summary_s(), "response_s": item.call.response.summary_s()},
         "groups": {name: _group(group) for name, group in sorted(item.groups.items())},
-        "segments": [] if planned is None else _segments(planned, item, times),
+        "segments": [] if planned is None else _segments(planned, item, plan.times),
         "errors": item.error_list(),
     }
+
+
+def _planned_rate(plan: Plan, planned: GeneratorPlan | None, item: GeneratorTotals, lasted_s: float) -> float | None:
+    """Calls per second that the schedule wanted, drawn arrivals by their number. None with --once: one call is no rate.
+
+    A call is due as soon as a fraction of it is scheduled: one an hour makes one call in three seconds, but no rate of 0.33/s.
+    """
+    if plan.once:
+        return None
+    scheduled = float(item.ledger.scheduled)
+    if planned is not None and planned.arrivals == "constant" and planned.schedule.segments:
+        reached = RateCurve(planned.schedule, planned.rate_unit_ns).reached(round(lasted_s * 1e9))
+        scheduled = max(0.0, scheduled - plan.times * float(math.ceil(reached) - reached))
+    return _per_s(scheduled, lasted_s)
 
 
 def _per_s(number: float, seconds: float) -> float | None:

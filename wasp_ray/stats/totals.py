@@ -21,7 +21,9 @@ _OTHER_ERRORS = (OTHER, "")
 
 @dataclass(slots=True)
 class GeneratorTotals:
-    """What one generator did. `late`: calls started over 10 ms after due; `delivered`: started by the end + 1 s."""
+    """What one generator did. `late`: calls started over 10 ms after due; `delivered`: started by the end + 1 s; `scheduled_s`: how
+    much of its schedule was done, None where no node reported it; `ended_by`: what ended it before its schedule, "" for nothing.
+    """
 
     kind: str
     ledger: Ledger = field(default_factory=Ledger)
@@ -38,6 +40,8 @@ class GeneratorTotals:
     cpu_s: float = 0.0
     cpu_wait_s: float = 0.0
     call_time_s: float = 0.0
+    scheduled_s: float | None = None
+    ended_by: str = ""
 
     def group(self, name: str) -> GroupTotals:
         """The group of that name, made when needed; a new one beyond MAX_GROUPS is `__other__`."""
@@ -72,6 +76,8 @@ class GeneratorTotals:
             self.add_counter(counter, number)
         for name in ("late", "delivered", "cpu_s", "cpu_wait_s", "call_time_s"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.scheduled_s = _larger(self.scheduled_s, other.scheduled_s)
+        self.ended_by = self.ended_by or other.ended_by
         self.start_delay.merge(other.start_delay)
         self.call.service.merge(other.call.service)
         self.call.response.merge(other.call.response)
@@ -116,6 +122,8 @@ class GeneratorTotals:
             "cpu_s": self.cpu_s,
             "cpu_wait_s": self.cpu_wait_s,
             "call_time_s": self.call_time_s,
+            "scheduled_s": self.scheduled_s,
+            "ended_by": self.ended_by,
         }
 
     @classmethod
@@ -138,6 +146,8 @@ class GeneratorTotals:
             cpu_s=data["cpu_s"],
             cpu_wait_s=data["cpu_wait_s"],
             call_time_s=data["call_time_s"],
+            scheduled_s=data["scheduled_s"],
+            ended_by=data["ended_by"],
         )
 
 
@@ -152,6 +162,8 @@ class WorkerSums:
     users: UserTotals
     cpu_s: float
     cpu_wait_s: float
+    scheduled_s: float
+    ended_by: str
 
 
 def with_worker_sums(data: Mapping[str, Any], sums: WorkerSums) -> dict[str, Any]:
@@ -162,7 +174,8 @@ def with_worker_sums(data: Mapping[str, Any], sums: WorkerSums) -> dict[str, Any
     }  # fmt: skip
     return {
         **data, "ledger": {**data["ledger"], **known}, "dropped_by": dropped_by, "delivered": sums.started,
-        "users": asdict(sums.users), "cpu_s": sums.cpu_s, "cpu_wait_s": sums.cpu_wait_s,
+        "users": asdict(sums.users), "cpu_s": sums.cpu_s, "cpu_wait_s": sums.cpu_wait_s, "scheduled_s": sums.scheduled_s,
+        "ended_by": sums.ended_by,
     }  # fmt: skip
 
 

@@ -73,6 +73,8 @@ class Driver(Protocol):
     """
 
     workers: WorkerSet
+    until_ns: int
+    """Until this instant of the schedule something becomes due; its end, unless max_calls comes before."""
     peak: int = 0
     """Users of this node at most; 0 for rates."""
     ticks_fd: int | None = None

@@ -22,6 +22,8 @@ class RateDriver(Driver):
         self.curve = workers.plan.curve()
         most = workers.plan.max_calls
         self.tick_count = self.curve.count if most is None else min(self.curve.count, most)
+        is_cut = self.tick_count < self.curve.count
+        self.until_ns = self.curve.due_ns(self.tick_count) if is_cut else workers.plan.duration_ns
 
     def is_done(self) -> bool:
         """With max_calls, once every worker has left."""

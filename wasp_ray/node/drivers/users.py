@@ -40,6 +40,7 @@ class UserDriver(Driver):
     def __init__(self, workers: WorkerSet) -> None:
         self.workers = workers
         plan = workers.plan
+        self.until_ns = plan.duration_ns
         self.leaving: dict[int, int] = {}  # local user -> since when (monotonic ns) the schedule does not want it
         self._run = self._keep = 0  # the limits as last set; a worker that asks for the end closes the word by itself
         self._curve = UserCurve(plan.schedule)
