@@ -18,9 +18,9 @@ from wasp_ray.cluster.merge import merged, result_of_lost
 from wasp_ray.cluster.record import Adopted
 from wasp_ray.errors import BadInput, WaspError
 from wasp_ray.execution import STOPPED_EARLY, Findings, Listener, Outcome, Reporter, Settings, signals_to
-from wasp_ray.load.limits import raise_descriptor_limit
 from wasp_ray.node.options import Process
 from wasp_ray.plan import Plan
+from wasp_ray.process import raise_descriptor_limit
 from wasp_ray.report.listener import Snapshot
 
 DEPLOY_TIMEOUT_S = 600.0

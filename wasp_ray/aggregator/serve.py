@@ -14,9 +14,9 @@ from contextlib import suppress
 
 from wasp_ray.aggregator.book import GeneratorBook
 from wasp_ray.aggregator.drain import MAX_STRINGS, SlabReader, Strings
-from wasp_ray.aggregator.memory import give_back_memory
 from wasp_ray.clock import now_ns, sleep_s
 from wasp_ray.plan import Plan
+from wasp_ray.process import give_back_memory
 from wasp_ray.sinks.feed import SampleFeed
 from wasp_ray.stats.batch import Batch
 from wasp_ray.stats.limits import OTHER

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from wasp_ray.schedule import SECOND_NS
 from wasp_ray.wire.record import START_LATE_NS
 
-SECOND_NS = 1_000_000_000
 MAX_SECONDS = 1 << 22
 """48 days and 64 MB at most; calls due later share the last second."""
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from wasp_ray.load.actors import tasks_of
-from wasp_ray.load.limits import raise_descriptor_limit
 from wasp_ray.load.waits import Drawn, as_wait
 from wasp_ray.plan import GeneratorPlan, Kind, SegmentPlan
+from wasp_ray.process import raise_descriptor_limit
 from wasp_ray.schedule import PoissonCurve, RateCurve, Schedule, UserCurve, make_curve, parse_duration
 
 LEAST_IN_FLIGHT = 1000

@@ -5,6 +5,7 @@ Owns the trimming of tracebacks.
 
 from __future__ import annotations
 
+import base64
 import importlib
 import importlib.util
 import inspect
@@ -14,6 +15,7 @@ import sys
 import traceback
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,13 @@ MAIN_ALIAS = "__wasp_main__"
 _CONVERT = [int, float, str]
 MAX_FRAMES = 30
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+def find_profile(message: Mapping[str, Any]) -> Any:
+    """Import the load file that a load message names, or take up what was pickled. Raises LoadFileError."""
+    if message.get("pickle"):
+        return loads_profile(base64.b64decode(message["pickle"]))
+    return load_file(message["file"], message.get("params") or {})
 
 
 def load_file(spec: str, params: dict[str, str]) -> Any:

@@ -14,12 +14,11 @@ from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.node.engines import Engine, start_exporter
 from wasp_ray.plan import Plan, SinkPlan
 from wasp_ray.report.listener import GeneratorState
-from wasp_ray.schedule.share import share_count
+from wasp_ray.schedule import SECOND_NS, share_count
 from wasp_ray.stats.totals import GeneratorTotals
 from wasp_ray.wire.channel import Message
 
 READY_TIMEOUT_NS = 20_000_000_000
-SECOND_NS = 1_000_000_000
 KEPT_STATES = 64
 """Seconds; a window closes two or three after its end."""
 MAX_BACKLOG_BYTES = 16 * 2**20

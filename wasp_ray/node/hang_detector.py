@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from wasp_ray.node.headers import entries_of, headers_of
 from wasp_ray.plan import GeneratorPlan
 from wasp_ray.runtime.fleet import Member
+from wasp_ray.schedule import SECOND_NS
 from wasp_ray.wire.arena import Arena, Entry, Header, State
 
-SECOND = 1_000_000_000
-CANCEL_GRACE_NS = SECOND
+CANCEL_GRACE_NS = SECOND_NS
 """Time a cancelled async call has to end before its process is killed."""
-PLACED_START_NS = 60 * SECOND
+PLACED_START_NS = 60 * SECOND_NS
 """Time another backend has to start a process; setup_timeout counts from then on."""
-ASYNC_LOOK_NS = SECOND // 10
+ASYNC_LOOK_NS = SECOND_NS // 10
 """Interval between looks at the calls of async workers, which have a second of grace: their tables are large."""
 
 

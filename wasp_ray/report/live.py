@@ -18,13 +18,13 @@ from wasp_ray import clock
 from wasp_ray.report import numbers
 from wasp_ray.report.listener import GeneratorState, Snapshot
 from wasp_ray.report.text import WIDTH, clean, encodable, fit, grid
+from wasp_ray.schedule import SECOND_NS
 
 PLAIN_EVERY_NS = 5_000_000_000
 REDRAW_EVERY_NS = 200_000_000
 OUTPUT_PER_S = 20
 MOST_ROWS = 12
 MOST_IN_A_LINE = 4
-_SECOND_NS = 1_000_000_000
 _HEAD = ("GENERATOR", "", "asked", "got", "in flight", "calls", "failed", "dropped", "p50", "p99")
 
 
@@ -135,7 +135,7 @@ class LiveView:
         now = self._now_ns()
         if now >= self._second_ends_ns:
             self._flush_held_back()
-            self._second_ends_ns, self._shown = now + _SECOND_NS, 0
+            self._second_ends_ns, self._shown = now + SECOND_NS, 0
         self._shown += 1
         if self._shown > OUTPUT_PER_S:
             self._held_back += 1

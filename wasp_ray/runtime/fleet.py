@@ -8,10 +8,10 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass, field
 
+from wasp_ray.schedule import SECOND_NS
 from wasp_ray.wire.arena import State
 
-SECOND = 1_000_000_000
-SETUP_BACKOFF_NS: tuple[int, ...] = (1 * SECOND, 2 * SECOND, 4 * SECOND)
+SETUP_BACKOFF_NS: tuple[int, ...] = (1 * SECOND_NS, 2 * SECOND_NS, 4 * SECOND_NS)
 """Waits before the retries of a failed setup, one for each retry. Read at each failure, so that tests can shorten them (fixture
 `short_setup_backoff`).
 """

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from wasp_ray.load.build import apply_options
-from wasp_ray.load.locate import trim_traceback
+from wasp_ray.load.locate import find_profile, trim_traceback
 from wasp_ray.runtime.parts import PartsFactory
-from wasp_ray.runtime.source import find_profile
 from wasp_ray.wire.arena import Arena, Header, SlabLayout, State
 from wasp_ray.wire.channel import Channel, ChannelClosed, Message
 from wasp_ray.wire.control import Control

@@ -20,15 +20,14 @@ from wasp_ray.errors import BadInput
 from wasp_ray.load.build import apply_options, make_plan
 from wasp_ray.load.generator import Generator
 from wasp_ray.load.import_effects import import_warnings, socket_problems, thread_problems
-from wasp_ray.load.limits import raise_descriptor_limit
-from wasp_ray.load.locate import trim_traceback
+from wasp_ray.load.locate import find_profile, trim_traceback
 from wasp_ray.load.validate import limit_problems, problems_of
+from wasp_ray.process import raise_descriptor_limit
 from wasp_ray.runtime.hooks import HookFailed, run_hook
 from wasp_ray.runtime.inline import ThreadNursery
 from wasp_ray.runtime.nursery import Nursery
 from wasp_ray.runtime.orphans import become_subreaper, children, end_orphans
 from wasp_ray.runtime.parts import PartsFactory
-from wasp_ray.runtime.source import find_profile
 from wasp_ray.wire.arena import Arena, SlabLayout
 from wasp_ray.wire.channel import Channel, ChannelClosed, Message, served_channel
 from wasp_ray.wire.control import Control

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from wasp_ray.schedule.duration import format_duration, parse_duration
-from wasp_ray.schedule.pacing import RateCurve, UserCurve
+from wasp_ray.schedule.duration import SECOND_NS, format_duration, parse_duration
+from wasp_ray.schedule.pacing import RateCurve, UserCurve, share_count, share_id
 from wasp_ray.schedule.poisson import PoissonCurve, make_curve
 from wasp_ray.schedule.segments import Schedule, Segment, combine, combine_and_repeat, pause, plain, ramp, steps
-from wasp_ray.schedule.share import share_count, share_id
 
 __all__ = [
+    "SECOND_NS",
     "PoissonCurve",
     "RateCurve",
     "Schedule",

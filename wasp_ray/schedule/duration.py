@@ -6,6 +6,8 @@ import re
 from datetime import timedelta
 from fractions import Fraction
 
+SECOND_NS = 1_000_000_000
+
 _UNITS_NS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _PIECE = re.compile(r"(\d+(?:\.\d+)?)\s*(ns|us|µs|ms|s|m|h)\s*")
 _CURE = 'write "250ms", "1.5s", "10m", "1h30m" or a number of seconds'

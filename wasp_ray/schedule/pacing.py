@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
 
+from wasp_ray.schedule.duration import SECOND_NS
 from wasp_ray.schedule.segments import Schedule, to_fraction
-
-SECOND = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class RateCurve:
             self.pieces.append(
                 Piece(from_ns, to_ns, int(total * scale), int(linear * scale), int(square * scale), scale)
             )
-            self._rates.append((a * SECOND / unit_ns, b * SECOND / unit_ns))
+            self._rates.append((a * SECOND_NS / unit_ns, b * SECOND_NS / unit_ns))
             total += linear * d + square * d * d
         self.total = total
         self.count = math.ceil(total)
@@ -234,3 +233,13 @@ class UserCurve:
 
 def _half_up(value: Fraction) -> int:
     return math.floor(value + Fraction(1, 2))
+
+
+def share_count(total: int, part: int, parts: int) -> int:
+    """Return how many i in range(total) have i % parts == part: the parts sum to the whole."""
+    return max(0, -(-(total - part) // parts))
+
+
+def share_id(local: int, part: int, parts: int) -> int:
+    """Return the number over all parts of a part's own number `local`."""
+    return part + parts * local

@@ -69,9 +69,9 @@ def _run_async(host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> 
 
     import uvloop
 
+    from wasp_ray.process import keep_heap
     from wasp_ray.worker.async_gun import AsyncGun
     from wasp_ray.worker.async_user import AsyncUsers
-    from wasp_ray.worker.heap import keep_heap
 
     if host.owns_process:
         keep_heap()

@@ -13,11 +13,11 @@ from wasp_ray.node.hang_detector import CANCEL_GRACE_NS
 from wasp_ray.node.sums import Sums
 from wasp_ray.plan import GeneratorPlan
 from wasp_ray.runtime.fleet import Fleet
+from wasp_ray.schedule import SECOND_NS
 from wasp_ray.stats.tallies import UserTotals
 from wasp_ray.wire.arena import Arena, Header
 from wasp_ray.wire.control import NEVER, Control
 
-SECOND_NS = 1_000_000_000
 LATE_START_NS = SECOND_NS
 """Overdue ticks may start until so long after the end of the schedule or a stop."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from itertools import islice
 
-from wasp_ray.node.drivers.base import LATE_START_NS, SECOND_NS, WorkerSet
+from wasp_ray.node.drivers.base import LATE_START_NS, WorkerSet
 from wasp_ray.node.drivers.rates import RateDriver
 from wasp_ray.node.sums import Sums
-from wasp_ray.schedule import share_count
+from wasp_ray.schedule import SECOND_NS, share_count
 from wasp_ray.wire.arena import Header
 
 

@@ -10,11 +10,11 @@ from collections import Counter, deque
 from contextlib import suppress
 
 from wasp_ray.clock import now_ns
-from wasp_ray.node.drivers.base import LATE_START_NS, SECOND_NS, WorkerSet
+from wasp_ray.node.drivers.base import LATE_START_NS, WorkerSet
 from wasp_ray.node.drivers.rates import RateDriver
 from wasp_ray.node.sums import Sums
 from wasp_ray.runtime.fleet import Fleet
-from wasp_ray.schedule import PoissonCurve, RateCurve
+from wasp_ray.schedule import SECOND_NS, PoissonCurve, RateCurve
 from wasp_ray.wire.arena import Header, State
 from wasp_ray.wire.control import NEVER, Control
 from wasp_ray.worker.sync_gun import TICK

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wasp_ray.node.drivers.base import SECOND_NS, Driver, WorkerSet
+from wasp_ray.node.drivers.base import Driver, WorkerSet
 from wasp_ray.node.headers import entries_of
 from wasp_ray.node.sums import Sums
-from wasp_ray.schedule import UserCurve, share_count
+from wasp_ray.schedule import SECOND_NS, UserCurve, share_count
 from wasp_ray.stats.tallies import UserTotals
 from wasp_ray.wire.arena import STOPPED_USER, Entry, Header
 from wasp_ray.wire.control import NEVER, Word
