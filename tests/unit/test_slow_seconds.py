@@ -177,3 +177,15 @@ def test_throttled_time_is_read_where_the_system_tells_it(files: dict[str, str],
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert throttled_ns(f"{tmp_path}/") == expected
+
+
+def test_late_starts_behind_a_blocked_loop_have_its_cure() -> None:
+    """Of the Generator whose loop was blocked: for it, this machine was not too busy."""
+    report = {"slow_seconds": {"search": [0, 9], "pay": [0, 9]}}
+    first, second = lateness(
+        report, blocks={"search": "call() of Search blocked its event loop for up to 104 ms: use `def call`"}
+    )
+    assert first.endswith(
+        "although slots were free: call() of Search blocked its event loop for up to 104 ms: use `def call`"
+    )
+    assert "too busy" not in first and "too busy" in second

@@ -12,6 +12,7 @@ from support.plans import generator_plan, plan_of, segment_plans
 
 from wasp_ray.plan import Plan
 from wasp_ray.schedule import plain
+from wasp_ray.stats.loop_blocks import LoopBlocks
 from wasp_ray.stats.summary import summarise
 from wasp_ray.stats.tallies import Ledger
 from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
@@ -43,6 +44,7 @@ def node_of(number: int) -> NodeTotals:
     shop.group("pay").add_status("200", 49)
     shop.segment(1).ok, shop.segment(1).failed = 44, 1
     shop.add_error("HTTP 500", "pay", 1, 0.25 * number, "body")
+    shop.loop_blocks = LoopBlocks(1, 0.5, 0.1 * number, "call")
     return NodeTotals(number, f"host{number}", 0.002 * number, 1.0, 100, {"shop": shop}, cpu_over_s=4.0)
 
 
@@ -73,7 +75,7 @@ def test_every_generator_has_every_key(name: str) -> None:
     found = summary_of()["generators"][name]
     assert list(found) == [
         "kind", "ledger", "planned_rate", "delivered_rate", "scheduled_s", "ended_by", "dropped_by", "start_delay_s", "late",
-        "users", "cpu_s", "cpu_wait_s", "counters", "call", "groups", "segments", "errors",
+        "users", "cpu_s", "cpu_wait_s", "loop_blocks", "counters", "call", "groups", "segments", "errors",
     ]  # fmt: skip
     assert list(found["ledger"]) == COLUMNS
     assert list(found["start_delay_s"]) == ["p50", "p99", "max"]
@@ -90,6 +92,8 @@ def test_numbers_are_those_of_all_nodes() -> None:
     assert (shop["planned_rate"], shop["delivered_rate"]) == (20.0, pytest.approx(19.6))
     assert shop["call"]["service_s"]["max"] == 3.0 and shop["call"]["service_s"]["mean"] == 2.0
     assert shop["start_delay_s"]["max"] == 2e-6
+    assert shop["loop_blocks"] == {"count": 2, "call_s": 1.0, "max_s": 0.2, "max_in": "call"}
+    assert found["generators"]["vu"]["loop_blocks"] == {"count": 0, "call_s": 0.0, "max_s": 0.0, "max_in": None}
     assert shop["groups"]["pay"] == {
         "count": 98, "ok": 98, "failed": 0, "timeout": 0, "killed": 0, "interrupted": 0,
         "status": {"200": 98}, "service_s": dict.fromkeys(TIMES), "response_s": dict.fromkeys(TIMES), "bytes_in": 0, "bytes_out": 0,

@@ -11,6 +11,7 @@ from support.plans import generator_plan, plan_of
 from wasp_ray.http.talk import RETRIES
 from wasp_ray.plan import Plan
 from wasp_ray.stats.limits import OTHER
+from wasp_ray.stats.loop_blocks import LoopBlocks
 from wasp_ray.stats.tallies import GroupTotals, Ledger, UserTotals
 from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
 from wasp_ray.stats.verdict import HTTP_RETRIES, JudgeInput, Judgement, exit_code, judge
@@ -281,3 +282,44 @@ def test_exit_codes_are_those_of_the_interface() -> None:
     found = [exit_code(name) for name in ("passed", "failed", "invalid", "error", "interrupted")]
     assert [*found, exit_code("interrupted", "SIGTERM")] == [0, 1, 3, 4, 130, 143]
     assert exit_code("interrupted", "SIGUSR1") == 130
+
+
+SENTENCE = "call() of Quick blocked its event loop for up to 104 ms: use `def call`, or an async client"
+
+
+@pytest.mark.parametrize(
+    ("count", "call_s", "verdict"), [(0, 0.0, "passed"), (1, 25.0, "passed"), (9, 3.0, "passed"), (2, 3.1, "invalid")]
+)
+def test_blocked_loops_are_judged_by_the_call_time_that_they_cover(count: int, call_s: float, verdict: str) -> None:
+    """A single block, or less than 10 % of the call time, is a warning; more is invalid, and then there is no warning besides."""
+    item = shop_of()
+    item.call_time_s, item.loop_blocks = (
+        30.0,
+        LoopBlocks(count, call_s, 0.1042 if count else 0.0, "call" if count else ""),
+    )
+    result = judged(item)
+    assert result.verdict == verdict
+    said = [f"shop: {SENTENCE}"] if count else []
+    assert result.warnings == (said if verdict == "passed" else [])
+    share = "shop: blocked event loops are 10.3 % of its call time, at most 10 % is allowed: "
+    assert result.reasons == ([share + SENTENCE] if verdict == "invalid" else [])
+
+
+@pytest.mark.parametrize("cause", ["in_flight_limit", "generator"])
+def test_what_blocked_loops_did_not_deliver_is_no_fault_of_target_or_machine(cause: str) -> None:
+    """Neither "make the target faster" nor "use a lower rate" would help."""
+    item = short_of(**{cause: 500})
+    item.call_time_s, item.loop_blocks = 30.0, LoopBlocks(40, 29.0, 0.1042, "call")
+    result = judged(item)
+    assert result.verdict == "invalid"
+    (reason,) = result.reasons
+    assert reason.startswith("shop: blocked event loops are 96.7 % of its call time") and reason.endswith(SENTENCE)
+
+
+def test_late_calls_behind_a_few_blocks_name_them() -> None:
+    """Less than 10 % of the call time, but calls were dropped late: the cure is that of the block."""
+    item = short_of(generator=500)
+    item.call_time_s, item.loop_blocks = 30.0, LoopBlocks(2, 1.0, 0.1042, "setup")
+    (reason,) = judged(item).reasons
+    assert "setup() of Quick blocked its event loop for up to 104 ms: use an async client in it" in reason
+    assert "use a lower rate" not in reason

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from wasp_ray.node.cpu import CpuWatch
@@ -79,7 +80,12 @@ def conclude(
         duration_s = max(0.0, (last_ns - evidence.start_ns) / 1e9)
     if torn := evidence.report.get("torn"):
         findings.invalid.append(f"{torn:,} records were torn: the measurement cannot be trusted")
-    findings.invalid += lateness(evidence.report, evidence.throttled_ns)
+    blocks = {
+        run.name: run.loop_blocks(run.sums).sentence(run.plan.actor_name)
+        for run in evidence.generators
+        if run.sums.blocks
+    }
+    findings.invalid += lateness(evidence.report, evidence.throttled_ns, blocks)
     findings.warnings += evidence.report.get("warnings", [])
     ended_early = [run.name for run in evidence.generators if run.ended_early]
     return NodeResult(
@@ -88,12 +94,17 @@ def conclude(
     )  # fmt: skip
 
 
-def lateness(report: Mapping[str, Any], throttled_ns: int = 0) -> list[str]:
-    """Return reasons for `invalid`: our own lateness, judged by what it did to the measurement."""
+def lateness(
+    report: Mapping[str, Any], throttled_ns: int = 0, blocks: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
+    """Return reasons for `invalid`: our own lateness, judged by what it did to the measurement. `blocks`: by Generator whose event
+    loops were blocked, what blocked them: that made its calls late, not the machine.
+    """
     quota = f" (its CPU quota throttled it for {throttled_ns / 1e9:.1f} s over all CPUs)" if throttled_ns else ""
+    busy = f"this machine was too busy or stood still{quota}; use a lower rate, more CPU or more nodes"
     reasons = [
         f"Generator {name!r}: calls started more than 50 ms late (p99) in {seconds} seconds in a row, from second {first} on,"
-        f" although slots were free: this machine was too busy or stood still{quota}; use a lower rate, more CPU or more nodes"
+        f" although slots were free: {blocks.get(name, busy)}"
         for name, (first, seconds) in report.get("slow_seconds", {}).items()
         if seconds >= SLOW_SECONDS
     ]
@@ -143,7 +154,8 @@ def _worker_sums(run: GeneratorRun, sums: Sums, due: int, lost: int, dropped_by:
     users = run.driver.users()
     users.setup_failed, users.replaced = run.fleet.setup_failed + sums.setups_failed, run.fleet.replaced
     return WorkerSums(
-        due, sums.begun, lost, dropped_by, users, run.cpu_s, run.cpu_wait_s, run.scheduled_ns / 1e9, run.ended_by
+        due, sums.begun, lost, dropped_by, users, run.cpu_s, run.cpu_wait_s, run.scheduled_ns / 1e9, run.ended_by,
+        run.loop_blocks(sums),
     )  # fmt: skip
 
 

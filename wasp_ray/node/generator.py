@@ -13,8 +13,10 @@ from wasp_ray.node.shape import Shape
 from wasp_ray.node.sums import Sums, read_sums, sum_of
 from wasp_ray.plan import GeneratorPlan
 from wasp_ray.runtime.fleet import Fleet, Gone, Instruction, Spawn, Warn
+from wasp_ray.stats.loop_blocks import LoopBlocks
 from wasp_ray.wire.arena import Arena, Header, State
 from wasp_ray.wire.control import NEVER, Ask, Control, Word, publish_ahead
+from wasp_ray.wire.record import HOOK_BITS, Hook
 
 SETUPS, PLACED_SETUPS = 100, 16
 """Setups at once, unless setup_concurrency says how many."""
@@ -45,6 +47,7 @@ class GeneratorRun:
         self.ended = False  # past end or stop: calls in flight have their grace
         self.cpu_s = self.cpu_wait_s = 0.0  # of workers that are gone, since t = 0; waited for a core inside calls
         self.rss: dict[int, int] = {}  # worker -> the most its incarnations used, bytes
+        self.longest_block = 0  # of workers that are gone, as Header.LONGEST_BLOCK
         self.longest_standstill_ns = 0  # of a worker that a signal had stopped, during the load
 
     @property
@@ -245,6 +248,8 @@ class GeneratorRun:
         member = self.fleet.live.get(worker)
         if member is None:
             return []
+        longest = self.workers.arena.read(self.gen, member.ring, Header.LONGEST_BLOCK)
+        self.longest_block = max(self.longest_block, longest)
         self._add_cpu(member.ring, cpu_s, wait_s, at_ns)
         self.rss[worker] = max(self.rss.get(worker, 0), rss)
         sums = read_sums(self.workers.arena, self.gen, member.ring)
@@ -285,6 +290,12 @@ class GeneratorRun:
         live = tuple(self.fleet.live.items())  # a copy at one instant: the node's loop changes it
         pids = [(worker, self.workers.arena.read(self.gen, member.ring, Header.PID)) for worker, member in live]
         return [Process("worker", pid, self.name, worker) for worker, pid in pids if pid]
+
+    def loop_blocks(self, sums: Sums) -> LoopBlocks:
+        """Return the blocks of its event loops; the longest one is of workers that are gone. `sums`: of all workers."""
+        longest_ns, hook = self.longest_block >> HOOK_BITS, Hook(self.longest_block & (1 << HOOK_BITS) - 1)
+        name = hook.name.lower() if longest_ns else ""
+        return LoopBlocks(sums.blocks, sums.blocked_ns / 1e9, longest_ns / 1e9, name)
 
     def in_flight(self) -> int:
         """Return the number of calls in flight now."""

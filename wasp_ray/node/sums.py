@@ -27,6 +27,8 @@ class Sums:
     overflowed_strings: int = 0
     forks: int = 0
     setups_failed: int = 0
+    blocks: int = 0
+    blocked_ns: int = 0
 
     def add(self, other: Sums) -> None:
         """Adds column by column."""
@@ -51,6 +53,8 @@ _WORDS = {
     "overflowed_strings": Header.OVERFLOWED_STRINGS,
     "forks": Header.FORKS,
     "setups_failed": Header.SETUPS_FAILED,
+    "blocks": Header.BLOCKS,
+    "blocked_ns": Header.BLOCKED_NS,
 }
 
 

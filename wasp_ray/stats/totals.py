@@ -14,6 +14,7 @@ from typing import Any
 
 from wasp_ray.stats.histogram import Histogram
 from wasp_ray.stats.limits import MAX_COUNTERS, MAX_ERRORS, MAX_GROUPS, OTHER, add_to
+from wasp_ray.stats.loop_blocks import LoopBlocks
 from wasp_ray.stats.tallies import CallTotals, ErrorTotals, GroupTotals, Ledger, SegmentTotals, UserTotals
 
 _OTHER_ERRORS = (OTHER, "")
@@ -42,6 +43,7 @@ class GeneratorTotals:
     call_time_s: float = 0.0
     scheduled_s: float | None = None
     ended_by: str = ""
+    loop_blocks: LoopBlocks = field(default_factory=LoopBlocks)
 
     def group(self, name: str) -> GroupTotals:
         """The group of that name, made when needed; a new one beyond MAX_GROUPS is `__other__`."""
@@ -78,6 +80,7 @@ class GeneratorTotals:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.scheduled_s = _larger(self.scheduled_s, other.scheduled_s)
         self.ended_by = self.ended_by or other.ended_by
+        self.loop_blocks.merge(other.loop_blocks)
         self.start_delay.merge(other.start_delay)
         self.call.service.merge(other.call.service)
         self.call.response.merge(other.call.response)
@@ -124,6 +127,7 @@ class GeneratorTotals:
             "call_time_s": self.call_time_s,
             "scheduled_s": self.scheduled_s,
             "ended_by": self.ended_by,
+            "loop_blocks": self.loop_blocks.to_data(),
         }
 
     @classmethod
@@ -148,6 +152,7 @@ class GeneratorTotals:
             call_time_s=data["call_time_s"],
             scheduled_s=data["scheduled_s"],
             ended_by=data["ended_by"],
+            loop_blocks=LoopBlocks(**data["loop_blocks"]),
         )
 
 
@@ -164,6 +169,7 @@ class WorkerSums:
     cpu_wait_s: float
     scheduled_s: float
     ended_by: str
+    loop_blocks: LoopBlocks
 
 
 def with_worker_sums(data: Mapping[str, Any], sums: WorkerSums) -> dict[str, Any]:
@@ -175,7 +181,7 @@ def with_worker_sums(data: Mapping[str, Any], sums: WorkerSums) -> dict[str, Any
     return {
         **data, "ledger": {**data["ledger"], **known}, "dropped_by": dropped_by, "delivered": sums.started,
         "users": asdict(sums.users), "cpu_s": sums.cpu_s, "cpu_wait_s": sums.cpu_wait_s, "scheduled_s": sums.scheduled_s,
-        "ended_by": sums.ended_by,
+        "ended_by": sums.ended_by, "loop_blocks": sums.loop_blocks.to_data(),
     }  # fmt: skip
 
 

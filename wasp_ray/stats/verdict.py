@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wasp_ray.stats.limits import OTHER
+from wasp_ray.stats.loop_blocks import MAX_SHARE
 from wasp_ray.stats.thresholds import parse
 from wasp_ray.wire.record import SETUP_GROUP
 
@@ -74,9 +75,11 @@ def judge(found: JudgeInput) -> Judgement:
         invalid += _ledger_reasons(name, item.ledger if item else None)
         if not _succeeded(name, planned, item, found):
             failed.append(f"{name}: no call succeeded")
-        if planned is not None and item is not None and not _ended_early(name, found):
-            blame, reason = (_missing_users if item.kind == "users" else _shortfall)(planned, item)
-            (failed if blame == FAILED else invalid).extend(reason)
+        if planned is not None and item is not None and (reason := _blocked(planned, item)):
+            invalid.append(reason)
+        elif planned is not None and item is not None and not _ended_early(name, found):
+            blame, reasons = (_missing_users if item.kind == "users" else _shortfall)(planned, item)
+            (failed if blame == FAILED else invalid).extend(reasons)
     failed += [_threshold_reason(result) for result in found.thresholds if _broken(result, found)]
     signal = found.interrupted or found.cut_by
     interrupted = [f"interrupted by {signal}"] if signal else []
@@ -133,6 +136,20 @@ def _succeeded(name: str, planned: GeneratorPlan | None, item: GeneratorTotals |
     return kind == "rate" and not due and _ended_early(name, found)
 
 
+def _blocked(planned: GeneratorPlan, item: GeneratorTotals) -> str:
+    """Return the reason if blocks of its event loops are too much of its call time, "" if not. Then nothing else of its times means
+    anything: what it did not deliver is neither the target's fault nor the machine's.
+    """
+    blocks = item.loop_blocks
+    if not blocks.are_too_many(item.call_time_s):
+        return ""
+    share = 100 * min(1.0, blocks.call_s / item.call_time_s) if item.call_time_s else 100.0
+    return (
+        f"{planned.name}: blocked event loops are {share:.3g} % of its call time, at most {100 * MAX_SHARE:g} % is allowed:"
+        f" {blocks.sentence(planned.actor_name)}"
+    )
+
+
 def _shortfall(planned: GeneratorPlan, item: GeneratorTotals) -> tuple[str, list[str]]:
     """The min_delivered rule: whose fault, and the reason if too little was delivered.
 
@@ -150,10 +167,12 @@ def _shortfall(planned: GeneratorPlan, item: GeneratorTotals) -> tuple[str, list
     if target >= ours:
         return FAILED, [f"{planned.name}: {head}: {_littles_law(planned, item)}"]
     causes = ", ".join(f"{cause} {number:,}" for cause, number in sorted(item.dropped_by.items()) if number)
-    return INVALID, [
-        f"{planned.name}: {head} while slots were free: this machine did not keep up"
-        f"{f' (dropped by {causes})' if causes else ''}; use a lower rate, more nodes or fewer processes per core"
-    ]
+    dropped_by = f" (dropped by {causes})" if causes else ""
+    if item.loop_blocks.count:
+        why = f"{item.loop_blocks.sentence(planned.actor_name)}{dropped_by}"
+    else:
+        why = f"this machine did not keep up{dropped_by}; use a lower rate, more nodes or fewer processes per core"
+    return INVALID, [f"{planned.name}: {head} while slots were free: {why}"]
 
 
 def _missing_users(planned: GeneratorPlan, item: GeneratorTotals) -> tuple[str, list[str]]:
@@ -220,10 +239,12 @@ def _value_text(expression: str, value: float) -> str:
 
 def _warnings(found: JudgeInput) -> list[str]:
     lines: list[str] = []
-    for name, _, item in _generators(found):
+    for name, planned, item in _generators(found):
         if item is None:
             continue
         ledger = item.ledger
+        if planned is not None and item.loop_blocks.count and not _blocked(planned, item):
+            lines.append(f"{name}: {item.loop_blocks.sentence(planned.actor_name)}")
         if item.cpu_wait_s > max(CPU_WAIT_SHARE * item.call_time_s, LEAST_CPU_WAIT_S):
             each = f" ({1e3 * item.cpu_s / ledger.started:,.3g} ms CPU/call)" if ledger.started else ""
             share = 100 * min(1.0, item.cpu_wait_s / max(item.call_time_s, LEAST_CPU_WAIT_S))

@@ -1,7 +1,7 @@
 """The one shared memory of a node: control block, then a slab of rings for each generator. It owns the layout and the
 mapping.
 
-Slab g holds R rings of equal size: R headers of 40 words, R in-flight tables of F entries, R times S slots, each
+Slab g holds R rings of equal size: R headers of 48 words, R in-flight tables of F entries, R times S slots, each
 region page-aligned, so that a reader sees all headers (and all tables) as one array.
 """
 
@@ -19,7 +19,7 @@ from wasp_ray.errors import BadInput
 from wasp_ray.wire.record import MAX_STRINGS, SLOT_BYTES
 
 PAGE = 4096
-HEADER_WORDS = 40
+HEADER_WORDS = 48
 ENTRY_WORDS = 8
 STOPPED_USER = 2**64 - 1
 """Instead of the user, in a free entry of a pack: the user of this number has stopped itself and does not come back."""
@@ -29,7 +29,9 @@ _MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
 
 
 class Header:
-    """Word numbers of a ring's header. The worker writes those before TAIL; the others have a cache line of their own."""
+    """Word numbers of a ring's header. The worker writes those before TAIL and from BLOCKS on, the others have a cache line to
+    themselves.
+    """
 
     HEAD = 0  # slots published
     BEGUN = 1  # calls begun
@@ -58,7 +60,10 @@ class Header:
     TAIL = 24  # slots taken by the aggregator
     HELD_NS = 25  # monotonic ns at which the run limit last closed for all users of the worker; written by the node
     RELEASED_NS = 26  # at which it last opened for one of them; written by the node
-    NOWHERE = 32  # as many words as an entry has, which nobody reads: see Booker.take_entry
+    BLOCKS = 32  # steps of tasks that blocked its event loop
+    BLOCKED_NS = 33  # time of calls in flight that they cover
+    LONGEST_BLOCK = 34  # ns of the longest one << HOOK_BITS | the Hook that it was in
+    NOWHERE = 40  # as many words as an entry has, which nobody reads: see Booker.take_entry
 
 
 class Entry:

@@ -47,6 +47,17 @@ class Kind(IntEnum):
     COUNT = 5  # group = name, due = how many
 
 
+class Hook(IntEnum):
+    """Methods of an actor."""
+
+    CALL = 0
+    SETUP = 1
+    TEARDOWN = 2
+
+
+HOOK_BITS = 2
+
+
 class Flag(IntFlag):
     """What a record counts for."""
 

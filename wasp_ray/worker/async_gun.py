@@ -17,13 +17,14 @@ from wasp_ray.errors import StopUser
 from wasp_ray.schedule import share_count
 from wasp_ray.wire.arena import Header, State
 from wasp_ray.wire.control import NEVER, Control, Word
-from wasp_ray.wire.record import LATE_NS, START_LATE_NS
+from wasp_ray.wire.record import LATE_NS, START_LATE_NS, Hook
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState, current_call, why_stopped
 from wasp_ray.worker.calls import AsyncCalls
 from wasp_ray.worker.drops import Drops
 from wasp_ray.worker.host import Host
+from wasp_ray.worker.loop_watch import give_turn
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.setup_teardown import Actors
 from wasp_ray.worker.ticker import Ticker
@@ -226,8 +227,7 @@ class AsyncGun:
         """Until it is to end, or a call left something that the next one would find: context variables, a cancellation."""
         entry = self._calls.enter()
         try:
-            while slot.due != NEVER and await self._call(slot, entry):
-                pass
+            await self._calls.loop_watch.run(Hook.CALL, entry, self._make_calls, slot, entry)
         finally:
             self._calls.leave(entry)
             self._slots.discard(slot)
@@ -237,6 +237,10 @@ class AsyncGun:
                 heir = Slot(self._loop, self._context.copy())
                 heir.due, heir.tick, heir.waited = slot.due, slot.tick, slot.waited
                 self._open(heir)
+
+    async def _make_calls(self, slot: Slot, entry: int) -> None:
+        while slot.due != NEVER and await self._call(slot, entry):
+            pass
 
     async def _call(self, slot: Slot, entry: int) -> bool:
         """One call, and the wait for the next tick; whether the slot can go on."""
@@ -257,7 +261,7 @@ class AsyncGun:
             slot.waiter.begin()
             await slot.waiter
         elif is_clean and not state.yielded:  # calls that never wait must not keep the loop for themselves
-            await asyncio.sleep(0)
+            await give_turn()
         return is_clean
 
     def _ended(self, slot: Slot | None) -> None:

@@ -16,11 +16,13 @@ from wasp_ray.clock import now_ns
 from wasp_ray.errors import RestartUser
 from wasp_ray.wire.arena import STOPPED_USER, Entry, Header, State
 from wasp_ray.wire.control import NEVER, Control, Word
+from wasp_ray.wire.record import Hook
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState, current_call, picker
 from wasp_ray.worker.calls import AsyncCalls
 from wasp_ray.worker.host import Host
+from wasp_ray.worker.loop_watch import give_turn
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.setup_teardown import Actors
 from wasp_ray.worker.ticker import Ticker
@@ -112,6 +114,7 @@ class AsyncUsers:
         host.enter(State.SETUP)
         self._calls = AsyncCalls(host, self._booker)
         self._calls.watch()
+        self._actors.loop_watch = self._calls.loop_watch
         loop.add_reader(host.wake_fd, self._woken)
         try:
             await self._manage()
@@ -242,7 +245,7 @@ class AsyncUsers:
             self._host.enter(State.RUNNING)
         current_call.set(member.state)
         try:
-            return await self._call(member, actor, due)
+            return await self._calls.loop_watch.run(Hook.CALL, member.state.entry, self._call, member, actor, due)
         except BaseException:
             await self._actors.tear_down(actor)
             raise
@@ -265,14 +268,15 @@ class AsyncUsers:
                 call, group = pick()
             asked = await run(state, call, group, due)
             yielded = state.yielded
-            state.reset()
+            if state.opened or state.failed or state.closed:  # otherwise it is as new
+                state.reset()
             if asked is not None:
                 (life.restarts if isinstance(asked, RestartUser) else life.stops)(now_ns())
                 return await self._next(life)
             if not is_steady:
                 life.called(now_ns())
             if not yielded:  # a call that never waits must not keep the loop for itself
-                await asyncio.sleep(0)
+                await give_turn()
             if is_steady and words[run_word] > user:
                 due = 0
                 continue

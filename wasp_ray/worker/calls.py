@@ -14,6 +14,7 @@ from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState
 from wasp_ray.worker.cpu import SampledCallWait
 from wasp_ray.worker.host import Host
+from wasp_ray.worker.loop_watch import LoopWatch
 
 SWEEP_S = 0.02
 
@@ -29,6 +30,7 @@ class AsyncCalls:
         self._sweeper: asyncio.TimerHandle | None = None
         self._beat = host.header(Header.HEARTBEAT)
         self._wait = SampledCallWait(self._words, host.header(0))
+        self.loop_watch = LoopWatch(host, self._in_flight, self._wait)
         self._measures_next = True  # the next call is measured: one after each sweep at most, and one at a time
         self._is_measuring = False
 
@@ -54,8 +56,9 @@ class AsyncCalls:
         if self._measures_next:
             return await self._run_measured(state, call, group, due)
         booker.begun = number = booker.begun + 1  # Booker.begin, spelled out: this is the hot path
-        state.number, state.due, state.start = number, due or start, start
-        words[entry + 1] = state.due
+        due = due or start
+        state.number, state.due, state.start = number, due, start
+        words[entry + 1] = due
         words[entry + 2] = start
         words[entry + 3] = state.user
         words[entry] = number
@@ -112,6 +115,7 @@ class AsyncCalls:
         now = now_ns()
         self._host.arena.words[self._beat] = now
         self._measures_next = not self._is_measuring
+        self.loop_watch.sweep()
         if self._timeout_ns is not None:
             self._time_out(now - self._timeout_ns)
         self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self.watch)

@@ -36,16 +36,17 @@ class CallWait:
 
     def begin(self) -> None:
         """A call begins, or the first one of several without a pause between them."""
-        self._words[self._from_word] = self._waited_ns() + 1
+        self._words[self._from_word] = self.waited_ns() + 1
 
     def end(self, calls: int = 1, in_flight: int = 1) -> None:
         """It has ended. It stands for so many calls, of which as many as `in_flight` waited at the same time."""
         words, begun = self._words, self._words[self._from_word]
         words[self._from_word] = 0
         if begun:
-            words[self._sum_word] += max(0, self._waited_ns() + 1 - begun) * calls // in_flight
+            words[self._sum_word] += max(0, self.waited_ns() + 1 - begun) * calls // in_flight
 
-    def _waited_ns(self) -> int:
+    def waited_ns(self) -> int:
+        """Return how long the thread has waited for a core in its life."""
         try:
             if self._fd is None:
                 self._fd = -1

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from inspect import isawaitable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from wasp_ray.clock import now_ns
 from wasp_ray.errors import SetupFailed, StopUser, WaspError
 from wasp_ray.load.locate import trim_traceback
 from wasp_ray.wire.arena import Header, State
+from wasp_ray.wire.record import Hook
 from wasp_ray.worker.booking import Booker, RequestsOutside
 from wasp_ray.worker.call_state import describe
 from wasp_ray.worker.context import WorkerContext
@@ -21,6 +22,9 @@ from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.unawaited import stage
 from wasp_ray.worker.user_life import UserLife
+
+if TYPE_CHECKING:
+    from wasp_ray.worker.loop_watch import LoopWatch
 
 SPAWNED_END_S = 1.0
 """Time that tasks have to end which user code spawned and teardown cancels."""
@@ -51,6 +55,7 @@ class Actors:
     def __init__(self, host: Host, booker: Booker, notes: Notes) -> None:
         self._host, self._booker, self._notes = host, booker, notes
         self._since_word = host.header(Header.SETUP_SINCE)
+        self.loop_watch: LoopWatch | None = None  # of the event loop that calls are made on meanwhile
         self._setups: dict[int, int] = {}  # local user -> when its setup began; the oldest first
 
     async def set_up(self, local_user: int, number: int = 0) -> Any:
@@ -119,7 +124,9 @@ class Actors:
         begun = now_ns()
         with stage() as current:
             try:
-                await wait_for(self._finish(hook), timeout_ns / 1e9)
+                watch = self.loop_watch
+                finishes = self._finish(hook) if watch is None else watch.run(Hook[name.upper()], 0, self._finish, hook)
+                await wait_for(finishes, timeout_ns / 1e9)
             except TimeoutError as exc:
                 if now_ns() - begun < timeout_ns:  # the user's own
                     raise
