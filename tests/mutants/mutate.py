@@ -1,7 +1,7 @@
 """Small faults in a Python source: each replaces one expression or statement. Pure.
 
 It leaves alone what cannot change a figure or a verdict, or is a matter of tuning: texts, annotations, decorators, `assert` (which
-states types here), and whatever stands outside of functions and classes.
+states types here) and strict= of zip(), and whatever stands outside of functions and classes.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _walk(node: ast.AST, scope: str) -> Iterator[tuple[ast.AST, str]]:
     for child in ast.iter_child_nodes(node):
         inner, parts = scope, child
         match child:
-            case ast.Assert() | ast.JoinedStr() | ast.arg():
+            case ast.Assert() | ast.JoinedStr() | ast.arg() | ast.keyword(arg="strict"):
                 continue
             case ast.FunctionDef() | ast.AsyncFunctionDef():  # defaults and body, no annotations and decorators
                 inner = f"{scope}.{child.name}".lstrip(".")
