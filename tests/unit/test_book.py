@@ -114,6 +114,16 @@ def test_calls_that_a_killed_worker_left_are_not_judged() -> None:
     assert book.slow_seconds.longest_row() == (0, 0)
 
 
+@pytest.mark.parametrize("as_", ["killed", "interrupted"])
+def test_calls_that_a_dead_worker_left_without_an_entry_are_counted_by_its_header(as_: str) -> None:
+    """In the ledger and in the first open window; nothing is known of their times."""
+    book = make_book()
+    book.end_unfinished(0, [], 3, as_, START + SECOND, np.zeros(1, np.int32))
+    data = book.to_data()
+    assert data["ledger"][as_] == 3 == sum(data["ledger"].values()) and data["call"]["service"]["count"] == 0
+    assert windows(book) == {0: 3}
+
+
 # -- windows
 
 
@@ -158,7 +168,31 @@ def test_a_window_has_its_outcomes_and_times() -> None:
     assert window["start_delay_p99_s"] == pytest.approx(0.02)
 
 
+def test_each_window_has_its_own_counts_and_times_however_long_the_load_is() -> None:
+    """Windows share 16 places: what an earlier one held is gone when its place is used again."""
+    book, found = make_book(seconds=60), []
+    for second in range(50):
+        lasts = 0.4 - second / 200  # the first ones are the slowest
+        add(book, (second + lasts / 2, second + lasts, second + 2 * lasts))
+        found += book.windows.close(START + second * SECOND)
+    found += book.windows.close(None)
+    assert [window["at_s"] for window in found] == list(range(50)) and {window["calls"] for window in found} == {1}
+    for second, window in enumerate(found):
+        lasts = 0.4 - second / 200
+        assert window["service_s"]["max"] == pytest.approx(lasts)
+        assert window["response_s"]["max"] == pytest.approx(1.5 * lasts)
+        assert window["start_delay_p99_s"] == pytest.approx(lasts / 2, rel=0.01)
+
+
 # -- warm-up
+
+
+def test_setups_before_t_0_are_in_their_group() -> None:
+    """They belong to no segment, so to no warm-up either."""
+    segments = segment_plans([(2, True), (8, False)])
+    book = GeneratorBook(generator_plan(segments=segments), 1, Strings())
+    add(book, (-3, -3, -2), (-3, -3, -1), flags=Flag.IN_GROUP)
+    assert book.to_data()["groups"]["g"]["ok"] == 2 and not any(book.to_data()["ledger"].values())
 
 
 def test_warm_up_is_in_the_ledger_and_the_segments_but_not_in_groups_and_percentiles() -> None:

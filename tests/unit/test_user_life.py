@@ -378,3 +378,19 @@ def test_a_minute_of_paces_a_nanosecond_apart_is_dropped_at_once() -> None:
     paces = Paces(constant(0), random.Random(1))
     paces.due = 1
     assert paces.drop(SECOND) == 0
+
+
+def test_a_user_is_settled_once_it_was_set_up_or_never_will_be() -> None:
+    """Its process is ready only then."""
+    life = UserLife(0, 0, setup_backoff_ns=BACKOFF[:1])
+    assert not life.is_settled
+    for now in (1, 2 * SECOND):
+        assert life.next(now, words()) == Setup() and not life.is_settled
+        life.setup_failed(now)
+    assert life.is_settled and life.has_failed
+    assert ready().is_settled
+    life = UserLife(0, 0)
+    assert life.next(1, words(keep=0)) == Leave(State.DONE) and life.is_settled
+    life = UserLife(0, 0)
+    life.setup_stopped()
+    assert life.is_settled and not life.has_failed
