@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from wasp_ray import Generator, Gun, Profile, RunResult, VirtualUser, plain, ram
 from wasp_ray.wire.arena import Arena, Entry, Header, lay_out
 from wasp_ray.wire.record import HOOK_BITS, Hook
 from wasp_ray.worker import loop_watch
+from wasp_ray.worker.call_state import CallState, current_call
 from wasp_ray.worker.cpu import CallWait
 from wasp_ray.worker.loop_watch import BLOCK_NS, LoopWatch, give_turn
 
@@ -68,6 +71,20 @@ def test_short_steps_are_no_block(runtime: Runtime) -> None:
     result = runtime.run(Profile(generator))
     assert blocks_of(result) == {"count": 0, "call_s": 0.0, "max_s": 0.0, "max_in": None}
     assert result.verdict == "passed", result.reasons
+
+
+@pytest.mark.parametrize(("s", "is_blocked"), [(0.02, False), (0.08, True)])
+def test_tasks_of_a_call_are_steps_of_their_own(runtime: Runtime, s: float, is_blocked: bool) -> None:
+    """Ten tasks of 20 ms keep the loop for 200 ms and block nothing; those of 80 ms do, from the second call on at the latest."""
+    generator = Generator("g", user=loop_loads.BlockingChildren, schedule=plain(1, "60s"), max_calls=4, params={"s": s})
+    result = runtime.run(Profile(generator))
+    assert result.ledger.ok == 4
+    if is_blocked:
+        assert result.verdict == "invalid", result.reasons
+        assert "call() of BlockingChildren blocked its event loop for up to" in " ".join(result.reasons)
+        assert blocks_of(result)["count"] > 10
+    else:
+        assert (result.verdict, blocks_of(result)["count"]) == ("passed", 0)
 
 
 def test_one_block_is_a_warning(runtime: Runtime) -> None:
@@ -190,9 +207,9 @@ def test_a_block_covers_all_calls_in_flight(loop: _Loop, make_loop: Callable[[],
 def test_waiting_for_a_core_is_no_block(loop: _Loop, make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     """Of a step of 100 ms in which the thread waited for 60 ms, 40 ms are its own; what it waited before the last sweep is not."""
     loop.waited(500 * MS)
-    loop.watch.sweep()
 
     async def work() -> None:
+        loop.watch.sweep(loop.now, asyncio.get_running_loop())
         loop.now += 100 * MS
         loop.waited(560 * MS)
         await asyncio.sleep(0)
@@ -221,6 +238,36 @@ def test_exceptions_and_cancellations_pass_through(
     with pytest.raises(ValueError, match="why"):
         loop.run(cancelled, make_loop)
     assert seen == ["timeout"] and loop.words()[0] == 1
+
+
+def test_a_task_that_is_cancelled_before_it_begins_drops_no_coroutine(
+    loop: _Loop, make_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:  # fmt: skip
+    """Tasks of a call are timed once the loop stood still: they have their own names, results and cancellations, as without it."""
+    seen: list[str] = []
+
+    async def child(number: int) -> int:
+        await asyncio.sleep(0)
+        return number
+
+    async def work() -> None:
+        running = asyncio.get_running_loop()
+        loop.watch.sweep(loop.now, running)
+        loop.watch.sweep(loop.now + 200 * MS, running)
+        assert running.get_task_factory() is not None
+        token = current_call.set(CallState(0))
+        made = [asyncio.create_task(child(number), name=f"child {number}") for number in range(3)]
+        made[1].cancel()
+        seen.extend(getattr(task.get_coro(), "__qualname__", "").rpartition(".")[2] + task.get_name() for task in made)
+        found = await asyncio.gather(*made, return_exceptions=True)
+        seen.extend(type(one).__name__ if isinstance(one, BaseException) else str(one) for one in found)
+        current_call.reset(token)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loop.run(work, make_loop)
+        gc.collect()
+    assert seen == ["childchild 0", "childchild 1", "childchild 2", "0", "CancelledError", "2"]
 
 
 def test_a_coroutine_that_is_closed_runs_its_cleanup(loop: _Loop) -> None:

@@ -57,6 +57,17 @@ class ShortSteps(VirtualUser):
         await asyncio.sleep(0.05)
 
 
+class BlockingChildren(VirtualUser):
+    """Each call makes ten tasks that run one after another; params["s"] is how long each keeps the loop."""
+
+    async def call(self) -> None:
+        await asyncio.gather(*(self._child() for _ in range(10)))
+
+    async def _child(self) -> None:
+        await asyncio.sleep(0.005)
+        time.sleep(self.context.params["s"])
+
+
 class BlocksInSetup(VirtualUser):
     """The second user of a pack blocks the loop in its setup."""
 

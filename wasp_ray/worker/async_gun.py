@@ -221,7 +221,7 @@ class AsyncGun:
 
     def _open(self, slot: Slot) -> None:
         self._slots.add(slot)
-        slot.task = self._loop.create_task(self._serve(slot), context=slot.context)
+        slot.task = asyncio.Task(self._serve(slot), loop=self._loop, context=slot.context)  # by no task factory
 
     async def _serve(self, slot: Slot) -> None:
         """Until it is to end, or a call left something that the next one would find: context variables, a cancellation."""

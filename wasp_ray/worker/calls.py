@@ -14,9 +14,7 @@ from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState
 from wasp_ray.worker.cpu import SampledCallWait
 from wasp_ray.worker.host import Host
-from wasp_ray.worker.loop_watch import LoopWatch
-
-SWEEP_S = 0.02
+from wasp_ray.worker.loop_watch import SWEEP_NS, LoopWatch
 
 
 class AsyncCalls:
@@ -115,10 +113,11 @@ class AsyncCalls:
         now = now_ns()
         self._host.arena.words[self._beat] = now
         self._measures_next = not self._is_measuring
-        self.loop_watch.sweep()
         if self._timeout_ns is not None:
             self._time_out(now - self._timeout_ns)
-        self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self.watch)
+        loop = asyncio.get_running_loop()
+        self.loop_watch.sweep(now, loop)
+        self._sweeper = loop.call_later(SWEEP_NS / 1e9, self.watch)
 
     def _time_out(self, started_before: int) -> None:
         late = []
