@@ -20,7 +20,7 @@ from wasp_ray.wire.record import HOOK_BITS, Hook
 from wasp_ray.worker import loop_watch
 from wasp_ray.worker.call_state import CallState, current_call
 from wasp_ray.worker.cpu import CallWait
-from wasp_ray.worker.loop_watch import BLOCK_NS, LoopWatch, give_turn
+from wasp_ray.worker.loop_watch import BLOCK_NS, LoopWatch, give_turn, timed
 
 MS = 10**6
 
@@ -148,7 +148,7 @@ class _Loop:
         """Its result."""
 
         async def main() -> Any:
-            return await self.watch.run(self.hook, self.entry, coroutine)
+            return await timed(coroutine(), self.watch, self.hook, self.entry)
 
         with asyncio.Runner(loop_factory=make_loop) as runner:
             return runner.run(main())
@@ -196,7 +196,7 @@ def test_a_block_covers_all_calls_in_flight(loop: _Loop, make_loop: Callable[[],
     loop.arena.words[loop.entry + Entry.NUMBER] = 1  # its own call is one of the three
     loop.run(work, make_loop)
     assert loop.words()[:2] == (2, 700 * MS)
-    loop.hook = Hook.SETUP
+    loop.hook, loop.entry = Hook.SETUP, 0
     loop.run(work, make_loop)
     assert loop.words()[:2] == (3, 1000 * MS)
     loop.in_flight.clear()
@@ -281,7 +281,7 @@ def test_a_coroutine_that_is_closed_runs_its_cleanup(loop: _Loop) -> None:
             seen.append("cleaned")
 
     async def main() -> None:
-        await loop.watch.run(loop.hook, loop.entry, work)
+        await timed(work(), loop.watch, loop.hook, loop.entry)
 
     async def drop() -> None:
         outer = main()

@@ -24,7 +24,7 @@ from wasp_ray.worker.call_state import CallState, current_call, why_stopped
 from wasp_ray.worker.calls import AsyncCalls
 from wasp_ray.worker.drops import Drops
 from wasp_ray.worker.host import Host
-from wasp_ray.worker.loop_watch import give_turn
+from wasp_ray.worker.loop_watch import give_turn, timed
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.setup_teardown import Actors
 from wasp_ray.worker.ticker import Ticker
@@ -227,7 +227,7 @@ class AsyncGun:
         """Until it is to end, or a call left something that the next one would find: context variables, a cancellation."""
         entry = self._calls.enter()
         try:
-            await self._calls.loop_watch.run(Hook.CALL, entry, self._make_calls, slot, entry)
+            await timed(self._make_calls(slot, entry), self._calls.loop_watch, Hook.CALL, entry)
         finally:
             self._calls.leave(entry)
             self._slots.discard(slot)

@@ -22,7 +22,7 @@ from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState, current_call, picker
 from wasp_ray.worker.calls import AsyncCalls
 from wasp_ray.worker.host import Host
-from wasp_ray.worker.loop_watch import give_turn
+from wasp_ray.worker.loop_watch import give_turn, timed
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.setup_teardown import Actors
 from wasp_ray.worker.ticker import Ticker
@@ -245,7 +245,9 @@ class AsyncUsers:
             self._host.enter(State.RUNNING)
         current_call.set(member.state)
         try:
-            return await self._calls.loop_watch.run(Hook.CALL, member.state.entry, self._call, member, actor, due)
+            return await timed(
+                self._call(member, actor, due), self._calls.loop_watch, Hook.CALL, member.state.entry
+            )  # fmt: skip
         except BaseException:
             await self._actors.tear_down(actor)
             raise
@@ -268,8 +270,10 @@ class AsyncUsers:
                 call, group = pick()
             asked = await run(state, call, group, due)
             yielded = state.yielded
-            if state.opened or state.failed or state.closed:  # otherwise it is as new
+            if state.failed or state.closed or state.seen is not None:
                 state.reset()
+            else:  # all that a call without errors changes
+                state.opened = state.yielded = False
             if asked is not None:
                 (life.restarts if isinstance(asked, RestartUser) else life.stops)(now_ns())
                 return await self._next(life)

@@ -56,17 +56,15 @@ class LoopWatch:
         call = current_call.get()
         if call is None or type(coroutine) is not types.CoroutineType or coroutine.cr_code is _RUN_CODE:
             return asyncio.Task(coroutine, loop=loop, **options)
-        timed_one: Any = self.run(Hook.CALL if call.number else Hook.SETUP, 0, lambda: coroutine)
+        timed_one: Any = self.run(Hook.CALL if call.number else Hook.SETUP, lambda: coroutine)
         timed_one.__name__, timed_one.__qualname__ = coroutine.__name__, coroutine.__qualname__
         task = asyncio.Task(timed_one, loop=loop, **options)
         task.add_done_callback(lambda _: coroutine.close())  # of a task that is cancelled before it begins
         return task
 
-    async def run(
-        self, hook: Hook, entry: int, method: Callable[..., Coroutine[Any, Any, Result]], *arguments: Any
-    ) -> Result:  # fmt: skip
-        """Call a method that runs a hook, and time its steps. `entry`: the first word of its in-flight entry, if it makes calls."""
-        return await timed(method(*arguments), self, hook, entry)
+    async def run(self, hook: Hook, method: Callable[..., Coroutine[Any, Any, Result]], *arguments: Any) -> Result:
+        """Call a method in a task of its own, and time its steps. `hook`: of which it is a part."""
+        return await timed(method(*arguments), self, hook, 0)
 
     def ran_long(self, hook: Hook, entry: int, took_ns: int) -> None:
         """Count a step as a block, unless the loop's thread waited for a core for so long that it is none."""
@@ -92,7 +90,9 @@ _RUN_CODE = LoopWatch.run.__code__
 def timed(
     coroutine: Coroutine[Any, Any, Result], watch: LoopWatch, hook: Hook, entry: int
 ) -> Generator[Any, Any, Result]:  # fmt: skip
-    """Run a coroutine to its end, in its task, and time each of its steps. It costs 0.2 us a step."""
+    """Run a coroutine to its end, in its task, and time each of its steps; it costs 0.2 us a step. `entry`: the first word of the
+    in-flight entry of its calls, 0 if it makes none.
+    """
     send, clock, limit = coroutine.send, now_ns, BLOCK_NS
     begun = clock()
     try:

@@ -125,7 +125,7 @@ class Actors:
         with stage() as current:
             try:
                 watch = self.loop_watch
-                finishes = self._finish(hook) if watch is None else watch.run(Hook[name.upper()], 0, self._finish, hook)
+                finishes = self._finish(hook) if watch is None else watch.run(Hook[name.upper()], self._finish, hook)
                 await wait_for(finishes, timeout_ns / 1e9)
             except TimeoutError as exc:
                 if now_ns() - begun < timeout_ns:  # the user's own
