@@ -49,12 +49,14 @@ def test_used_up_rows_end_the_time_of_the_rates() -> None:
     assert found["ended_by"] == "rows_used_up" and found["scheduled_s"] < 20
 
 
-def test_users_that_use_up_their_calls_have_the_time_until_then() -> None:
-    """And a Generator that ends with its schedule has all of it, and no reason."""
+def test_users_that_use_up_their_calls_or_leave_have_the_time_until_then() -> None:
+    """And a Generator that ends with its schedule has all of it, and no reason, also if one of its users left."""
     result = Profile(
         Generator("g", user=loads.Looper, schedule=plain(1, "30s"), max_calls=3),
-        Generator("whole", user=loads.Looper, schedule=plain(1, "500ms")),
+        Generator("left", user=loads.StopsItself, schedule=plain(2, "30s")),
+        Generator("whole", user=loads.FirstLeaves, schedule=plain(2, "500ms")),
     ).run()
-    found, whole = figures(result), result.summary["generators"]["whole"]
+    found, left, whole = figures(result), *(result.summary["generators"][name] for name in ("left", "whole"))
     assert found["ended_by"] == "max_calls" and 0 < found["scheduled_s"] < 30
+    assert left["ended_by"] == "users_left" and 0 < left["scheduled_s"] < 30
     assert (whole["ended_by"], whole["scheduled_s"]) == (None, 0.5)

@@ -326,6 +326,15 @@ class StopsItself(VirtualUser):
             raise StopUser
 
 
+class FirstLeaves(VirtualUser):
+    """User 0 leaves in its first call, the others stay."""
+
+    def call(self) -> None:
+        if not self.context.user_id:
+            raise StopUser
+        time.sleep(0.01)
+
+
 class Restarting(VirtualUser):
     """Asks to be set up again in its second call. Writes each step with its instant to params["file"]."""
 

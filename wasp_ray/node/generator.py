@@ -187,10 +187,9 @@ class GeneratorRun:
         """What ended it before its schedule did, "" for nothing."""
         if self.workers.is_stopped:
             return ENDED_BY.get(self.asked, "run_stopped")
-        is_early = self.scheduled_ns < self.plan.duration_ns
-        if self.plan.max_calls is not None and is_early:
-            return "max_calls"
-        return "users_left" if self.ended_early else ""
+        if self.control.start_ns == NEVER or self.scheduled_ns >= self.plan.duration_ns:
+            return ""
+        return "users_left" if self.plan.max_calls is None else "max_calls"
 
     @property
     def asked(self) -> int:
