@@ -291,6 +291,14 @@ def test_a_rate_of_nothing_but_warmup_is_broken(totals: NodeTotals) -> None:
     assert evaluate("rate of shop > 0", totals, 10.0, plan)["value"] is None
 
 
+def test_a_threshold_of_a_thousand_characters_is_the_longest() -> None:
+    """Whatever a file or a command line may hold."""
+    text = "failed of " + "x" * 986 + " < 1"
+    assert len(text) == 1000 and parse(text).expression == text
+    with pytest.raises(ThresholdError, match="expected at most 1000 characters, found 1001"):
+        parse(text + " ")
+
+
 def test_thresholds_and_verdict_do_not_load_numpy() -> None:
     """They are imported where every megabyte is paid once per user."""
     code = (
