@@ -56,3 +56,15 @@ def test_what_a_call_leaves_behind_fails_no_later_call(runtime: str) -> None:
     found = result.generators["g"]
     assert found.ledger.ok == 200
     assert found.groups["late"].failed == found.groups["late"].count > 150
+
+
+def test_ticks_that_a_blocked_loop_left_are_dropped_as_our_fault(runtime: str) -> None:
+    """Slots were free, so the target did not hold them up: `generator`, not `in_flight_limit`."""
+    generator = Generator(
+        "g", gun=gun_loads.BlocksOnce, schedule=plain(400, "1s"), max_in_flight=100, on_late="drop", min_delivered=0
+    )
+    result = Profile(generator).run(runtime=runtime)
+    check_books(result)
+    dropped_by = result.summary["generators"]["g"]["dropped_by"]
+    assert dropped_by.keys() == {"generator"} and dropped_by["generator"] > 30
+    assert result.generators["g"].ledger.ok == 400 - dropped_by["generator"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextvars import ContextVar
 from typing import Any
 
@@ -37,6 +38,17 @@ class Grouping(Gun):
         assert [task.result() for task in made] == [0, 1, 2]
         assert await asyncio.wait_for(asyncio.sleep(0, "there"), 5) == "there"
         assert asyncio.current_task() is with_task
+
+
+class BlocksOnce(Gun):
+    """Its twentieth call blocks the event loop for 300 ms, all others return at once."""
+
+    calls = 0
+
+    async def call(self) -> None:
+        self.calls += 1
+        if self.calls == 20:
+            time.sleep(0.3)
 
 
 class CancelledByItself(Gun):
