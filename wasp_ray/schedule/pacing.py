@@ -153,11 +153,7 @@ def _first_reach(piece: Piece, target: int) -> int:
         return -(-wanted // piece.linear)
     # square t^2 + linear t = wanted, the root where N rises
     inside = piece.linear * piece.linear + 4 * piece.square * wanted
-    guess = (
-        (math.isqrt(max(0, inside)) - piece.linear) // (2 * piece.square)
-        if piece.square > 0
-        else ((piece.linear - math.isqrt(max(0, inside))) // (-2 * piece.square))
-    )
+    guess = (math.isqrt(max(0, inside)) - piece.linear) // (2 * piece.square)
     t = max(0, guess - 1)
     while (piece.linear + piece.square * t) * t < wanted:
         t += 1
