@@ -240,3 +240,11 @@ def test_durations_survive_being_written(ns: int) -> None:
 def test_durations_as_users_write_them(text: object, ns: int) -> None:
     """Texts, numbers of seconds."""
     assert parse_duration(text) == ns
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), True, None, "", "5 minutes", "s", b"1s"])
+def test_what_is_no_duration_is_told_with_the_cure(value: object) -> None:
+    """And the value that was found."""
+    with pytest.raises(ValueError, match='is not a duration: write "250ms"') as raised:
+        parse_duration(value)
+    assert str(raised.value).startswith(repr(value))
