@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support import gun_loads
+from support import gun_loads, loads
 from support.books import check_books
 
 from wasp_ray import Generator, Gun, Profile, plain
@@ -68,3 +68,11 @@ def test_ticks_that_a_blocked_loop_left_are_dropped_as_our_fault(runtime: str) -
     dropped_by = result.summary["generators"]["g"]["dropped_by"]
     assert dropped_by.keys() == {"generator"} and dropped_by["generator"] > 30
     assert result.generators["g"].ledger.ok == 400 - dropped_by["generator"]
+
+
+def test_calls_have_the_whole_grace_to_end(runtime: str) -> None:
+    """Calls of 3 s end 0.8 s before graceful_stop does: a second less, and they would be cut."""
+    generator = Generator("g", gun=loads.Sleepy, schedule=plain(10, "200ms"), params={"s": 3.0}, graceful_stop="3.7s")
+    result = Profile(generator).run(runtime=runtime)
+    check_books(result)
+    assert (result.ledger.ok, result.ledger.interrupted) == (2, 0)
