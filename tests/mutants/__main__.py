@@ -26,7 +26,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +38,12 @@ from mutants.mutate import Mutant, mutants_of  # noqa: E402
 
 PACKAGES = ("schedule", "wire", "aggregator", "worker", "stats", "node")
 RUNS = ("tests/contract/test_user_life.py", "tests/contract/test_runtimes.py", "tests/integration/test_sinks.py")
-SIDE_BY_SIDE, MUTANT_S = 2, 300
+RUNS_OF = {
+    "worker": [f"tests/contract/test_{name}.py" for name in ("forks", "threads", "unawaited", "exit_handlers")],
+    "node": ["tests/contract/test_processes.py"],
+}
+"""Those of one package alone."""
+SIDE_BY_SIDE, MUTANT_S = 2, 400
 TIMEOUT = ("--timeout=60", "--timeout-method=thread")
 """Of a test: it ends the process, where an exception would have Hypothesis try again."""
 MEMORY = 4 << 30
@@ -48,61 +52,61 @@ NOT_COPIED = shutil.ignore_patterns(
 )
 
 
-@cache
-def imports_in(file: Path) -> frozenset[Path]:
-    """Return the modules and packages of the project that a file names in its imports."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-    bases = [
-        ROOT / ("tests" if name.startswith("support.") else "") / name.replace(".", "/")
-        for name in names
-        if "." in name
-    ]
-    return frozenset(
-        file for base in bases for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()
-    )
+class Checkout:
+    """A copy of the checkout at one moment, with what imports what."""
 
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._imported: dict[Path, frozenset[Path]] = {}
 
-@cache
-def imported_by(file: Path) -> frozenset[Path]:
-    """Return what a file imports; of packages and of helpers of tests also what they import."""
-    found: set[Path] = set()
-    new = set(imports_in(file))
-    while new:
-        found |= new
-        passed = [module for module in new if module.name == "__init__.py" or module.parent.name == "support"]
-        new = {module for passing in passed for module in imports_in(passing)} - found
-    return frozenset(found)
+    def mutants(self) -> Iterator[Mutant]:
+        """Those of the six packages, in order."""
+        for package in PACKAGES:
+            for file in sorted((self.root / "wasp_ray" / package).rglob("*.py")):
+                yield from mutants_of(str(file.relative_to(self.root)), file.read_text())
 
+    def tests_near(self, path: str) -> list[str]:
+        """Return the test files to run for a module, the nearest first."""
+        module = self.root / path
+        unit = sorted((self._distance(test, module), test) for test in self.root.glob("tests/unit/test_*.py"))
+        own = sorted(
+            test
+            for test in self.root.glob("tests/contract/test_*.py")
+            if self._distance(test, module) == 1 or module.stem in test.stem
+        )
+        found = [str(test.relative_to(self.root)) for test in (*(test for far, test in unit if far < 3), *own)]
+        return list(dict.fromkeys([*found, *RUNS, *RUNS_OF.get(path.split("/")[1], ())]))
 
-def distance(test: Path, module: Path) -> int:
-    """Return how many imports lead from a test to a module: 1 or 2, else 3."""
-    near = imported_by(test)
-    if module in near:
-        return 1
-    return 2 if any(module in imported_by(other) for other in near) else 3
+    def _distance(self, test: Path, module: Path) -> int:
+        """Return how many imports lead from a test to a module: 1 or 2, else 3."""
+        near = self._imported_by(test)
+        if module in near:
+            return 1
+        return 2 if any(module in self._imported_by(other) for other in near) else 3
 
+    def _imported_by(self, file: Path) -> frozenset[Path]:
+        """Return what a file imports; of packages and of helpers of tests also what they import."""
+        if file not in self._imported:
+            found: set[Path] = set()
+            new = self._named_in(file)
+            while new:
+                found |= new
+                passed = [module for module in new if module.name == "__init__.py" or module.parent.name == "support"]
+                new = {module for passing in passed for module in self._named_in(passing)} - found
+            self._imported[file] = frozenset(found)
+        return self._imported[file]
 
-def tests_near(path: str) -> list[str]:
-    """Return the test files to run for a module, the nearest first."""
-    module = ROOT / path
-    unit = sorted(
-        (distance(test, module), test.stat().st_size, test) for test in (ROOT / "tests/unit").glob("test_*.py")
-    )
-    own = [
-        str(test.relative_to(ROOT))
-        for test in (ROOT / "tests/contract").glob("test_*.py")
-        if distance(test, module) == 1 or module.stem in test.stem
-    ]
-    return [
-        *(str(test.relative_to(ROOT)) for far, _, test in unit if far < 3),
-        *sorted(set(own) - set(RUNS)),
-        *RUNS,
-    ]
+    def _named_in(self, file: Path) -> set[Path]:
+        """Return the modules and packages of the project that a file names in its imports."""
+        names: set[str] = set()
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            elif isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+        folder = {name: self.root / "tests" if name.startswith("support.") else self.root for name in names}
+        bases = [folder[name] / name.replace(".", "/") for name in names if "." in name]
+        return {file for base in bases for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()}
 
 
 class Hung(Exception):
@@ -118,13 +122,12 @@ class Tested:
     by: str = ""
 
 
-class Copy:
-    """A copy of the checkout, in which one mutant at a time is tested."""
+class Tester:
+    """Tests one mutant at a time in a copy of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        self._root = folder
-        shutil.copytree(ROOT, folder, symlinks=True, ignore=NOT_COPIED, dirs_exist_ok=True)
-        compileall.compile_dir(folder, quiet=2, workers=1)
+    def __init__(self, checkout: Checkout, folder: Path) -> None:
+        self._checkout, self._root = checkout, folder
+        shutil.copytree(checkout.root, folder, symlinks=True)
         self._mark = f"WASP_MUTANTS={folder}"
 
     def test(self, mutant: Mutant) -> Tested:
@@ -135,7 +138,7 @@ class Copy:
         for compiled in (file.parent / "__pycache__").glob(f"{file.stem}.*"):
             compiled.unlink()
         try:
-            failed = self._failed(tests_near(mutant.path))
+            failed = self._failed(self._checkout.tests_near(mutant.path))
         except Hung:
             return Tested(mutant, "hung")
         finally:
@@ -172,6 +175,8 @@ class Copy:
             shutil.rmtree(self._root / ".hypothesis", ignore_errors=True)  # its examples would be another mutant's
         if process.returncode == 0:
             return ""
+        if process.returncode > 2:  # neither passed nor failed: these tests cannot be run
+            raise RuntimeError(out)
         found = re.search(
             r"^(?:FAILED|ERROR) ([^\s\[]+)", out, re.MULTILINE
         )  # with all its parameters: they may be any text
@@ -180,14 +185,7 @@ class Copy:
         return found[1]
 
 
-def all_mutants() -> Iterator[Mutant]:
-    """Those of the six packages, in order."""
-    for package in PACKAGES:
-        for file in sorted((ROOT / "wasp_ray" / package).rglob("*.py")):
-            yield from mutants_of(str(file.relative_to(ROOT)), file.read_text())
-
-
-def test_all(mutants: list[Mutant], until: float) -> Iterator[Tested]:
+def test_all(mutants: list[Mutant], checkout: Checkout, until: float) -> Iterator[Tested]:
     """Test as many as there is time for, some side by side; yield each as it ends."""
     waiting: queue.SimpleQueue[Mutant | None] = queue.SimpleQueue()
     done: queue.SimpleQueue[Tested | None] = queue.SimpleQueue()
@@ -196,21 +194,20 @@ def test_all(mutants: list[Mutant], until: float) -> Iterator[Tested]:
 
     def work(folder: str) -> None:
         try:
-            copy = Copy(Path(folder))
+            tester = Tester(checkout, Path(folder))
             while (mutant := waiting.get()) is not None and time.monotonic() < until:
-                done.put(copy.test(mutant))
+                done.put(tester.test(mutant))
         finally:
             done.put(None)
 
-    with tempfile.TemporaryDirectory(prefix="wasp-mutants-") as folder:
-        threads = [threading.Thread(target=work, args=(f"{folder}/{number}",)) for number in range(SIDE_BY_SIDE)]
-        for thread in threads:
-            thread.start()
-        for _ in threads:
-            while (tested := done.get()) is not None:
-                yield tested
-        for thread in threads:
-            thread.join()
+    threads = [threading.Thread(target=work, args=(f"{checkout.root}-{n}",)) for n in range(SIDE_BY_SIDE)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        while (tested := done.get()) is not None:
+            yield tested
+    for thread in threads:
+        thread.join()
 
 
 def main() -> int:
@@ -221,7 +218,15 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60, help="no mutant is begun after this time")
     parser.add_argument("--only", default="", help="mutants whose file's path begins with this")
     options = parser.parse_args()
-    found = [mutant for mutant in all_mutants() if mutant.path.startswith(options.only)]
+    with tempfile.TemporaryDirectory(prefix="wasp-mutants-") as folder:
+        shutil.copytree(ROOT, f"{folder}/checkout", symlinks=True, ignore=NOT_COPIED)  # that goes on to be edited
+        compileall.compile_dir(f"{folder}/checkout", quiet=2, workers=1)
+        return run(Checkout(Path(folder, "checkout")), options)
+
+
+def run(checkout: Checkout, options: argparse.Namespace) -> int:
+    """Draw the sample, test it, print what became of it."""
+    found = [mutant for mutant in checkout.mutants() if mutant.path.startswith(options.only)]
     sample = random.Random(options.seed).sample(found, min(options.mutants, len(found)))
     chosen = [mutant for mutant in sample if mutant.key not in EQUIVALENT]
     print(
@@ -229,7 +234,7 @@ def main() -> int:
         flush=True,
     )
     results: list[Tested] = []
-    for tested in test_all(chosen, time.monotonic() + 60 * options.minutes):
+    for tested in test_all(chosen, checkout, time.monotonic() + 60 * options.minutes):
         results.append(tested)
         by = f" by {tested.by}" if tested.by else ""
         print(

@@ -26,6 +26,8 @@ class Mutant:
 
     path: str
     line: int
+    text: str
+    """The line, as it is read."""
     scope: str
     before: str
     after: str
@@ -35,7 +37,7 @@ class Mutant:
     @property
     def key(self) -> str:
         """What names it, also when lines move."""
-        return f"{self.path} {self.scope}: {self.before} -> {self.after}"
+        return f"{self.path}: {self.text} | {self.before} -> {self.after}"
 
     def apply(self, source: str) -> str:
         """Return the source with the fault."""
@@ -45,7 +47,7 @@ class Mutant:
 
 def mutants_of(path: str, source: str) -> list[Mutant]:
     """Return all mutants of a source, in order."""
-    starts = [0]
+    lines, starts = source.splitlines(), [0]
     for line in source.encode().splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
 
@@ -55,7 +57,8 @@ def mutants_of(path: str, source: str) -> list[Mutant]:
 
     return [
         Mutant(
-            path, old.lineno, scope, ast.unparse(old), new, at(old.lineno, old.col_offset), at(old.end_lineno, old.end_col_offset)
+            path, old.lineno, lines[old.lineno - 1].strip(), scope, ast.unparse(old), new,
+            at(old.lineno, old.col_offset), at(old.end_lineno, old.end_col_offset),
         )
         for node, scope in _walk(ast.parse(source), "")
         for old, new in _faults_of(node)
