@@ -13,6 +13,7 @@ WORDS = {
     "dropped_limit": Header.DROPPED_LIMIT, "dropped_generator": Header.DROPPED_GENERATOR,
     "dropped_stopped": Header.DROPPED_STOPPED, "dropped_busy": Header.DROPPED_BUSY,
     "overflowed_strings": Header.OVERFLOWED_STRINGS, "forks": Header.FORKS, "setups_failed": Header.SETUPS_FAILED,
+    "blocks": Header.BLOCKS, "blocked_ns": Header.BLOCKED_NS,
 }  # fmt: skip
 
 
