@@ -16,7 +16,7 @@ import requests
 from e2e.harness.processes import free_port
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from support import loads
-from support.books import check_books, wait_for_start, wait_until
+from support.books import check_books, is_over, wait_for_start, wait_until
 from support.prometheus import Prometheus as Server
 
 from wasp_ray import BadInput, Generator, Otlp, Profile, Prometheus, RunResult, plain, steps
@@ -176,7 +176,7 @@ def test_the_page_is_in_the_format_that_is_asked_for(runtime: str) -> None:
     families = {family.name: family for family in text_string_to_metric_families(page.text)}  # type: ignore[no-untyped-call]
     assert families["wasp_ray_call_service_time_seconds"].type == "histogram"
     assert families["wasp_ray_calls_started"].type == "counter"
-    while going._thread.is_alive():
+    while not is_over(going):
         with suppress(OSError, HTTPException), urlopen(url, timeout=5) as last:  # fails when the run has just ended
             last.read()
         time.sleep(0.1)
