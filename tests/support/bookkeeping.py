@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace, TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -42,14 +43,14 @@ class Worker:
 
     def __init__(
         self, *, slots: int = 256, entries: int = 1, sample: float = 1.0, wants_raw: bool = False, is_async: bool = False,
-        fail_on_error: bool = False,
+        fail_on_error: bool = False, verbose: bool = False,
     ) -> None:  # fmt: skip
         self.arena = Arena.create(lay_out([(1, slots, entries)]), shared=True)
         self.asked: list[int] = []
         slab = self.arena.slabs[0]
         part = SimpleNamespace(index=0, name="u", is_async=is_async, sample=sample, fail_on_error=fail_on_error)
         host: Any = SimpleNamespace(
-            arena=self.arena, part=part, ring=0, verbose=False, wants_raw=wants_raw, first_user=0, user_dir="",
+            arena=self.arena, part=part, ring=0, pid=os.getpid(), verbose=verbose, wants_raw=wants_raw, first_user=0, user_dir="",
             header=lambda word: slab.header_word(0) + word, stream_seed=lambda *more: "seed", ask_stop=self.asked.append,
         )  # fmt: skip
         self.host = host

@@ -274,3 +274,19 @@ def test_counters_add_up_by_name(worker: Worker) -> None:
     worker.booker.count("b", -1)
     worker.booker.count("a", 3)
     assert worker.read() == [] and worker.counters == [("a", 2), ("b", -1), ("a", 3)]
+
+
+def test_a_verbose_worker_prints_each_request_and_call(capsys: pytest.CaptureFixture[str]) -> None:
+    """With what is known of it; the call counts as it does otherwise."""
+    with Worker(verbose=True) as worker:
+        worker.begin()
+        worker.booker.record("buy", 0.0, 500, "HTTP 500", 0, 0)
+        assert not worker.booker.returned(worker.call, None, worker.call.start + 2_500_000, "u")
+        worker.call.reset()
+        worker.begin()
+        assert worker.booker.returned(worker.call, None, worker.call.start + 1_000_000, "u")
+        assert capsys.readouterr().out.splitlines() == [
+            "request u/buy 500 failed 0.00 ms: HTTP 500",
+            "call u failed 2.50 ms",
+            "call u ok 1.00 ms",
+        ]
