@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -114,6 +115,8 @@ def test_the_most_users_of_an_interval_include_short_peaks(schedule: Schedule, d
     to_ns = data.draw(st.integers(from_ns, end))
     inside = [users for at, users in curve.changes() if from_ns < at <= to_ns]
     assert curve.most_between(from_ns, to_ns) == max([curve.users_at(from_ns), *inside])
+    curve = UserCurve(ramp(0, 4, "1s") + plain(1, "1s"))
+    assert curve.most_between(SECOND // 2, 3 * SECOND // 2) == 4  # the last nanosecond of the ramp
 
 
 @pytest.mark.parametrize(
@@ -248,3 +251,11 @@ def test_what_is_no_duration_is_told_with_the_cure(value: object) -> None:
     with pytest.raises(ValueError, match='is not a duration: write "250ms"') as raised:
         parse_duration(value)
     assert str(raised.value).startswith(repr(value))
+
+
+def test_calls_between_two_instants_are_those_due_from_the_first_on_and_before_the_second() -> None:
+    """Neighbouring spans share none and leave none out."""
+    curve = RateCurve(plain(10, "1s") + pause("1s") + ramp(0, 20, "1s"), SECOND)
+    edges = [0, 1, 100_000_000, SECOND, 2 * SECOND, 5 * SECOND // 2, 3 * SECOND]
+    found = [curve.calls_between(start, end) for start, end in pairwise(edges)]
+    assert found == [1, 0, 9, 0, 3, 7] and sum(found) == curve.count
