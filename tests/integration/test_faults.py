@@ -397,7 +397,8 @@ def test_users_that_fill_the_cpu_are_no_fault_of_the_run() -> None:
     assert result.verdict == "passed", result.reasons
     assert result.generators["beat"].ledger.ok == 200
     burn = result.summary["generators"]["burn"]
-    assert burn["cpu_s"] > 2 and burn["cpu_wait_s"] > 0.1 * 12 * 4
+    assert burn["cpu_s"] > 0 and burn["cpu_wait_s"] > 0.1 * 12 * 4
+    assert burn["cpu_s"] + burn["cpu_wait_s"] > 0.5 * 12 * 4, "each user is on a core or waits for one"
     assert any("waiting for a core" in warning for warning in result.warnings), result.warnings
 
 
