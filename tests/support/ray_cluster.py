@@ -49,7 +49,13 @@ class RayCluster:
         self._others, self._jobs, self._last = hosts - 1, jobs, last
 
     def __enter__(self) -> RayCluster:
-        head = {**HOST, "include_dashboard": self._jobs, "_system_config": QUICK}
+        # Ray's own port for the agent of a head is one for all clusters of a machine: those that find it taken take no jobs
+        head = {
+            **HOST,
+            "include_dashboard": self._jobs,
+            "_system_config": QUICK,
+            "dashboard_agent_listen_port": free_port(),
+        }
         if self._jobs:
             head["dashboard_port"] = free_port()
             self.dashboard = f"http://127.0.0.1:{head['dashboard_port']}"
