@@ -20,7 +20,7 @@ from support.processes import is_alive
 from support.runtimes import Placer, Runtime
 
 from wasp_ray import BadInput, Generator, Placement, Profile, plain, ramp
-from wasp_ray.runtime.placed import PlacedNursery
+from wasp_ray.runtime.placed import PlacedBackend
 from wasp_ray.wire.channel import Channel, channel_pair
 
 pytestmark = pytest.mark.waits
@@ -136,7 +136,7 @@ def test_other_places_than_ray_refuse_a_placement() -> None:
 
 
 class Door:
-    """A nursery that has asked for one process, and where that is to come; nothing else of a run."""
+    """A backend that has asked for one process, and where that is to come; nothing else of a run."""
 
     def __init__(self) -> None:
         self.address = f"\0wasp-test-{os.getpid()}"
@@ -146,12 +146,12 @@ class Door:
         self.placer, theirs = channel_pair()
         part = SimpleNamespace(index=0)
         host: Any = SimpleNamespace(part=part, worker=0, incarnation=0)
-        self.nursery = PlacedNursery(Channel(theirs), listener, lambda host: ({"op": "begin"}, []))
-        assert self.nursery.launch([host]) == [""]
+        self.backend = PlacedBackend(Channel(theirs), listener, lambda host: ({"op": "begin"}, []))
+        assert self.backend.launch([host]) == [""]
 
     def close(self) -> None:
         """Nobody is waited for."""
-        self.nursery.end_all()
+        self.backend.end_all()
         self.placer.close()
 
 
@@ -191,10 +191,10 @@ def visitor(door: Door, user: int) -> subprocess.Popen[str]:
 def test_who_is_wanted_is_let_in(door: Door) -> None:
     """With its orders; its end is seen."""
     process = visitor(door, os.getuid())
-    door.nursery.reap()
-    door.nursery.reap()
+    door.backend.reap()
+    door.backend.reap()
     assert "begin" in process.communicate("\n", timeout=10)[0]
-    assert [exit_.pid for exit_ in door.nursery.reap()] == [process.pid]
+    assert [exit_.pid for exit_ in door.backend.reap()] == [process.pid]
 
 
 def test_a_process_that_dies_at_the_door_is_no_more_than_that(door: Door) -> None:
@@ -202,8 +202,8 @@ def test_a_process_that_dies_at_the_door_is_no_more_than_that(door: Door) -> Non
     process = visitor(door, os.getuid())
     process.kill()
     process.communicate()
-    door.nursery.reap()
-    assert door.nursery.reap() == []
+    door.backend.reap()
+    assert door.backend.reap() == []
     test_who_is_wanted_is_let_in(door)
 
 
@@ -212,7 +212,7 @@ def test_other_users_of_the_machine_are_turned_away(door: Door) -> None:
     if os.geteuid() != 0:
         pytest.skip("to be another user takes root")
     process = visitor(door, 65534)
-    door.nursery.reap()
-    door.nursery.reap()
+    door.backend.reap()
+    door.backend.reap()
     assert "begin" not in process.communicate("\n", timeout=10)[0]
     test_who_is_wanted_is_let_in(door)

@@ -49,18 +49,18 @@ class Worker:
         self.asked: list[int] = []
         slab = self.arena.slabs[0]
         part = SimpleNamespace(index=0, name="u", is_async=is_async, sample=sample, fail_on_error=fail_on_error)
-        host: Any = SimpleNamespace(
+        spec: Any = SimpleNamespace(
             arena=self.arena, part=part, ring=0, pid=os.getpid(), verbose=verbose, wants_raw=wants_raw, first_user=0, user_dir="",
             header=lambda word: slab.header_word(0) + word, stream_seed=lambda *more: "seed", ask_stop=self.asked.append,
         )  # fmt: skip
-        self.host = host
+        self.spec = spec
         self.told: list[str] = []
         self.counters: list[tuple[str, int]] = []
         notes: Any = SimpleNamespace(
             first_of=lambda error: True, send=lambda kind, **fields: self.told.append(fields["group"])
         )
         self.writer = RingWriter(self.arena, 0, 0, ring_wait_ns=1000)
-        self.booker = Booker(host, self.writer, notes)
+        self.booker = Booker(spec, self.writer, notes)
         self.strings = Strings()
         self.reader = SlabReader(self.arena, 0, self.strings)
         self.call = CallState(7)

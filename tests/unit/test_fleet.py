@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from wasp_ray.runtime.fleet import Close, Fleet, GiveUp, Gone, Spawn, Warn, describe_status
+from wasp_ray.runtime.fleet import Close, Fleet, GiveUp, Spawn, Warn, WorkerExit, describe_status
 from wasp_ray.wire.arena import State
 
 SECOND = 10**9
@@ -23,7 +23,7 @@ def die(
 ) -> list[object]:
     """A worker ends and its ring is closed."""
     ring = fleet.live[worker].ring
-    out: list[Any] = list(fleet.exited(worker, Gone(state, status, completed, at)))
+    out: list[Any] = list(fleet.exited(worker, WorkerExit(state, status, completed, at)))
     fleet.closed(ring)
     return out
 
@@ -39,7 +39,7 @@ def test_wanted_workers_are_started_a_few_at_a_time() -> None:
 def test_a_dead_worker_is_replaced_once_its_ring_is_closed() -> None:
     """Never two writers on a ring."""
     fleet = running()
-    (close,) = fleet.exited(0, Gone(State.RUNNING, 9, True, 5))
+    (close,) = fleet.exited(0, WorkerExit(State.RUNNING, 9, True, 5))
     assert close == Close(0, "killed", 5)
     assert fleet.step(6, 0) == []
     fleet.closed(0)
@@ -126,7 +126,7 @@ def test_a_setup_that_is_killed_again_and_again_beside_working_users_ends_the_ge
 def fail(fleet: Fleet, worker: int, *, has_others: bool) -> list[Any]:
     """Its setup fails and its ring is closed."""
     ring = fleet.live[worker].ring
-    out: list[Any] = list(fleet.exited(worker, Gone(State.SETUP_FAILED, 0, False, 0, has_others)))
+    out: list[Any] = list(fleet.exited(worker, WorkerExit(State.SETUP_FAILED, 0, False, 0, has_others)))
     fleet.closed(ring)
     return out
 

@@ -81,7 +81,7 @@ def test_an_open_request_that_has_failed_makes_its_call_failed(worker: Worker) -
 def test_a_request_that_was_never_sent_is_none(worker: Worker) -> None:
     """The next one is still the first of the call, and the call without any is in its own group."""
     worker.begin()
-    recorder = HttpRecorder(worker.host, worker.writer, worker.booker)
+    recorder = HttpRecorder(worker.spec, worker.writer, worker.booker)
     recorder.request_dropped(recorder.request_begins(now_ns(), "GET /", "/"))
     assert worker.left().requests == 0
     second = recorder.request_begins(now_ns(), "GET /", "/")

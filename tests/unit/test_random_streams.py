@@ -13,8 +13,8 @@ from wasp_ray.wire.arena import Arena, lay_out
 from wasp_ray.wire.control import Control
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.booking import Booker
-from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
+from wasp_ray.worker.spec import WorkerSpec
 
 
 class Idle(Gun):
@@ -28,12 +28,12 @@ def samples(name: str, worker: int, node: int, incarnation: int, nodes: int = 3)
     """Which of 64 successful calls a worker samples at sample=0.5."""
     arena = Arena.create(lay_out([(4, 64, 1)]), shared=False)
     part: Any = SimpleNamespace(is_async=False, index=0, name=name, sample=0.5)
-    host = Host(
+    spec = WorkerSpec(
         arena=arena, control=Control(arena), part=part, ring=worker, worker=worker, workers=4, incarnation=incarnation,
         first_user=worker, users=1, node=node, nodes=nodes, share=node, shares=nodes, seed=7, run_id="r", user_dir="",
         wake_fd=-1, notes_fd=-1, ticks_fd=-1, wants_raw=True, verbose=False,
     )  # fmt: skip
-    booker = Booker(host, RingWriter(arena, 0, worker), Notes(-1, 0, 0))
+    booker = Booker(spec, RingWriter(arena, 0, worker), Notes(-1, 0, 0))
     return tuple(booker.sampled(Outcome.OK) for _ in range(64))
 
 

@@ -21,7 +21,7 @@ from wasp_ray.node.sums import Sums
 from wasp_ray.wire.arena import Arena, Header, lay_out
 from wasp_ray.wire.control import Control
 from wasp_ray.worker.async_gun import AsyncGun
-from wasp_ray.worker.host import Host
+from wasp_ray.worker.spec import WorkerSpec
 
 SECOND = 10**9
 START = 100 * SECOND
@@ -45,14 +45,14 @@ class Worker:
         part: Any = SimpleNamespace(
             index=0, name="g", curve=run.plan.curve, max_calls=None, on_late_drop=False, kind="rate", max_in_flight=8
         )
-        host = Host(
+        spec = WorkerSpec(
             arena=run.workers.arena, control=run.control, part=part, ring=number, worker=number, workers=WORKERS, incarnation=0,
             first_user=number, users=1, node=0, nodes=1, share=0, shares=1, seed=1, run_id="r", user_dir="", wake_fd=-1,
             notes_fd=-1, ticks_fd=-1, wants_raw=False, verbose=False,
         )  # fmt: skip
         nothing: Any = None
         writer: Any = SimpleNamespace(publish=lambda *values: True)
-        gun: Any = AsyncGun(host, writer, nothing, nothing)
+        gun: Any = AsyncGun(spec, writer, nothing, nothing)
         self.is_over, self.fired = False, list[int]()
         gun._loop = SimpleNamespace(call_soon=self._due_calls.append)
         gun._finished = SimpleNamespace(done=lambda: self.is_over, set_result=self._finish)

@@ -113,7 +113,7 @@ def _interpreter_flags() -> list[str]:
 def _start_zygote(inline: bool, profile: Any) -> Engine:
     """The zygote; inline it is a thread that is given the profile itself."""
     if not inline:
-        return start_process("wasp_ray.runtime.birth")
+        return start_process("wasp_ray.runtime.zygote_main")
     from wasp_ray.runtime.zygote import Zygote
 
     channel, theirs = channel_pair()

@@ -12,7 +12,7 @@ from wasp_ray.node.options import Process
 from wasp_ray.node.shape import Shape
 from wasp_ray.node.sums import Sums, read_sums, sum_of
 from wasp_ray.plan import GeneratorPlan
-from wasp_ray.runtime.fleet import Fleet, Gone, Instruction, Spawn, Warn
+from wasp_ray.runtime.fleet import Fleet, Instruction, Spawn, Warn, WorkerExit
 from wasp_ray.stats.loop_blocks import LoopBlocks
 from wasp_ray.wire.arena import Arena, Header, State
 from wasp_ray.wire.control import NEVER, Ask, Control, Word, publish_ahead
@@ -256,7 +256,7 @@ class GeneratorRun:
         self.sums.add(sums)
         completed = sums.begun - self.workers.in_flight(member.ring) > 0
         others = self.driver.is_replaceable_by_others(worker)
-        out = self.fleet.exited(worker, Gone(self.workers.state(member.ring), status, completed, at_ns, others))
+        out = self.fleet.exited(worker, WorkerExit(self.workers.state(member.ring), status, completed, at_ns, others))
         if self.workers.arena.read(self.gen, member.ring, Header.SETUP_GAVE_UP):
             out += self.fleet.setup_gave_up()
         if any(isinstance(order, Warn) for order in out):

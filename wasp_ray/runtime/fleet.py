@@ -61,7 +61,7 @@ Instruction = Spawn | Close | GiveUp | Warn
 
 
 @dataclass(slots=True)
-class Gone:
+class WorkerExit:
     """What is known of a worker that ended."""
 
     state: int  # the last State of its header
@@ -148,7 +148,7 @@ class Fleet:
             out.append(Spawn(worker, member.ring, incarnation))
         return out
 
-    def exited(self, worker: int, gone: Gone) -> list[Instruction]:
+    def exited(self, worker: int, gone: WorkerExit) -> list[Instruction]:
         """A worker ended, whatever the reason."""
         member = self.live.pop(worker)
         self.closing[member.ring] = worker
@@ -176,7 +176,7 @@ class Fleet:
         if self.reuse_rings:
             self._free.append(ring)
 
-    def _setup_failed(self, worker: int, gone: Gone) -> list[Instruction]:
+    def _setup_failed(self, worker: int, gone: WorkerExit) -> list[Instruction]:
         self.setup_failed += 1
         tries = self._tries[worker] = self._tries.get(worker, 0) + 1
         if tries <= len(SETUP_BACKOFF_NS):
@@ -207,7 +207,7 @@ class Fleet:
         self._given_up = True
         return [GiveUp(verdict, reason)]
 
-    def _died(self, worker: int, member: Member, gone: Gone) -> list[Instruction]:
+    def _died(self, worker: int, member: Member, gone: WorkerExit) -> list[Instruction]:
         self.deaths += 1
         if worker < self.wanted:
             self.replaced += 1

@@ -14,19 +14,19 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from wasp_ray.clock import now_ns
-from wasp_ray.runtime.birth import give_back_hooks
 from wasp_ray.runtime.exit_handlers import Inherited, forget_inherited_handlers, run_exit_handlers
-from wasp_ray.runtime.nursery import Exit, Standstill, WorkerKey
+from wasp_ray.runtime.worker_backend import Exit, Standstill, WorkerKey
+from wasp_ray.runtime.zygote_main import give_back_hooks
 from wasp_ray.worker import forks
 from wasp_ray.worker.child import enter_child, inherited_signals, load_prctl
-from wasp_ray.worker.host import Host
 from wasp_ray.worker.main import run_worker
+from wasp_ray.worker.spec import WorkerSpec
 
 _END_ALL_NS = 5_000_000_000
 
 
-class ForkNursery:
-    """See Nursery. `foreign`: descriptors of this process, now, that no worker may hold."""
+class ForkBackend:
+    """See WorkerBackend. `foreign`: descriptors of this process, now, that no worker may hold."""
 
     def __init__(self, foreign: Callable[[], Sequence[int]], output_fd: int) -> None:
         self._foreign, self._output = foreign, output_fd
@@ -43,47 +43,47 @@ class ForkNursery:
         gc.freeze()
         self._base_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-    def launch(self, hosts: Sequence[Host]) -> list[str]:
+    def launch(self, specs: Sequence[WorkerSpec]) -> list[str]:
         """Forks in a tight loop: each page this process writes between two forks is a page more of every child."""
         pipes = []
-        for _ in hosts:
+        for _ in specs:
             read, write = os.pipe()
             os.set_blocking(write, False)
             pipes.append((read, write))
         foreign = [*self._foreign(), *(fd for _, fd in self._wakes.values()), *(fd for _, fd in pipes)]
         pids: list[tuple[int, str]] = []
-        for host, (read, _) in zip(hosts, pipes, strict=True):
+        for spec, (read, _) in zip(specs, pipes, strict=True):
             try:
                 pid = os.fork()
             except OSError as exc:
                 pids.append((0, exc.strerror or str(exc)))
                 continue
             if pid == 0:
-                host.wake_fd = read
-                self._live(host, [*foreign, *(fd for fd, _ in pipes if fd != read)])
+                spec.wake_fd = read
+                self._live(spec, [*foreign, *(fd for fd, _ in pipes if fd != read)])
             pids.append((pid, ""))
-        for host, (read, write), (pid, why) in zip(hosts, pipes, pids, strict=True):
+        for spec, (read, write), (pid, why) in zip(specs, pipes, pids, strict=True):
             os.close(read)
             if why:
                 os.close(write)
                 continue
-            key = (host.part.index, host.worker)
+            key = (spec.part.index, spec.worker)
             self._pids[pid] = key
             self._wakes[key] = (pid, write)
         return [why for _, why in pids]
 
-    def _live(self, host: Host, foreign: Sequence[int]) -> None:
+    def _live(self, spec: WorkerSpec, foreign: Sequence[int]) -> None:
         """In the child: ends by _exit, whatever happens."""
         code = 1
         try:
             forget_inherited_handlers()
-            enter_child(host, self._pid, self._prctl, foreign, self._output, polite=host.part.kind == "users")
+            enter_child(spec, self._pid, self._prctl, foreign, self._output, polite=spec.part.kind == "users")
             give_back_hooks()
-            run_worker(host)
+            run_worker(spec)
             code = 0
         finally:
             with suppress(BaseException):
-                run_exit_handlers(self._inherited, host.part.teardown_timeout_ns / 1e9)
+                run_exit_handlers(self._inherited, spec.part.teardown_timeout_ns / 1e9)
             with suppress(BaseException):
                 sys.stdout.flush()
                 sys.stderr.flush()

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from wasp_ray.clock import cpu_ns_of_thread, thread_cpu_ns
-from wasp_ray.runtime.nursery import Exit, Standstill, WorkerKey
+from wasp_ray.runtime.worker_backend import Exit, Standstill, WorkerKey
 from wasp_ray.worker import forks
-from wasp_ray.worker.host import Host
 from wasp_ray.worker.main import run_worker
+from wasp_ray.worker.spec import WorkerSpec
 
 
 class _Thread:
@@ -25,41 +25,41 @@ class _Thread:
         self.thread: threading.Thread | None = None
 
 
-class ThreadNursery:
-    """See Nursery. A worker that is killed is abandoned: its thread may go on, its ring is never used again."""
+class ThreadBackend:
+    """See WorkerBackend. A worker that is killed is abandoned: its thread may go on, its ring is never used again."""
 
     def __init__(self) -> None:
         self._threads: dict[WorkerKey, _Thread] = {}
         self._ended: list[Exit] = []
         self._lock = threading.Lock()
 
-    def launch(self, hosts: Sequence[Host]) -> list[str]:
+    def launch(self, specs: Sequence[WorkerSpec]) -> list[str]:
         """Starts a daemon thread each."""
-        for host in hosts:
-            self._launch(host)
-        return [""] * len(hosts)
+        for spec in specs:
+            self._launch(spec)
+        return [""] * len(specs)
 
-    def _launch(self, host: Host) -> None:
-        key = (host.part.index, host.worker)
+    def _launch(self, spec: WorkerSpec) -> None:
+        key = (spec.part.index, spec.worker)
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_write, False)
         entry = _Thread(wake_write)
-        host.wake_fd = wake_read
-        host.owns_process = False
-        host.abandoned = lambda: entry.given_up
+        spec.wake_fd = wake_read
+        spec.owns_process = False
+        spec.abandoned = lambda: entry.given_up
         entry.thread = threading.Thread(
-            target=self._live, args=(key, host, entry), name=f"wasp-{host.part.name}-{host.worker}", daemon=True
+            target=self._live, args=(key, spec, entry), name=f"wasp-{spec.part.name}-{spec.worker}", daemon=True
         )
         self._threads[key] = entry
         forks.register()
         entry.thread.start()
 
-    def _live(self, key: WorkerKey, host: Host, entry: _Thread) -> None:
+    def _live(self, key: WorkerKey, spec: WorkerSpec, entry: _Thread) -> None:
         try:
-            run_worker(host)
+            run_worker(spec)
         finally:
             with suppress(OSError):
-                os.close(host.wake_fd)
+                os.close(spec.wake_fd)
             with self._lock:
                 self._end(key, entry, 0, thread_cpu_ns())
 

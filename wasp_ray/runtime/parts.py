@@ -14,7 +14,7 @@ from wasp_ray.load.generator import Generator
 from wasp_ray.plan import Plan
 from wasp_ray.schedule import share_count
 from wasp_ray.wire.shared import share, shared_view
-from wasp_ray.worker.host import GeneratorPart, RowSource
+from wasp_ray.worker.spec import GeneratorPart, RowSource
 
 
 class PartsFactory:

@@ -18,10 +18,10 @@ from typing import Any
 
 from wasp_ray.clock import now_ns
 from wasp_ray.runtime.fleet import UNKNOWN_END
-from wasp_ray.runtime.nursery import Exit, Standstill, WorkerKey
+from wasp_ray.runtime.worker_backend import Exit, Standstill, WorkerKey
 from wasp_ray.wire.channel import Channel, ChannelClosed, Message
-from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
+from wasp_ray.worker.spec import WorkerSpec
 
 ANSWER_S = 5.0
 """A process that does not read its orders for so long is not let hold up the others."""
@@ -34,7 +34,7 @@ _TURN_MS = 10
 class _Placed:
     """A worker that was asked for."""
 
-    host: Host
+    spec: WorkerSpec
     name: list[int]
     channel: Channel | None = None
     pidfd: int = -1
@@ -45,19 +45,19 @@ class _Placed:
     rss: int = 0
 
 
-class PlacedNursery:
-    """See Nursery. `placer`: who starts processes, told "start" and "end" of each name, tells "gone" and why; `orders`: what
-    else a host's process needs, with the descriptors.
+class PlacedBackend:
+    """See WorkerBackend. `placer`: who starts processes, told "start" and "end" of each name, tells "gone" and why; `orders`: what
+    else a worker's process needs, with the descriptors.
     """
 
     def __init__(
-        self, placer: Channel, listener: socket.socket, orders: Callable[[Host], tuple[Message, list[int]]]
+        self, placer: Channel, listener: socket.socket, orders: Callable[[WorkerSpec], tuple[Message, list[int]]]
     ) -> None:
         self._placer, self._listener, self._orders = placer, listener, orders
         listener.setblocking(False)
         self._placed: dict[WorkerKey, _Placed] = {}
         self._new: dict[int, Channel] = {}
-        self._unexplained: dict[tuple[int, ...], Host] = {}
+        self._unexplained: dict[tuple[int, ...], WorkerSpec] = {}
         self._by_fd: dict[int, WorkerKey] = {}
         self._ended: list[Exit] = []
         self._epoll = select.epoll()
@@ -75,19 +75,19 @@ class PlacedNursery:
         ends = [self._placer.fileno(), self._listener.fileno(), self._epoll.fileno()]
         return [*mine, *ends, *self._new, *self._by_fd]
 
-    def launch(self, hosts: Sequence[Host]) -> list[str]:
+    def launch(self, specs: Sequence[WorkerSpec]) -> list[str]:
         """Asks for each; they come when there is a place."""
         out = []
-        for host in hosts:
-            key = (host.part.index, host.worker)
-            name = [*key, host.incarnation]
-            self._placed[key] = _Placed(host, name)
+        for spec in specs:
+            key = (spec.part.index, spec.worker)
+            name = [*key, spec.incarnation]
+            self._placed[key] = _Placed(spec, name)
             try:
                 self._placer.send({"op": "start", "name": name})
                 out.append("")
             except ChannelClosed:
                 del self._placed[key]
-                out.append("who starts its processes is gone")
+                out.append("lost the connection to what starts the processes of users")
         return out
 
     def wake(self, key: WorkerKey) -> None:
@@ -178,7 +178,7 @@ class PlacedNursery:
         placed.channel, placed.pid, placed.pidfd = channel, pid, pidfd
         read, placed.wake_fd = os.pipe()
         os.set_blocking(placed.wake_fd, False)
-        message, fds = self._orders(placed.host)
+        message, fds = self._orders(placed.spec)
         try:
             channel.send(message, [read, *fds])
         except ChannelClosed:
@@ -202,17 +202,17 @@ class PlacedNursery:
             placed = self._placed.get((name[0], name[1]))
             if placed is not None and placed.name == name and placed.channel is None:
                 self._over((name[0], name[1]))
-            host = self._unexplained.pop(tuple(name), None)
-            if host is not None:
-                user = host.global_user(host.first_user)
-                Notes(host.notes_fd, name[0], user).send("ended", error=message["why"], text="")
+            spec = self._unexplained.pop(tuple(name), None)
+            if spec is not None:
+                user = spec.global_user(spec.first_user)
+                Notes(spec.notes_fd, name[0], user).send("ended", error=message["why"], text="")
         if self._placer.closed:
             self._epoll.unregister(self._placer)
 
     def _over(self, key: WorkerKey) -> None:
         placed = self._placed.pop(key)
         if placed.status == UNKNOWN_END and len(self._unexplained) < MAX_UNEXPLAINED:
-            self._unexplained[tuple(placed.name)] = placed.host  # its placer will say why
+            self._unexplained[tuple(placed.name)] = placed.spec  # its placer will say why
         else:
             with suppress(ChannelClosed):
                 self._placer.send({"op": "end", "name": placed.name})

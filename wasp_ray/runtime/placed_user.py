@@ -20,9 +20,9 @@ from wasp_ray.wire.control import Control
 from wasp_ray.worker import forks
 from wasp_ray.worker.child import open_streams, reseed
 from wasp_ray.worker.cpu import own_cpu_ns
-from wasp_ray.worker.host import Host
 from wasp_ray.worker.main import run_worker
 from wasp_ray.worker.notes import Notes
+from wasp_ray.worker.spec import WorkerSpec
 
 
 def live(address: str, name: Sequence[int]) -> None:
@@ -64,16 +64,16 @@ def _work(orders: Message, fds: Sequence[int]) -> None:
         profile = apply_options(find_profile(orders["load"]), orders["load"])
         part = PartsFactory(profile, prepare, inline=False, given=files).part(gen)
     except Exception as exc:
-        arena.write(gen, orders["host"]["ring"], Header.STATE, State.SETUP_FAILED)
+        arena.write(gen, orders["spec"]["ring"], Header.STATE, State.SETUP_FAILED)
         text = trim_traceback(exc, prepare["user_dir"])
         Notes(notes_fd, gen, orders["user"]).send("setup_failed", error=f"{type(exc).__name__}: {exc}", text=text)
         return
-    host = Host(
-        **orders["host"], arena=arena, control=Control(arena), part=part, wake_fd=wake_fd, notes_fd=notes_fd, ticks_fd=-1
+    spec = WorkerSpec(
+        **orders["spec"], arena=arena, control=Control(arena), part=part, wake_fd=wake_fd, notes_fd=notes_fd, ticks_fd=-1
     )  # fmt: skip
-    open_streams(host, output_fd, output_fd)
-    reseed(host)
+    open_streams(spec, output_fd, output_fd)
+    reseed(spec)
     forks.register()
-    run_worker(host)
+    run_worker(spec)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -24,18 +24,18 @@ from wasp_ray.load.locate import find_profile, trim_traceback
 from wasp_ray.load.validate import limit_problems, problems_of
 from wasp_ray.process import raise_descriptor_limit
 from wasp_ray.runtime.hooks import HookFailed, run_hook
-from wasp_ray.runtime.inline import ThreadNursery
-from wasp_ray.runtime.nursery import Nursery
+from wasp_ray.runtime.inline import ThreadBackend
 from wasp_ray.runtime.orphans import become_subreaper, children, end_orphans
 from wasp_ray.runtime.parts import PartsFactory
+from wasp_ray.runtime.worker_backend import WorkerBackend
 from wasp_ray.wire.arena import Arena, SlabLayout
 from wasp_ray.wire.channel import Channel, ChannelClosed, Message, served_channel
 from wasp_ray.wire.control import Control
 from wasp_ray.worker.forks import end_if_forked
-from wasp_ray.worker.host import GeneratorPart, Host
+from wasp_ray.worker.spec import GeneratorPart, WorkerSpec
 
 if TYPE_CHECKING:
-    from wasp_ray.runtime.placed import PlacedNursery
+    from wasp_ray.runtime.placed import PlacedBackend
 
 INLINE_POLL_MS = 5.0
 NO_PLACES = "placement= is for runs on Ray, which finds the places: use --on ray, or leave it out here"
@@ -47,8 +47,8 @@ class Zygote:
     def __init__(self, channel: Channel, *, inline: bool, profile: Any = None) -> None:
         self._channel, self._inline, self._profile = channel, inline, profile
         self._arena: Arena | None = None
-        self._nursery: Nursery | None = None
-        self._placed: PlacedNursery | None = None
+        self._backend: WorkerBackend | None = None
+        self._placed: PlacedBackend | None = None
         self._load_order: Message = {}
         self._factory: PartsFactory | None = None
         self._parts: list[GeneratorPart] = []
@@ -81,8 +81,8 @@ class Zygote:
         except ChannelClosed:
             pass
         finally:
-            for nursery in self._nurseries():
-                nursery.end_all()
+            for backend in self._backends():
+                backend.end_all()
             if not self._inline:
                 end_orphans(self._of_import)
             if self._factory is not None:
@@ -99,8 +99,8 @@ class Zygote:
                 self._spawn(message)
             case "wake" | "kill":
                 for gen, worker in message["workers"]:
-                    nursery = self._nursery_of(gen)
-                    act = nursery.wake if message["op"] == "wake" else nursery.kill
+                    backend = self._backend_of(gen)
+                    act = backend.wake if message["op"] == "wake" else backend.kill
                     act((gen, worker))
             case "teardown":
                 self._channel.send(self._tear_down())
@@ -163,13 +163,13 @@ class Zygote:
             return {"failed": f"{type(exc).__name__}: {exc}\n{trim_traceback(exc, message['user_dir'])}"}
         if message["placed"]:
             self._placed = self._make_placed()
-        self._nursery = self._make_nursery()
+        self._backend = self._make_backend()
         return {"prepared": True}
 
     def _warm_up(self) -> None:
         """Imports what workers need, once, before the first fork."""
         import wasp_ray.worker.sync_user
-        from wasp_ray.runtime.foreseen import import_named
+        from wasp_ray.runtime.prefork import import_named
 
         if any(part.is_async for part in self._parts):
             import asyncio
@@ -182,37 +182,37 @@ class Zygote:
             asyncio.new_event_loop().close()
         import_named(part.actor for part in self._parts)
 
-    def _make_nursery(self) -> Nursery:
+    def _make_backend(self) -> WorkerBackend:
         if self._inline:
-            return ThreadNursery()
-        from wasp_ray.runtime.forked import ForkNursery
-        from wasp_ray.runtime.rehearsal import rehearse
+            return ThreadBackend()
+        from wasp_ray.runtime.forked import ForkBackend
+        from wasp_ray.runtime.prefork import rehearse
 
         blocking = next((part for part in self._parts if not part.is_async and not part.is_placed), None)
         if blocking is not None:
             order = {"gen": blocking.index, "worker": 0, "ring": 0, "workers": 1, "users": 1, "incarnation": 0}
-            rehearse(blocking, self._host(order))
+            rehearse(blocking, self._spec(order))
 
-        return ForkNursery(self._foreign, self._fds[1])
+        return ForkBackend(self._foreign, self._fds[1])
 
     def _foreign(self) -> list[int]:
         """Descriptors of this process that no fork may hold."""
         return [self._channel.fileno(), self._signals, *(self._placed.fds if self._placed is not None else ())]
 
-    def _make_placed(self) -> PlacedNursery:
-        from wasp_ray.runtime.placed import PlacedNursery
+    def _make_placed(self) -> PlacedBackend:
+        from wasp_ray.runtime.placed import PlacedBackend
 
         *self._fds, placer, listener = self._fds
-        placed = PlacedNursery(Channel(socket.socket(fileno=placer)), socket.socket(fileno=listener), self._orders)
+        placed = PlacedBackend(Channel(socket.socket(fileno=placer)), socket.socket(fileno=listener), self._orders)
         self._poller.register(placed, select.POLLIN)
         return placed
 
-    def _orders(self, host: Host) -> tuple[Message, list[int]]:
+    def _orders(self, spec: WorkerSpec) -> tuple[Message, list[int]]:
         """What a process that is no fork needs to become this worker."""
         assert self._arena is not None and self._arena.fd is not None and self._factory is not None
-        gen = host.part.index
+        gen = spec.part.index
         message = {
-            "gen": gen, "user": host.global_user(host.first_user), "host": host.to_data(), "load": self._load_order,
+            "gen": gen, "user": spec.global_user(spec.first_user), "spec": spec.to_data(), "load": self._load_order,
             "prepare": self._run,
         }  # fmt: skip
         return message, [self._fds[0], self._fds[1], self._arena.fd, *self._factory.files(gen)]
@@ -222,28 +222,28 @@ class Zygote:
     def _is_placed(self, gen: int) -> bool:
         return self._parts[gen].is_placed
 
-    def _nursery_of(self, gen: int) -> Nursery:
-        nursery = self._placed if self._is_placed(gen) else self._nursery
-        assert nursery is not None
-        return nursery
+    def _backend_of(self, gen: int) -> WorkerBackend:
+        backend = self._placed if self._is_placed(gen) else self._backend
+        assert backend is not None
+        return backend
 
-    def _nurseries(self) -> list[Nursery]:
-        return [nursery for nursery in (self._placed, self._nursery) if nursery is not None]
+    def _backends(self) -> list[WorkerBackend]:
+        return [backend for backend in (self._placed, self._backend) if backend is not None]
 
     def _spawn(self, message: Message) -> None:
         orders = message["workers"]
-        refused = self._nursery_of(orders[0]["gen"]).launch([self._host(order) for order in orders])
+        refused = self._backend_of(orders[0]["gen"]).launch([self._spec(order) for order in orders])
         for order, why in zip(orders, refused, strict=True):
             if why:
                 self._channel.send({"refused": [order["gen"], order["worker"]], "error": why})
 
-    def _host(self, message: Message) -> Host:
+    def _spec(self, message: Message) -> WorkerSpec:
         assert self._arena is not None
         run, gen = self._run, message["gen"]
         part = self._parts[gen]
         per_process = part.users_per_process if part.kind == "users" else 1
         first = message["worker"] * per_process
-        return Host(
+        return WorkerSpec(
             arena=self._arena, control=Control(self._arena), part=part, ring=message["ring"], worker=message["worker"],
             workers=message["workers"], incarnation=message["incarnation"], first_user=first,
             users=min(per_process, message["users"] - first) if part.kind == "users" else 1,
@@ -255,9 +255,9 @@ class Zygote:
         )  # fmt: skip
 
     def _reap(self) -> None:
-        nurseries = self._nurseries()
-        exits = [exit_ for nursery in nurseries for exit_ in nursery.reap()]
-        standstills = [over for nursery in nurseries for over in nursery.standstills()]
+        backends = self._backends()
+        exits = [exit_ for backend in backends for exit_ in backend.reap()]
+        standstills = [over for backend in backends for over in backend.standstills()]
         if standstills:
             self._channel.send({"standstills": [[*s.key, s.since_ns, s.until_ns] for s in standstills]})
         if exits:

@@ -23,10 +23,10 @@ from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState, current_call, why_stopped
 from wasp_ray.worker.calls import AsyncCalls
 from wasp_ray.worker.drops import Drops
-from wasp_ray.worker.host import Host
 from wasp_ray.worker.loop_watch import give_turn, timed
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.setup_teardown import Actors
+from wasp_ray.worker.spec import WorkerSpec
 from wasp_ray.worker.ticker import Ticker
 from wasp_ray.worker.waiter import Waiter
 
@@ -53,48 +53,48 @@ class Slot:
 class AsyncGun:
     """Runs one worker from setup to teardown. `run` returns the final State."""
 
-    def __init__(self, host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> None:
-        self._host, self._booker = host, booker
-        self._actors = Actors(host, booker, notes)
-        self._words = host.arena.words
-        gen = host.part.index
+    def __init__(self, spec: WorkerSpec, writer: RingWriter, booker: Booker, notes: Notes) -> None:
+        self._spec, self._booker = spec, booker
+        self._actors = Actors(spec, booker, notes)
+        self._words = spec.arena.words
+        gen = spec.part.index
         self._hold_word, self._stop_word = Control.at(gen, Word.HOLD_NS), Control.at(gen, Word.STOP_NS)
         self._until_word = Control.at(gen, Word.FIRE_UNTIL_NS)
-        self._next_word, self._begun_word = host.header(Header.NEXT_TICK), host.header(Header.BEGUN)
-        self._is_thread = not host.owns_process
-        slots = share_count(host.part.max_in_flight, host.share, host.shares)
-        self._limit = share_count(slots, host.worker, host.workers)
-        self._tick_step = host.shares * host.workers
+        self._next_word, self._begun_word = spec.header(Header.NEXT_TICK), spec.header(Header.BEGUN)
+        self._is_thread = not spec.owns_process
+        slots = share_count(spec.part.max_in_flight, spec.share, spec.shares)
+        self._limit = share_count(slots, spec.worker, spec.workers)
+        self._tick_step = spec.shares * spec.workers
         self._in_flight = 0
         self._free_since = 0  # until then every slot was taken
         self._stood_still_until = 0  # ticks due before it are late through our own fault, whatever filled the slots
-        self._drops = Drops(host, writer)
+        self._drops = Drops(spec, writer)
         self._slots: set[Slot] = set()
         self._idle: list[Slot] = []
 
     async def run(self) -> int:
         """Return the final State. Raises SetupEnded."""
-        host = self._host
+        spec = self._spec
         self._loop = loop = asyncio.get_running_loop()
         self._finished = loop.create_future()
         self._quiet = asyncio.Event()  # set when the last call has ended
-        host.enter(State.SETUP)
-        calls = self._calls = AsyncCalls(host, self._booker)
+        spec.enter(State.SETUP)
+        calls = self._calls = AsyncCalls(spec, self._booker)
         calls.watch()
-        self._gun = await self._actors.set_up(host.worker)
+        self._gun = await self._actors.set_up(spec.worker)
         self._context = copy_context()
         self._load_ticks()
         self._ticker = Ticker(self._fire_due)
-        loop.add_reader(host.wake_fd, self._woken)
-        host.enter(State.READY)
+        loop.add_reader(spec.wake_fd, self._woken)
+        spec.enter(State.READY)
         try:
             self._fire_due()
             await self._finished
             await self._drain()
         finally:
             self._ticker.close()
-            loop.remove_reader(host.wake_fd)
-            host.enter(State.TEARDOWN)
+            loop.remove_reader(spec.wake_fd)
+            spec.enter(State.TEARDOWN)
             await self._actors.tear_down(self._gun)
             calls.close()
         return State.STOPPED_ITSELF  # its ticks are accounted for: no successor is needed
@@ -103,11 +103,11 @@ class AsyncGun:
 
     def _load_ticks(self) -> None:
         """Goes on where a dead worker stopped: ticks are numbered from the control block, not counted."""
-        host = self._host
+        spec = self._spec
         self._position = self._words[self._next_word]
-        self._tick = host.share + host.shares * (host.worker + host.workers * self._position)
-        curve = host.part.curve()
-        count = curve.count if host.part.max_calls is None else min(curve.count, host.part.max_calls)
+        self._tick = spec.share + spec.shares * (spec.worker + spec.workers * self._position)
+        curve = spec.part.curve()
+        count = curve.count if spec.part.max_calls is None else min(curve.count, spec.part.max_calls)
         ahead = max(0, -(-(count - self._tick) // self._tick_step))
         dues = curve.dues(self._tick, self._tick_step)
         self._dues: Iterator[int] = (next(dues) for _ in range(ahead))
@@ -121,8 +121,8 @@ class AsyncGun:
         self._due = next(self._dues, NEVER)
 
     def _woken(self) -> None:
-        if not os.read(self._host.wake_fd, 4096):
-            asyncio.get_running_loop().remove_reader(self._host.wake_fd)
+        if not os.read(self._spec.wake_fd, 4096):
+            asyncio.get_running_loop().remove_reader(self._spec.wake_fd)
             self._finish()
             return
         self._fire_due()
@@ -131,7 +131,7 @@ class AsyncGun:
         """Fires what is due, arms the timer for the rest; ends when nothing can become due any more."""
         if self._finished.done():
             return
-        if self._host.control.start_ns == NEVER:
+        if self._spec.control.start_ns == NEVER:
             if self._words[self._stop_word] != NEVER:  # stopped before the load began: it never will
                 self._finish()
             return
@@ -146,14 +146,14 @@ class AsyncGun:
 
     def _instants(self) -> tuple[int, int, int]:
         """Now, the schedule instant from which ticks wait, and until when overdue ticks may start."""
-        if self._is_thread and self._host.abandoned():  # its successor fires the ticks
+        if self._is_thread and self._spec.abandoned():  # its successor fires the ticks
             self._due, self._dues = NEVER, iter(())
         now = now_ns()  # read first: what is due by now is due before a stop that is not seen yet (see publish_ahead)
         return now, self._words[self._hold_word], self._words[self._until_word]
 
     def _next_due(self, now: int, hold: int, until: int) -> int:
         """When the tick in hand was due, if it is to be fired now; NEVER if not. Drops those that are too late."""
-        drops, absolute = self._host.part.on_late_drop, self._host.control.absolute_ns
+        drops, absolute = self._spec.part.on_late_drop, self._spec.control.absolute_ns
         while self._due != NEVER:
             due = absolute(self._due)
             if due > now or self._due >= hold:
@@ -172,7 +172,7 @@ class AsyncGun:
         if self._due == NEVER or self._due >= self._words[self._stop_word]:
             self._finish()
             return
-        due = self._host.control.absolute_ns(self._due)
+        due = self._spec.control.absolute_ns(self._due)
         if self._due >= hold or (self._in_flight >= self._limit and due <= now):
             # the generator wakes it when the stop is fixed, and a slot that frees fires; at the latest the rest is dropped
             self._ticker.arm(max(until, now + BATCH_NS) + 1)
@@ -191,7 +191,7 @@ class AsyncGun:
 
     def _drop_rest(self, now: int, hold: int) -> None:
         """After the second of grace for overdue ticks."""
-        absolute = self._host.control.absolute_ns
+        absolute = self._spec.control.absolute_ns
         while self._due != NEVER and self._due < hold and (due := absolute(self._due)) <= now:
             self._drop(due, now)
 
@@ -244,18 +244,18 @@ class AsyncGun:
 
     async def _call(self, slot: Slot, entry: int) -> bool:
         """One call, and the wait for the next tick; whether the slot can go on."""
-        state = CallState(self._host.worker)
+        state = CallState(self._spec.worker)
         state.entry, state.task, state.tick, state.waited = entry, slot.task, slot.tick, slot.waited
         due, slot.due = slot.due, NEVER
         current_call.set(state)
         before, is_clean = copy_context(), False
         try:
-            asked = await self._calls.run(state, self._gun.call, self._host.part.name, due)
+            asked = await self._calls.run(state, self._gun.call, self._spec.part.name, due)
             is_clean = _is_same(slot.context, before) and not state.task.cancelling()
         finally:
             self._ended(slot if is_clean else None)
         if isinstance(asked, StopUser):
-            self._host.ask_stop(why_stopped(asked))
+            self._spec.ask_stop(why_stopped(asked))
         if is_clean and slot.due == NEVER:
             self._idle.append(slot)
             slot.waiter.begin()
@@ -283,8 +283,8 @@ class AsyncGun:
 
     async def _drain(self) -> None:
         """Calls in flight go on until graceful_stop has run out, then they are cancelled and waited for."""
-        grace_word = Control.at(self._host.part.index, Word.GRACE_NS)
-        while self._in_flight and not self._host.abandoned():
+        grace_word = Control.at(self._spec.part.index, Word.GRACE_NS)
+        while self._in_flight and not self._spec.abandoned():
             left_s = (self._words[grace_word] - now_ns()) / 1e9
             if left_s <= 0:
                 break

@@ -21,10 +21,10 @@ from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState, current_call, picker
 from wasp_ray.worker.calls import AsyncCalls
-from wasp_ray.worker.host import Host
 from wasp_ray.worker.loop_watch import give_turn, timed
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.setup_teardown import Actors
+from wasp_ray.worker.spec import WorkerSpec
 from wasp_ray.worker.ticker import Ticker
 from wasp_ray.worker.user_life import Call, Leave, Setup, Step, UserLife, Wait
 
@@ -89,45 +89,45 @@ class _Member:
 class AsyncUsers:
     """Runs users first_user .. first_user + users - 1. `run` returns the final State."""
 
-    def __init__(self, host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> None:
-        index = host.part.index
-        self._host, self._words = host, host.arena.words
+    def __init__(self, spec: WorkerSpec, writer: RingWriter, booker: Booker, notes: Notes) -> None:
+        index = spec.part.index
+        self._spec, self._words = spec, spec.arena.words
         self._run_word, self._keep_word = Control.at(index, Word.RUN_LIMIT), Control.at(index, Word.KEEP_LIMIT)
-        self._grace_word, self._active_word = Control.at(index, Word.GRACE_NS), host.header(Header.ACTIVE_USERS)
-        self._held_word = host.header(Header.HELD_NS)
-        self._actors, self._booker = Actors(host, booker, notes), booker
+        self._grace_word, self._active_word = Control.at(index, Word.GRACE_NS), spec.header(Header.ACTIVE_USERS)
+        self._held_word = spec.header(Header.HELD_NS)
+        self._actors, self._booker = Actors(spec, booker, notes), booker
         self._members: dict[int, _Member] = {}
         self._ended: dict[int, int] = {}  # users that do not come back -> their last State
         self._setups_of: dict[int, int] = {}  # of users that left and may come back: setups so far
         self._unsettled: set[int] = set()
         self._failure: BaseException | None = None
-        self._is_thread, self._is_orphan = not host.owns_process, False  # orphan: the parent has exited
+        self._is_thread, self._is_orphan = not spec.owns_process, False  # orphan: the parent has exited
 
     async def run(self) -> int:
         """Until the last user has left."""
-        host, loop = self._host, asyncio.get_running_loop()
+        spec, loop = self._spec, asyncio.get_running_loop()
         self._alarms, self._setups = Alarms(), asyncio.Semaphore(SETUPS_AT_ONCE)
         self._manager_wait = self._alarms.at(NEVER)
-        for offset in host.stopped_users:
-            self._ended[host.first_user + offset] = State.STOPPED_ITSELF
-            self._words[host.entry_word(host.first_user + offset) + Entry.USER] = STOPPED_USER
-        host.enter(State.SETUP)
-        self._calls = AsyncCalls(host, self._booker)
+        for offset in spec.stopped_users:
+            self._ended[spec.first_user + offset] = State.STOPPED_ITSELF
+            self._words[spec.entry_word(spec.first_user + offset) + Entry.USER] = STOPPED_USER
+        spec.enter(State.SETUP)
+        self._calls = AsyncCalls(spec, self._booker)
         self._calls.watch()
         self._actors.loop_watch = self._calls.loop_watch
-        loop.add_reader(host.wake_fd, self._woken)
+        loop.add_reader(spec.wake_fd, self._woken)
         try:
             await self._manage()
         finally:
-            loop.remove_reader(host.wake_fd)
+            loop.remove_reader(spec.wake_fd)
             self._calls.close()
             self._alarms.close()
         if self._failure is not None:
             raise self._failure
-        if host.users == 1:
-            return self._ended.get(host.first_user, State.DONE)
+        if spec.users == 1:
+            return self._ended.get(spec.first_user, State.DONE)
         stopped = sum(state == State.STOPPED_ITSELF for state in self._ended.values())
-        return State.STOPPED_ITSELF if stopped == host.users else State.DONE
+        return State.STOPPED_ITSELF if stopped == spec.users else State.DONE
 
     async def _manage(self) -> None:
         """Start users that are to be here, and interrupt calls whose graceful_stop is over, until nobody is here or wanted."""
@@ -140,10 +140,10 @@ class AsyncUsers:
             await self._manager_wait
 
     def _follow_limits(self, now: int) -> None:
-        host, words = self._host, self._words
+        spec, words = self._spec, self._words
         is_over = self._is_given_up() or self._failure is not None
         keep, run = (0 if is_over else words[self._keep_word]), words[self._run_word]
-        for user in range(host.first_user, min(host.first_user + host.users, keep)):
+        for user in range(spec.first_user, min(spec.first_user + spec.users, keep)):
             if user not in self._members and user not in self._ended:
                 self._start(user)
         for member in self._members.values():
@@ -155,35 +155,35 @@ class AsyncUsers:
                 if member.runs:
                     life.released_ns = now
                 else:  # of all users of the pack the node knows better
-                    held = words[self._held_word] if run <= host.first_user else now
+                    held = words[self._held_word] if run <= spec.first_user else now
                     life.held_ns = held if held > life.held_ns else now
 
     def _is_given_up(self) -> bool:
-        return self._is_orphan or self._host.abandoned()
+        return self._is_orphan or self._spec.abandoned()
 
     def _start(self, user: int) -> None:
-        host, part = self._host, self._host.part
+        spec, part = self._spec, self._spec.part
         life = UserLife(
             part.index, user, think=part.think, pacing=part.pacing, drops_late=part.on_late_drop,
-            setup_backoff_ns=host.setup_backoff_ns if host.users > 1 else (),
+            setup_backoff_ns=spec.setup_backoff_ns if spec.users > 1 else (),
         )  # fmt: skip
         life.setups = self._setups_of.get(user, 0)
-        state = CallState(host.global_user(user))
-        state.entry = host.entry_word(user)
+        state = CallState(spec.global_user(user))
+        state.entry = spec.entry_word(user)
         member = self._members[user] = _Member(user, life, state)
         self._unsettled.add(user)
         member.task = state.task = asyncio.create_task(self._live(member))
 
     def _woken(self) -> None:
-        if not os.read(self._host.wake_fd, 4096):
+        if not os.read(self._spec.wake_fd, 4096):
             self._is_orphan = True
-            asyncio.get_running_loop().remove_reader(self._host.wake_fd)
+            asyncio.get_running_loop().remove_reader(self._spec.wake_fd)
         self._follow_limits(now_ns())  # before users look at them
         self._alarms.wake_all()
 
     def _interrupt(self, now: int) -> int:
         """Interrupt calls whose graceful_stop is over; return when the next one will be."""
-        grace, graceful_ns, next_at = self._words[self._grace_word], self._host.part.graceful_stop_ns, NEVER
+        grace, graceful_ns, next_at = self._words[self._grace_word], self._spec.part.graceful_stop_ns, NEVER
         for member in self._members.values():
             at = now if self._is_given_up() else min(grace, member.left_ns + graceful_ns)
             if at <= now:
@@ -227,22 +227,22 @@ class AsyncUsers:
 
     def _note_failed(self, life: UserLife) -> None:
         """A setup raised. Of a user that is alone the process ends, and the node retries."""
-        if self._host.users > 1 and life.left_as != State.STOPPED_ITSELF:
-            self._words[self._host.header(Header.SETUPS_FAILED)] += 1
+        if self._spec.users > 1 and life.left_as != State.STOPPED_ITSELF:
+            self._words[self._spec.header(Header.SETUPS_FAILED)] += 1
             if life.has_failed:
-                self._words[self._host.header(Header.SETUP_GAVE_UP)] = 1
+                self._words[self._spec.header(Header.SETUP_GAVE_UP)] = 1
 
     def _note_settled(self, member: _Member) -> None:
         """The process is ready when every user that is to be here was set up or has left; not if a setup failed for good."""
         if member.life.is_settled and not member.life.has_failed:
             self._unsettled.discard(member.user)
-            if not self._unsettled and self._words[self._host.header(Header.STATE)] == State.SETUP:
-                self._host.enter(State.READY)
+            if not self._unsettled and self._words[self._spec.header(Header.STATE)] == State.SETUP:
+                self._spec.enter(State.READY)
 
     async def _begin_calls(self, member: _Member, actor: Any, due: int) -> Step:
         self._words[self._active_word] += 1
-        if self._words[self._host.header(Header.STATE)] != State.RUNNING:
-            self._host.enter(State.RUNNING)
+        if self._words[self._spec.header(Header.STATE)] != State.RUNNING:
+            self._spec.enter(State.RUNNING)
         current_call.set(member.state)
         try:
             return await timed(
@@ -258,7 +258,7 @@ class AsyncUsers:
     async def _call(self, member: _Member, actor: Any, due: int) -> Step:
         """Perform calls until the first step that is none."""
         words, run_word, user, life, state = self._words, self._run_word, member.user, member.life, member.state
-        part, run, call, group = self._host.part, self._calls.run, actor.call, self._host.part.name
+        part, run, call, group = self._spec.part, self._calls.run, actor.call, self._spec.part.name
         tickets, most = part.ticket if part.max_calls is not None else None, part.max_calls or 0
         pick = picker(actor, actor.context.random)
         is_steady = life.is_steady and not self._is_thread  # a thread that is given up has to see it
@@ -292,11 +292,11 @@ class AsyncUsers:
     async def _next(self, life: UserLife) -> Step:
         """Return the next step that is not a wait."""
         while True:
-            if self._is_thread and self._host.abandoned():
+            if self._is_thread and self._spec.abandoned():
                 life.is_abandoned = True
             step = life.next(now_ns(), self._words)
             if life.dropped_busy or life.dropped_late:
-                self._host.count_dropped_paces(life)
+                self._spec.count_dropped_paces(life)
             if not isinstance(step, Wait):
                 return step
             await self._alarms.at(step.until)

@@ -26,9 +26,9 @@ from wasp_ray.wire.control import Ask
 from wasp_ray.wire.record import MAX_DATA_BYTES, MAX_ERROR_BYTES, MAX_NAME_BYTES, SETUP_GROUP, Flag, Kind, head_bits
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.call_state import CallState, OpenRequest, RowsUsedUp, current_call, describe
-from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.open_requests import SAMPLED_BIT, make_begins, make_ended, show_open
+from wasp_ray.worker.spec import WorkerSpec
 from wasp_ray.worker.unawaited import describe as describe_unawaited
 
 _END_BITS = tuple(
@@ -133,22 +133,22 @@ class RequestsOutside:
 class Booker:
     """Books the calls of one worker, in its own thread; requests and counters in threads of user code as well."""
 
-    def __init__(self, host: Host, writer: RingWriter, notes: Notes) -> None:
-        part = host.part
-        self._host, self._part, self.writer, self._notes = host, part, writer, notes
+    def __init__(self, spec: WorkerSpec, writer: RingWriter, notes: Notes) -> None:
+        part = spec.part
+        self._spec, self._part, self.writer, self._notes = spec, part, writer, notes
         self._known, self._publish_bits, self._owner = writer.known, writer.publish, writer.owner
-        self.request_begins = make_begins(host, writer, self)
-        self.request_ended = make_ended(host, writer, self, sends_together=False)
-        self.words = self._words = host.arena.words
-        self.is_async = host.part.is_async
-        slab = host.arena.slabs[host.part.index]
-        first = slab.entry_word(host.ring, 0)
+        self.request_begins = make_begins(spec, writer, self)
+        self.request_ended = make_ended(spec, writer, self, sends_together=False)
+        self.words = self._words = spec.arena.words
+        self.is_async = spec.part.is_async
+        slab = spec.arena.slabs[spec.part.index]
+        first = slab.entry_word(spec.ring, 0)
         self._free_entries = [first + i * ENTRY_WORDS for i in range(slab.entries)][::-1]
-        self.nowhere = host.header(Header.NOWHERE)
-        self._begun_word = host.header(Header.BEGUN)
-        self._lost_word = host.header(Header.LOST)
-        self._lost_requests_word = host.header(Header.LOST_REQUESTS)
-        self._sampler = random.Random(host.stream_seed("sample"))
+        self.nowhere = spec.header(Header.NOWHERE)
+        self._begun_word = spec.header(Header.BEGUN)
+        self._lost_word = spec.header(Header.LOST)
+        self._lost_requests_word = spec.header(Header.LOST_REQUESTS)
+        self._sampler = random.Random(spec.stream_seed("sample"))
         self.begun = 0
         self.sync_call: CallState | None = None
         self.default_group = part.name
@@ -189,11 +189,11 @@ class Booker:
             self._end_open(call, end, self._outcome_of(call, result))
         if result is None:
             failed, in_group = call.failed, not call.opened
-            if self._host.verbose or (failed and call.unawaited):
+            if self._spec.verbose or (failed and call.unawaited):
                 self._end_call(call, end, Outcome(failed), group, in_group=in_group)
                 return not failed
             bits = _END_BITS[failed << 2 | in_group << 1 | call.waited]  # as most calls end
-            if self._host.wants_raw and self.sampled(failed):
+            if self._spec.wants_raw and self.sampled(failed):
                 bits |= SAMPLED_BIT
             group_id = self._known(group) or self.writer.intern(group, MAX_NAME_BYTES)
             if not self._publish_bits(
@@ -259,7 +259,7 @@ class Booker:
     def failed_call(self) -> None:
         """After a call that failed: ends the Generator when it asked for that."""
         if self._part.fail_on_error:
-            self._host.ask_stop(Ask.FAIL)
+            self._spec.ask_stop(Ask.FAIL)
 
     def _end_call(
         self, call: CallState, end: int, outcome: Outcome, group: str, *, in_group: bool, error: str = ""
@@ -360,7 +360,7 @@ class Booker:
     def tell(self, error: str, group: str, exc: BaseException) -> None:
         """The first exception of each kind goes to the terminal, trimmed to the user's frames."""
         if self._notes.first_of(f"{group}\0{type(exc).__name__}"):
-            self._notes.send("trace", error=error, group=group, text=trim_traceback(exc, self._host.user_dir))
+            self._notes.send("trace", error=error, group=group, text=trim_traceback(exc, self._spec.user_dir))
 
     def _publish(
         self, due: int, start: int, end: int, outcome: int, flags: int, group: str, call: CallState | None,
@@ -380,13 +380,13 @@ class Booker:
             failure = writer.intern(str(error), MAX_ERROR_BYTES)
         if call is not None and call.waited:
             flags |= Flag.WAITED
-        if self._host.verbose:
+        if self._spec.verbose:
             self._print(group, outcome, flags, start, end, result, error)
-        if self._host.wants_raw and self.sampled(outcome):
+        if self._spec.wants_raw and self.sampled(outcome):
             flags |= Flag.SAMPLED
             if result is not None and result.data is not None:
                 raw = _json_data(result.data)
-        user, number = (call.user, call.number) if call is not None else (self._host.first_user, 0)
+        user, number = (call.user, call.number) if call is not None else (self._spec.first_user, 0)
         bits = head_bits(Kind.RECORD, outcome, flags)
         number &= 0xFFFFFFFF
         if not raw:
@@ -407,7 +407,7 @@ class Booker:
         self, group: str, outcome: int, flags: int, start: int, end: int, result: Response | None, error: str
     ) -> None:
         """`wasp run --once`: a line a request or call, on stdout; none of a process that user code forked."""
-        if os.getpid() != self._host.pid:
+        if os.getpid() != self._spec.pid:
             return
         what = "call" if flags & Flag.ENDS_CALL else "request"
         told = f" {result.status}" if result is not None and result.status != "" else ""

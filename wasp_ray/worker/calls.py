@@ -13,22 +13,22 @@ from wasp_ray.worker import forks
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState
 from wasp_ray.worker.cpu import SampledCallWait
-from wasp_ray.worker.host import Host
 from wasp_ray.worker.loop_watch import SWEEP_NS, LoopWatch
+from wasp_ray.worker.spec import WorkerSpec
 
 
 class AsyncCalls:
     """At most `entries` calls at once, each with an in-flight entry of its own."""
 
-    def __init__(self, host: Host, booker: Booker) -> None:
-        self._host, self._booker, self._words = host, booker, host.arena.words
-        self._begun_word = host.header(Header.BEGUN)
-        self._timeout_ns = host.part.call_timeout_ns
+    def __init__(self, spec: WorkerSpec, booker: Booker) -> None:
+        self._spec, self._booker, self._words = spec, booker, spec.arena.words
+        self._begun_word = spec.header(Header.BEGUN)
+        self._timeout_ns = spec.part.call_timeout_ns
         self._in_flight: dict[CallState, str] = {}
         self._sweeper: asyncio.TimerHandle | None = None
-        self._beat = host.header(Header.HEARTBEAT)
-        self._wait = SampledCallWait(self._words, host.header(0))
-        self.loop_watch = LoopWatch(host, self._in_flight, self._wait)
+        self._beat = spec.header(Header.HEARTBEAT)
+        self._wait = SampledCallWait(self._words, spec.header(0))
+        self.loop_watch = LoopWatch(spec, self._in_flight, self._wait)
         self._measures_next = True  # the next call is measured: one after each sweep at most, and one at a time
         self._is_measuring = False
 
@@ -73,16 +73,16 @@ class AsyncCalls:
                     raise
         except (Exception, SystemExit) as exc:
             if forks.has_forked:
-                forks.end_if_forked(self._host.pid, exc)
+                forks.end_if_forked(self._spec.pid, exc)
             if not state.closed:
                 ok = booker.raised(state, exc, now_ns(), group)
                 asked = exc if isinstance(exc, (StopUser, RestartUser)) else None
         except BaseException as exc:
-            forks.end_if_forked(self._host.pid, exc)
+            forks.end_if_forked(self._spec.pid, exc)
             raise
         else:
             if forks.has_forked:
-                forks.end_if_forked(self._host.pid)
+                forks.end_if_forked(self._spec.pid)
             if not state.closed:
                 ok = booker.returned(state, result, now_ns(), group)
         finally:
@@ -111,7 +111,7 @@ class AsyncCalls:
         blocked.
         """
         now = now_ns()
-        self._host.arena.words[self._beat] = now
+        self._spec.arena.words[self._beat] = now
         self._measures_next = not self._is_measuring
         if self._timeout_ns is not None:
             self._time_out(now - self._timeout_ns)

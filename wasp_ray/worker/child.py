@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, TextIO
 
-from wasp_ray.worker.host import Host
+from wasp_ray.worker.spec import WorkerSpec
 
 PR_SET_PDEATHSIG = 1
 WAKE_FD = 3
@@ -44,7 +44,9 @@ def inherited_signals() -> None:
         _signal.signal(number, _signal.SIG_IGN)
 
 
-def enter_child(host: Host, parent: int, prctl: Any, foreign: Iterable[int], output_fd: int, *, polite: bool) -> None:
+def enter_child(
+    spec: WorkerSpec, parent: int, prctl: Any, foreign: Iterable[int], output_fd: int, *, polite: bool
+) -> None:
     """Makes the fork a worker. `foreign`: the parent's own descriptors; `polite`: lower its priority."""
     if prctl is not None:
         prctl(PR_SET_PDEATHSIG, _signal.SIGKILL, 0, 0, 0)
@@ -52,7 +54,7 @@ def enter_child(host: Host, parent: int, prctl: Any, foreign: Iterable[int], out
             os._exit(1)
     _signal.set_wakeup_fd(-1)
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)  # all others stand as the zygote has them: see `inherited_signals`
-    _take_descriptors(host, foreign, output_fd)
+    _take_descriptors(spec, foreign, output_fd)
     try:
         if polite:
             os.nice(USER_NICE)
@@ -61,35 +63,35 @@ def enter_child(host: Host, parent: int, prctl: Any, foreign: Iterable[int], out
         os.close(oom)
     except (OSError, ValueError):  # no such file, or not allowed: a courtesy only
         pass
-    reseed(host)
+    reseed(spec)
     gc.enable()
 
 
-def _take_descriptors(host: Host, foreign: Iterable[int], output_fd: int) -> None:
+def _take_descriptors(spec: WorkerSpec, foreign: Iterable[int], output_fd: int) -> None:
     """stdout and stderr to the node's pipe, the wake pipe low enough for select; stdin is the zygote's, empty.
 
     The parent's own descriptors are closed; what the user's module opened stays its own affair.
     """
     os.dup2(output_fd, 1)
     os.dup2(output_fd, 2)
-    os.dup2(host.wake_fd, WAKE_FD, inheritable=False)
+    os.dup2(spec.wake_fd, WAKE_FD, inheritable=False)
     for fd in foreign:
         if fd != WAKE_FD:
             os.close(fd)
-    os.close(host.wake_fd)
-    host.wake_fd = WAKE_FD
-    open_streams(host)
+    os.close(spec.wake_fd)
+    spec.wake_fd = WAKE_FD
+    open_streams(spec)
 
 
-def open_streams(host: Host, out: int = 1, err: int = 2) -> None:
+def open_streams(spec: WorkerSpec, out: int = 1, err: int = 2) -> None:
     """What user code prints, by line and with its author, to these descriptors."""
-    prefix = f"{host.part.name}/{host.global_user(host.first_user)}: "
+    prefix = f"{spec.part.name}/{spec.global_user(spec.first_user)}: "
     sys.stdout, sys.stderr = LineWriter(out, prefix), LineWriter(err, prefix)
 
 
-def reseed(host: Host) -> None:
+def reseed(spec: WorkerSpec) -> None:
     """Seeds the process-wide random streams, which forked children would share, for this worker of the whole run."""
-    random.seed(host.stream_seed())
+    random.seed(spec.stream_seed())
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed([random.getrandbits(32) for _ in range(4)])  # of 20,000 users, two may well share 32 bits

@@ -12,9 +12,9 @@ from wasp_ray.http.optional import client_module
 from wasp_ray.wire.control import NEVER, Ask, Word
 from wasp_ray.worker.booking import Booker, TimedGroup
 from wasp_ray.worker.call_state import RowsUsedUp
-from wasp_ray.worker.host import Host
 from wasp_ray.worker.http_recorder import HttpRecorder
 from wasp_ray.worker.notes import Notes
+from wasp_ray.worker.spec import WorkerSpec
 
 if TYPE_CHECKING:
     import asyncio  # which takes 7 MB: a load of sync actors does without
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 class WorkerContext:
     """One object a user (packed users have one each) or gun worker."""
 
-    def __init__(self, host: Host, booker: Booker, notes: Notes, local_user: int, number: int = 0) -> None:
-        part = host.part
-        self._host, self._booker, self._notes, self.local_user = host, booker, notes, local_user
-        self.run_id = host.run_id
-        self.node_id = host.node + 1
-        self.nodes = host.nodes
-        self.user_id = host.global_user(local_user)
+    def __init__(self, spec: WorkerSpec, booker: Booker, notes: Notes, local_user: int, number: int = 0) -> None:
+        part = spec.part
+        self._spec, self._booker, self._notes, self.local_user = spec, booker, notes, local_user
+        self.run_id = spec.run_id
+        self.node_id = spec.node + 1
+        self.nodes = spec.nodes
+        self.user_id = spec.global_user(local_user)
         self.generator = part.name
         self.labels = dict(part.labels)
         self.params = dict(part.params)
-        self.random = random.Random(f"{host.seed}/{part.name}/{self.user_id}/{host.incarnation}/{number}")
+        self.random = random.Random(f"{spec.seed}/{part.name}/{self.user_id}/{spec.incarnation}/{number}")
         self.shared_data = part.shared_data
-        self.setup_data = host.setup_data
+        self.setup_data = spec.setup_data
         self.tasks: set[asyncio.Task[Any]] = set()
         self._rows: dict[str, dict[str, Any]] = {}
         self._log: Any = None
@@ -56,10 +56,10 @@ class WorkerContext:
     @property
     def stopping(self) -> bool:
         """Whether this user or worker is to end."""
-        control, gen = self._host.control, self._host.part.index
+        control, gen = self._spec.control, self._spec.part.index
         if control.get(gen, Word.STOP_NS) != NEVER:
             return True
-        return self._host.part.kind == "users" and control.get(gen, Word.KEEP_LIMIT) <= self.local_user
+        return self._spec.part.kind == "users" and control.get(gen, Word.KEEP_LIMIT) <= self.local_user
 
     def feed(self, name: str) -> dict[str, Any]:
         """The next row of a feeder. Raises WaspError for an unknown name; ends the Generator when used up."""
@@ -68,9 +68,9 @@ class WorkerContext:
         return self._draw(name)
 
     def _draw(self, name: str) -> dict[str, Any]:
-        source = self._host.part.feeds.get(name)
+        source = self._spec.part.feeds.get(name)
         if source is None:
-            known = ", ".join(sorted(self._host.part.feeds)) or "none"
+            known = ", ".join(sorted(self._spec.part.feeds)) or "none"
             raise WaspError(f"feed({name!r}): Generator {self.generator!r} has no such feeder (it has: {known})")
         call = self._booker.current()
         row = source(call.tick if call is not None else -1, self.local_user)
@@ -94,7 +94,7 @@ class WorkerContext:
 
     def _end(self, why: str, asked: int) -> None:
         self._notes.send("stop", why=why)
-        self._host.ask_stop(asked)
+        self._spec.ask_stop(asked)
 
     def group(self, name: str) -> TimedGroup:
         """Times a block."""
@@ -117,7 +117,7 @@ class WorkerContext:
         """A client whose requests are recorded, async in an async actor."""
         import wasp_ray.http
 
-        make = wasp_ray.http.AsyncClient if self._host.part.is_async else wasp_ray.http.SyncClient
+        make = wasp_ray.http.AsyncClient if self._spec.part.is_async else wasp_ray.http.SyncClient
         client = make(base_url, self._http_recorder(), **options)
         self._clients.append(client)
         return client
@@ -135,12 +135,12 @@ class WorkerContext:
         return self._session("http2", True, base_url, options)
 
     def _session(self, name: str, is_async: bool, base_url: str | None, options: dict[str, Any]) -> Any:
-        if self._host.part.is_async != is_async:
+        if self._spec.part.is_async != is_async:
             needed, other = (
                 ("async def call", "http() or requests()") if is_async else ("def call", "http() or aiohttp()")
             )
             raise BadInput(f"self.context.{name}() needs an actor with `{needed}`; there is {other} for this one")
-        recorder = HttpRecorder(self._host, self._booker.writer, self._booker, sends_together=False)
+        recorder = HttpRecorder(self._spec, self._booker.writer, self._booker, sends_together=False)
         session = client_module(name).open_session(recorder, base_url, **options)
         self._clients.append(session)
         return session
@@ -154,7 +154,7 @@ class WorkerContext:
 
     def _http_recorder(self) -> HttpRecorder:
         if self._recorder is None:
-            self._recorder = HttpRecorder(self._host, self._booker.writer, self._booker)
+            self._recorder = HttpRecorder(self._spec, self._booker.writer, self._booker)
         return self._recorder
 
     def count(self, name: str, n: int = 1) -> None:

@@ -21,13 +21,13 @@ from wasp_ray.load.locate import trim_traceback
 from wasp_ray.wire.arena import Header
 from wasp_ray.wire.control import Control, Word
 from wasp_ray.wire.ring import RingWriter
-from wasp_ray.worker.host import Host
+from wasp_ray.worker.spec import WorkerSpec
 
 has_forked = False
 """Whether this process was forked from a worker by user code: looked at where getpid() would cost too much."""
 _ENDLESS = 1 << 62
 _SEND = opcode.opmap["SEND"]
-_workers: dict[int, tuple[Host, RingWriter]] = {}
+_workers: dict[int, tuple[WorkerSpec, RingWriter]] = {}
 """By thread: one in a process of its own, several in the inline runtime."""
 _is_registered = False
 
@@ -40,10 +40,10 @@ def register() -> None:
         os.register_at_fork(after_in_parent=_in_parent, after_in_child=_in_child)
 
 
-def watch(host: Host, writer: RingWriter) -> None:
+def watch(spec: WorkerSpec, writer: RingWriter) -> None:
     """From now on until `unwatch` this thread is that of a worker."""
-    host.pid = os.getpid()
-    _workers[get_ident()] = host, writer
+    spec.pid = os.getpid()
+    _workers[get_ident()] = spec, writer
 
 
 def unwatch() -> None:
@@ -54,16 +54,16 @@ def unwatch() -> None:
 class ForkGuard:
     """Around user code: a process that it forked ends at the end of the block, with the exit code that Python would give it."""
 
-    __slots__ = ("_host",)
+    __slots__ = ("_spec",)
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, spec: WorkerSpec) -> None:
+        self._spec = spec
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        end_if_forked(self._host.pid, exc)
+        end_if_forked(self._spec.pid, exc)
 
 
 def end_if_forked(pid: int, exc: BaseException | None = None) -> None:
@@ -98,8 +98,8 @@ def _in_parent() -> None:
     if _workers and not _starts_program(sys._getframe(1)):
         with suppress(RuntimeError, StopIteration):  # the inline runtime's last worker ends meanwhile
             any_worker = iter(_workers.values())  # of which a thread of the user's may be
-            host, _ = _workers.get(get_ident()) or next(any_worker)
-            host.arena.words[host.header(Header.FORKS)] += 1
+            spec, _ = _workers.get(get_ident()) or next(any_worker)
+            spec.arena.words[spec.header(Header.FORKS)] += 1
 
 
 def _in_child() -> None:
@@ -111,23 +111,23 @@ def _in_child() -> None:
     try:
         _detach(list(_workers.values()))
         never_returns = caller.f_globals.get("__name__") == "multiprocessing.popen_fork"
-        if not never_returns and any(host.part.is_async for host, _ in _workers.values()):
+        if not never_returns and any(spec.part.is_async for spec, _ in _workers.values()):
             _end_at_return_to_loop(caller)
     except BaseException as exc:  # which Python would ignore
         _end(exc)
     _workers.clear()
 
 
-def _detach(workers: list[tuple[Host, RingWriter]]) -> None:
+def _detach(workers: list[tuple[WorkerSpec, RingWriter]]) -> None:
     """Of all workers that the parent has: in its memory nothing that this process does can be seen any more."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for host, writer in workers:
-        host.arena.make_private()
-        host.arena.words[host.header(Header.TAIL)] = _ENDLESS  # nobody reads: there is always room
-        host.arena.words[Control.at(host.part.index, Word.RUN_LIMIT)] = 0  # no user begins another call
+    for spec, writer in workers:
+        spec.arena.make_private()
+        spec.arena.words[spec.header(Header.TAIL)] = _ENDLESS  # nobody reads: there is always room
+        spec.arena.words[Control.at(spec.part.index, Word.RUN_LIMIT)] = 0  # no user begins another call
         writer.repair_after_fork()
-        host.part.guard._at_fork_reinit()
-        for fd in {host.wake_fd, host.notes_fd, host.ticks_fd} - {-1}:
+        spec.part.guard._at_fork_reinit()
+        for fd in {spec.wake_fd, spec.notes_fd, spec.ticks_fd} - {-1}:
             os.dup2(null, fd, inheritable=False)
     os.close(null)
     with suppress(ValueError):  # of an event loop, which would take this process' signals for its own

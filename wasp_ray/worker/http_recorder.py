@@ -5,18 +5,18 @@ from __future__ import annotations
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import OpenRequest
-from wasp_ray.worker.host import Host
 from wasp_ray.worker.open_requests import make_ended
+from wasp_ray.worker.spec import WorkerSpec
 
 
 class HttpRecorder:
     """The contract of the clients. Its frequent methods are closures."""
 
-    def __init__(self, host: Host, writer: RingWriter, booker: Booker, *, sends_together: bool = True) -> None:
+    def __init__(self, spec: WorkerSpec, writer: RingWriter, booker: Booker, *, sends_together: bool = True) -> None:
         self._booker = booker
         self.count = booker.count
         self.request_begins = booker.request_begins
-        self.request_ended = make_ended(host, writer, booker, sends_together=sends_together)
+        self.request_ended = make_ended(spec, writer, booker, sends_together=sends_together)
         self.request_dropped = booker.drop_open
 
     def request_raised(self, opened: OpenRequest, exc: BaseException) -> None:

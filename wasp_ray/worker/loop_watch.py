@@ -19,7 +19,7 @@ from wasp_ray.wire.control import NEVER
 from wasp_ray.wire.record import HOOK_BITS, Hook
 from wasp_ray.worker.call_state import current_call
 from wasp_ray.worker.cpu import CallWait
-from wasp_ray.worker.host import Host
+from wasp_ray.worker.spec import WorkerSpec
 
 SWEEP_NS = 20_000_000
 BLOCK_NS = 50_000_000
@@ -30,8 +30,8 @@ Result = TypeVar("Result")
 class LoopWatch:
     """Counts blocks in the header of the worker's ring. `in_flight`: the calls in flight of its loop."""
 
-    def __init__(self, host: Host, in_flight: Sized, wait: CallWait) -> None:
-        self._words, self._header = host.arena.words, host.header(0)
+    def __init__(self, spec: WorkerSpec, in_flight: Sized, wait: CallWait) -> None:
+        self._words, self._header = spec.arena.words, spec.header(0)
         self._in_flight, self._wait = in_flight, wait
         self._waited_ns = 0
         self._swept_ns, self._blocks = NEVER, 0

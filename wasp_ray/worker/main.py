@@ -14,9 +14,9 @@ from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import describe
 from wasp_ray.worker.forks import end_if_forked, unwatch, watch
-from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.setup_teardown import SetupEnded
+from wasp_ray.worker.spec import WorkerSpec
 from wasp_ray.worker.sync_gun import SyncGun
 from wasp_ray.worker.sync_user import SyncUser
 from wasp_ray.worker.unawaited import noticed
@@ -27,44 +27,44 @@ time went into looking through them again and again.
 """
 
 
-def run_worker(host: Host) -> int:
+def run_worker(spec: WorkerSpec) -> int:
     """Runs to the end; the final State is in the ring's header as well."""
-    host.arena.words[host.header(Header.PID)] = os.getpid()
-    writer = RingWriter(host.arena, host.part.index, host.ring)
-    notes = Notes(host.notes_fd, host.part.index, host.global_user(host.first_user))
-    booker = Booker(host, writer, notes)
-    host.publish_cpu_before()
-    if host.part.pacing is not None:
-        host.arena.words[host.header(Header.PACE_NS)] = host.part.pacing.mean_ns
-    watch(host, writer)
+    spec.arena.words[spec.header(Header.PID)] = os.getpid()
+    writer = RingWriter(spec.arena, spec.part.index, spec.ring)
+    notes = Notes(spec.notes_fd, spec.part.index, spec.global_user(spec.first_user))
+    booker = Booker(spec, writer, notes)
+    spec.publish_cpu_before()
+    if spec.part.pacing is not None:
+        spec.arena.words[spec.header(Header.PACE_NS)] = spec.part.pacing.mean_ns
+    watch(spec, writer)
     try:
-        return _run(host, writer, booker, notes)
+        return _run(spec, writer, booker, notes)
     finally:
-        end_if_forked(host.pid)
+        end_if_forked(spec.pid)
         unwatch()
 
 
-def _run(host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> int:
+def _run(spec: WorkerSpec, writer: RingWriter, booker: Booker, notes: Notes) -> int:
     state: int = State.DONE
     try:
-        if host.part.is_async:
-            state = _run_async(host, writer, booker, notes)
-        elif host.part.kind == "rate":
-            state = SyncGun(host, writer, booker, notes).run()
+        if spec.part.is_async:
+            state = _run_async(spec, writer, booker, notes)
+        elif spec.part.kind == "rate":
+            state = SyncGun(spec, writer, booker, notes).run()
         else:
-            state = SyncUser(host, writer, booker, notes).run()
+            state = SyncUser(spec, writer, booker, notes).run()
     except SetupEnded as exc:
         state = exc.state
     except BaseException as exc:
-        end_if_forked(host.pid, exc)
+        end_if_forked(spec.pid, exc)
         state = State.BROKEN
-        notes.send("broken", error=describe(exc), text=trim_traceback(exc, host.user_dir))
-    if not host.abandoned() or host.owns_process:
-        host.enter(state)
+        notes.send("broken", error=describe(exc), text=trim_traceback(exc, spec.user_dir))
+    if not spec.abandoned() or spec.owns_process:
+        spec.enter(state)
     return state
 
 
-def _run_async(host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> int:
+def _run_async(spec: WorkerSpec, writer: RingWriter, booker: Booker, notes: Notes) -> int:
     import asyncio
 
     import uvloop
@@ -73,11 +73,11 @@ def _run_async(host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> 
     from wasp_ray.worker.async_gun import AsyncGun
     from wasp_ray.worker.async_user import AsyncUsers
 
-    if host.owns_process:
+    if spec.owns_process:
         keep_heap()
         gc.set_threshold(*GC_THRESHOLDS)
     worker = (
-        AsyncGun(host, writer, booker, notes) if host.part.kind == "rate" else AsyncUsers(host, writer, booker, notes)
+        AsyncGun(spec, writer, booker, notes) if spec.part.kind == "rate" else AsyncUsers(spec, writer, booker, notes)
     )
     with noticed(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(worker.run())

@@ -14,7 +14,7 @@ from wasp_ray.wire.arena import Entry, Header, Open
 from wasp_ray.wire.record import MAX_ERROR_BYTES, MAX_NAME_BYTES, Flag, Kind, head_bits
 from wasp_ray.wire.ring import RingWriter
 from wasp_ray.worker.call_state import CallState, OpenRequest, OpenSource, current_call
-from wasp_ray.worker.host import Host
+from wasp_ray.worker.spec import WorkerSpec
 
 if TYPE_CHECKING:
     from wasp_ray.worker.booking import Booker
@@ -44,9 +44,9 @@ def show_open(words: memoryview, call: CallState) -> None:
     words[call.entry + Entry.OPEN] = bits
 
 
-def make_begins(host: Host, writer: RingWriter, booker: Booker) -> Begins:
+def make_begins(spec: WorkerSpec, writer: RingWriter, booker: Booker) -> Begins:
     """Return the function that opens a request of the running call and shows it in the in-flight entry. From any thread."""
-    current, known, words, intern = current_call.get, writer.known, host.arena.words, writer.intern
+    current, known, words, intern = current_call.get, writer.known, spec.arena.words, writer.intern
     open_word, start_word, shift = Entry.OPEN, Entry.OPEN_START, Open.ROUTE_SHIFT
     is_open = Open.HAS_BEGUN | Open.IS_OPEN
     is_first = is_open | Open.DUE_WITH_CALL
@@ -74,7 +74,7 @@ def make_begins(host: Host, writer: RingWriter, booker: Booker) -> Begins:
     return request_begins
 
 
-def make_ended(host: Host, writer: RingWriter, booker: Booker, *, sends_together: bool) -> Ended:
+def make_ended(spec: WorkerSpec, writer: RingWriter, booker: Booker, *, sends_together: bool) -> Ended:
     """Return the function that ends and records a request.
 
     `sends_together`: what the users of a loop ask for is sent in one go by the client itself. After a request of any other
@@ -82,8 +82,8 @@ def make_ended(host: Host, writer: RingWriter, booker: Booker, *, sends_together
     """
     intern, publish = writer.intern, writer.publish
     owner, share = writer.owner, writer.share
-    is_verbose, wants_raw, sampled, nobody = host.verbose, host.wants_raw, booker.sampled, host.first_user
-    words, lost_word = host.arena.words, host.header(Header.LOST_REQUESTS)
+    is_verbose, wants_raw, sampled, nobody = spec.verbose, spec.wants_raw, booker.sampled, spec.first_user
+    words, lost_word = spec.arena.words, spec.header(Header.LOST_REQUESTS)
     statuses: dict[str | int, int] = {}
     open_word, has_begun, bits_of = Entry.OPEN, Open.HAS_BEGUN, _BITS
 

@@ -18,8 +18,8 @@ from wasp_ray.worker.booking import Booker, RequestsOutside
 from wasp_ray.worker.call_state import describe
 from wasp_ray.worker.context import WorkerContext
 from wasp_ray.worker.forks import ForkGuard
-from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
+from wasp_ray.worker.spec import WorkerSpec
 from wasp_ray.worker.unawaited import stage
 from wasp_ray.worker.user_life import UserLife
 
@@ -52,9 +52,9 @@ def run_blocking(coroutine: Coroutine[Any, Any, Result]) -> Result:
 class Actors:
     """Makes the actors of one worker, sets them up and tears them down."""
 
-    def __init__(self, host: Host, booker: Booker, notes: Notes) -> None:
-        self._host, self._booker, self._notes = host, booker, notes
-        self._since_word = host.header(Header.SETUP_SINCE)
+    def __init__(self, spec: WorkerSpec, booker: Booker, notes: Notes) -> None:
+        self._spec, self._booker, self._notes = spec, booker, notes
+        self._since_word = spec.header(Header.SETUP_SINCE)
         self.loop_watch: LoopWatch | None = None  # of the event loop that calls are made on meanwhile
         self._setups: dict[int, int] = {}  # local user -> when its setup began; the oldest first
 
@@ -67,12 +67,12 @@ class Actors:
             try:
                 # recorded before clean-up, in which the process may be killed
                 with self._requests(local_user, is_setup=True):
-                    with ForkGuard(self._host):
-                        actor = self._host.part.actor()
+                    with ForkGuard(self._spec):
+                        actor = self._spec.part.actor()
                         actor.context = context = WorkerContext(
-                            self._host, self._booker, self._notes, local_user, number
+                            self._spec, self._booker, self._notes, local_user, number
                         )
-                    await self._run(actor.setup, self._host.part.setup_timeout_ns, "setup")
+                    await self._run(actor.setup, self._spec.part.setup_timeout_ns, "setup")
             finally:
                 del self._setups[local_user]
                 self._publish_oldest()
@@ -101,7 +101,7 @@ class Actors:
         """Run teardown, end the tasks that the actor spawned, close its clients; what they raise is reported."""
         try:
             with self._requests(actor.context.local_user, is_setup=False):
-                await self._run(actor.teardown, self._host.part.teardown_timeout_ns, "teardown")
+                await self._run(actor.teardown, self._spec.part.teardown_timeout_ns, "teardown")
         except GeneratorExit:
             raise
         except BaseException as exc:
@@ -115,8 +115,8 @@ class Actors:
         await actor.context.close_clients()
 
     async def _run(self, hook: Callable[[], Any], timeout_ns: int, name: str) -> None:
-        if not self._host.part.is_async:  # the node kills the process that exceeds the timeout
-            with ForkGuard(self._host):
+        if not self._spec.part.is_async:  # the node kills the process that exceeds the timeout
+            with ForkGuard(self._spec):
                 hook()
             return
         from asyncio import wait_for
@@ -135,23 +135,23 @@ class Actors:
             raise WaspError(current.unawaited) if name == "teardown" else SetupFailed(current.unawaited)
 
     async def _finish(self, hook: Callable[[], Any]) -> None:
-        with ForkGuard(self._host):
+        with ForkGuard(self._spec):
             result = hook()
             if isawaitable(result):
                 await result
 
     def _requests(self, local_user: int, *, is_setup: bool) -> RequestsOutside:
         """Return what records the requests of a setup or teardown. An async gun has no entry of its own for them."""
-        host = self._host
-        entry = None if host.part.kind == "rate" and host.part.is_async else host.entry_word(local_user)
-        return RequestsOutside(self._booker, host.global_user(local_user), is_setup=is_setup, entry=entry)
+        spec = self._spec
+        entry = None if spec.part.kind == "rate" and spec.part.is_async else spec.entry_word(local_user)
+        return RequestsOutside(self._booker, spec.global_user(local_user), is_setup=is_setup, entry=entry)
 
     def _report(self, exc: BaseException) -> int:
         if isinstance(exc, StopUser):
             return State.STOPPED_ITSELF
-        self._notes.send("setup_failed", error=describe(exc), text=trim_traceback(exc, self._host.user_dir))
+        self._notes.send("setup_failed", error=describe(exc), text=trim_traceback(exc, self._spec.user_dir))
         return State.SETUP_FAILED
 
     def _publish_oldest(self) -> None:
         """Let the node see how long the oldest setup takes."""
-        self._host.arena.words[self._since_word] = next(iter(self._setups.values()), 0)
+        self._spec.arena.words[self._since_word] = next(iter(self._setups.values()), 0)

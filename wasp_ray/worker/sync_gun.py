@@ -19,9 +19,9 @@ from wasp_ray.worker.call_state import CallState, why_stopped
 from wasp_ray.worker.cpu import SampledCallWait
 from wasp_ray.worker.drops import Drops
 from wasp_ray.worker.forks import ForkGuard, end_if_forked
-from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.setup_teardown import Actors, run_blocking
+from wasp_ray.worker.spec import WorkerSpec
 
 TICK = struct.Struct("<qq")
 
@@ -29,33 +29,33 @@ TICK = struct.Struct("<qq")
 class SyncGun:
     """Runs one worker from setup to teardown. `run` returns the final State."""
 
-    def __init__(self, host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> None:
-        self._host, self._booker, self._drops = host, booker, Drops(host, writer)
-        self._actors = Actors(host, booker, notes)
-        self._words = host.arena.words
-        self._state = CallState(host.worker)
-        self._state.entry = host.entry_word(host.worker)
-        self._wait = SampledCallWait(self._words, host.header(0))
+    def __init__(self, spec: WorkerSpec, writer: RingWriter, booker: Booker, notes: Notes) -> None:
+        self._spec, self._booker, self._drops = spec, booker, Drops(spec, writer)
+        self._actors = Actors(spec, booker, notes)
+        self._words = spec.arena.words
+        self._state = CallState(spec.worker)
+        self._state.entry = spec.entry_word(spec.worker)
+        self._wait = SampledCallWait(self._words, spec.header(0))
 
     def run(self) -> int:
         """Return the final State. Raises SetupEnded."""
-        host = self._host
-        host.enter(State.SETUP)
-        gun = run_blocking(self._actors.set_up(host.worker))
-        host.enter(State.READY)
+        spec = self._spec
+        spec.enter(State.SETUP)
+        gun = run_blocking(self._actors.set_up(spec.worker))
+        spec.enter(State.READY)
         try:
-            with ForkGuard(host):
+            with ForkGuard(spec):
                 self._loop(gun)
         finally:
             self._wait.close()
-            host.enter(State.TEARDOWN)
+            spec.enter(State.TEARDOWN)
             run_blocking(self._actors.tear_down(gun))
         return State.STOPPED_ITSELF  # the pipe has ended: no successor is needed
 
     def _loop(self, gun: Any) -> None:
-        words, host, booker, state = self._words, self._host, self._booker, self._state
-        next_word, fd, call, group = host.header(Header.NEXT_TICK), host.ticks_fd, gun.call, host.part.name
-        drops, free_since, is_thread = host.part.on_late_drop, now_ns(), not host.owns_process
+        words, spec, booker, state = self._words, self._spec, self._booker, self._state
+        next_word, fd, call, group = spec.header(Header.NEXT_TICK), spec.ticks_fd, gun.call, spec.part.name
+        drops, free_since, is_thread = spec.part.on_late_drop, now_ns(), not spec.owns_process
         stood_still_until = 0  # ticks due before it are late through our own fault
         wait, measure_ns = self._wait, 0
         booker.sync_call = state
@@ -76,12 +76,12 @@ class SyncGun:
             try:
                 result = call()
             except (Exception, SystemExit) as exc:
-                end_if_forked(host.pid, exc)
+                end_if_forked(spec.pid, exc)
                 end = now_ns()
                 ok = booker.raised(state, exc, end, group)
                 if isinstance(exc, StopUser):
                     booker.free_entry(state)
-                    host.ask_stop(why_stopped(exc))
+                    spec.ask_stop(why_stopped(exc))
             else:
                 end = now_ns()
                 ok = booker.returned(state, result, end, group)
@@ -92,5 +92,5 @@ class SyncGun:
             free_since = end
             if is_measured:
                 measure_ns = wait.end_call(end)
-            if is_thread and host.abandoned():  # its successor takes the ticks
+            if is_thread and spec.abandoned():  # its successor takes the ticks
                 return

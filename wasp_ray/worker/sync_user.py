@@ -20,32 +20,32 @@ from wasp_ray.worker.booking import Booker
 from wasp_ray.worker.call_state import CallState, picker
 from wasp_ray.worker.cpu import CallWait
 from wasp_ray.worker.forks import end_if_forked
-from wasp_ray.worker.host import Host
 from wasp_ray.worker.notes import Notes
 from wasp_ray.worker.setup_teardown import Actors, run_blocking
+from wasp_ray.worker.spec import WorkerSpec
 from wasp_ray.worker.user_life import Call, Leave, Setup, Step, UserLife, Wait
 
 
 class SyncUser:
     """Runs one user from setup to teardown. `run` returns the final State."""
 
-    def __init__(self, host: Host, writer: RingWriter, booker: Booker, notes: Notes) -> None:
-        part = host.part
-        self._host, self._writer, self._booker = host, writer, booker
-        self._words = host.arena.words
+    def __init__(self, spec: WorkerSpec, writer: RingWriter, booker: Booker, notes: Notes) -> None:
+        part = spec.part
+        self._spec, self._writer, self._booker = spec, writer, booker
+        self._words = spec.arena.words
         self._run_word = Control.at(part.index, Word.RUN_LIMIT)
-        self._active_word = host.header(Header.ACTIVE_USERS)
-        self._held_word, self._released_word = host.header(Header.HELD_NS), host.header(Header.RELEASED_NS)
-        self._is_paced, self._is_thread = part.pacing is not None, not host.owns_process
-        self._local = host.first_user
-        self._state = CallState(host.global_user(self._local))
-        self._state.entry = host.entry_word(self._local)
+        self._active_word = spec.header(Header.ACTIVE_USERS)
+        self._held_word, self._released_word = spec.header(Header.HELD_NS), spec.header(Header.RELEASED_NS)
+        self._is_paced, self._is_thread = part.pacing is not None, not spec.owns_process
+        self._local = spec.first_user
+        self._state = CallState(spec.global_user(self._local))
+        self._state.entry = spec.entry_word(self._local)
         self._life = UserLife(
             part.index, self._local, think=part.think, pacing=part.pacing, drops_late=part.on_late_drop
         )
-        self._actors = Actors(host, booker, notes)
+        self._actors = Actors(spec, booker, notes)
         self._actor: Any = None
-        self._wait = CallWait(self._words, host.header(0))
+        self._wait = CallWait(self._words, spec.header(0))
 
     def run(self) -> int:
         """Perform the steps until the last one."""
@@ -65,19 +65,19 @@ class SyncUser:
         return step.state
 
     def _set_up(self) -> None:
-        self._host.enter(State.SETUP)
+        self._spec.enter(State.SETUP)
         self._actor = run_blocking(self._actors.set_up_user(self._life, self._local))
         if self._actor is not None:
-            self._host.enter(State.READY)
+            self._spec.enter(State.READY)
 
     def _tear_down(self) -> None:
         self._words[self._active_word] = 0
-        self._host.enter(State.TEARDOWN)
+        self._spec.enter(State.TEARDOWN)
         run_blocking(self._actors.tear_down(self._actor))
         self._life.torn_down(now_ns())
 
     def _begin_calls(self, due: int) -> Step:
-        self._host.enter(State.RUNNING)
+        self._spec.enter(State.RUNNING)
         self._words[self._active_word] = 1
         try:
             return self._call(due)
@@ -88,15 +88,15 @@ class SyncUser:
     def _call(self, due: int) -> Step:
         """Perform calls until the first step that is none."""
         words, run_word, local, state, life = self._words, self._run_word, self._local, self._state, self._life
-        booker, writer, part = self._booker, self._writer, self._host.part
+        booker, writer, part = self._booker, self._writer, self._spec.part
         ticket, max_calls = part.ticket, part.max_calls
         entry, user = state.entry, state.user
-        begun_word, lost_word = self._host.header(Header.BEGUN), self._host.header(Header.LOST)
+        begun_word, lost_word = self._spec.header(Header.BEGUN), self._spec.header(Header.LOST)
         group = part.name
         group_id, call = writer.intern(group, MAX_NAME_BYTES), self._actor.call
         pick = picker(self._actor, self._actor.context.random)
         plain_ok = head_bits(Kind.RECORD, Outcome.OK, Flag.ENDS_CALL | Flag.IN_GROUP)
-        raw, publish, clock = self._host.wants_raw or self._host.verbose, writer.publish, now_ns
+        raw, publish, clock = self._spec.wants_raw or self._spec.verbose, writer.publish, now_ns
         is_steady = life.is_steady and not self._is_thread  # a thread that is given up has to see it
         booker.sync_call = state
         self._wait.begin()
@@ -122,7 +122,7 @@ class SyncUser:
                 try:
                     result = call()
                 except BaseException as exc:
-                    end_if_forked(self._host.pid, exc)
+                    end_if_forked(self._spec.pid, exc)
                     end = clock()
                     ok = booker.raised(state, exc, end, group)
                     if not isinstance(exc, Exception) and not isinstance(exc, SystemExit):
@@ -162,14 +162,14 @@ class SyncUser:
         while True:
             if self._is_paced:
                 life.held_ns, life.released_ns = words[self._held_word], words[self._released_word]
-            if self._is_thread and self._host.abandoned():
+            if self._is_thread and self._spec.abandoned():
                 life.is_abandoned = True
             step = life.next(now_ns(), words)
             if life.dropped_busy or life.dropped_late:
-                self._host.count_dropped_paces(life)
+                self._spec.count_dropped_paces(life)
             if isinstance(step, Call):
                 return step
-            end_if_forked(self._host.pid)
+            end_if_forked(self._spec.pid)
             if not isinstance(step, Wait):
                 return step
             self._block(step.until)
@@ -180,11 +180,11 @@ class SyncUser:
         is_between_calls = self._booker.sync_call is not None
         if is_between_calls:
             self._wait.end()
-        readable, _, _ = select.select([self._host.wake_fd], [], [], timeout)
+        readable, _, _ = select.select([self._spec.wake_fd], [], [], timeout)
         if is_between_calls:
             self._wait.begin()
-        if readable and not os.read(self._host.wake_fd, 4096):
-            self._host.abandoned = lambda: True  # the parent is gone: leave
+        if readable and not os.read(self._spec.wake_fd, 4096):
+            self._spec.abandoned = lambda: True  # the parent is gone: leave
             self._life.is_abandoned = True
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from wasp_ray import Gun, VirtualUser
-from wasp_ray.runtime.foreseen import names_in
+from wasp_ray.runtime.prefork import names_in
 
 
 class Direct(VirtualUser):
@@ -58,7 +58,7 @@ def test_only_a_load_that_names_http_has_its_client_imported(named: bool) -> Non
     """Every user of a load without HTTP would pay for it."""
     setup = "self.http = self.context.http('http://127.0.0.1')" if named else "pass"
     code = (
-        "import sys\nfrom wasp_ray import VirtualUser\nfrom wasp_ray.runtime.foreseen import import_named\n"
+        "import sys\nfrom wasp_ray import VirtualUser\nfrom wasp_ray.runtime.prefork import import_named\n"
         f"class User(VirtualUser):\n    def setup(self):\n        {setup}\nimport_named([User])\n"
         "print([name in sys.modules for name in ('wasp_ray.http.client', 'wasp_ray.http.sync_client', 'httptools', 'ssl')])"
     )
@@ -78,8 +78,8 @@ def test_a_user_of_the_client_imports_nothing_after_the_fork() -> None:
         "from wasp_ray import VirtualUser\n"
         "class User(VirtualUser):\n"
         "    def setup(self): self.http = self.context.http('http://127.0.0.1')\n"
-        "from wasp_ray.runtime.foreseen import import_named\n"
-        "from wasp_ray.runtime.rehearsal import Answered\n"
+        "from wasp_ray.runtime.prefork import import_named\n"
+        "from wasp_ray.runtime.prefork import Answered\n"
         "import_named([User])\n"
         "from wasp_ray.http import SyncClient\n"
         "before = set(sys.modules)\n"

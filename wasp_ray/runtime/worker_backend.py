@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from wasp_ray.worker.host import Host
+from wasp_ray.worker.spec import WorkerSpec
 
 WorkerKey = tuple[int, int]
 """(generator index, worker number); a worker's ring has the worker's number."""
@@ -35,11 +35,11 @@ class Standstill:
     until_ns: int
 
 
-class Nursery(Protocol):
+class WorkerBackend(Protocol):
     """Used by the zygote's loop only, from one thread. Nothing here waits for a worker."""
 
-    def launch(self, hosts: Sequence[Host]) -> list[str]:
-        """Starts a worker for each host, in order; "" for each, or why the machine refused it."""
+    def launch(self, specs: Sequence[WorkerSpec]) -> list[str]:
+        """Start a worker for each, in order; return "" for each, or why the machine refused it."""
 
     def wake(self, key: WorkerKey) -> None:
         """Makes a waiting worker look at the control block. A worker that is gone is no error."""

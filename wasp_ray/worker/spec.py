@@ -48,7 +48,7 @@ _PLAIN = (
 
 
 @dataclass(slots=True)
-class Host:
+class WorkerSpec:
     """One worker: its place in the arena, its descriptors, its numbers."""
 
     arena: Arena
@@ -81,7 +81,7 @@ class Host:
     was_ready_early: bool = False  # it was set up before t = 0, and has begun nothing yet
 
     def to_data(self) -> dict[str, Any]:
-        """JSON-able: all but what lives in this process; the other way round: Host(**data, arena=..., ...)."""
+        """JSON-able: all but what lives in this process; the other way round: WorkerSpec(**data, arena=..., ...)."""
         return {name: getattr(self, name) for name in _PLAIN}
 
     def header(self, word: int) -> int:
