@@ -109,7 +109,7 @@ class ClusterExecution:
 
     def _stop(self, signal_name: str | None) -> None:
         self.controller.stop(signal_name)
-        self._reporter.hurry(signal_name)
+        self._reporter.abort_wait(signal_name)
 
     def command(self, name: str) -> None:
         """ "pause" or "resume"."""

@@ -86,14 +86,14 @@ def travelling(config: RayConfig) -> tuple[str, Mapping[str, Any]]:
     """The load file as nodes find it, and what Ray brings there. Raises BadInput."""
     path, name = split_spec(config.test)
     if not path.is_file():
-        raise LoadFileError(f"{path}: there is no such file; `wasp init` writes a first one")
+        raise LoadFileError(f"{path}: no such file; `wasp init` writes a first one")
     given = dict(config.runtime_env)
     excludes = [*given.pop("excludes", ()), *LEFT_OUT]
     root = given.setdefault("working_dir", str(path.resolve().parent))
     try:
         json.dumps(given)
     except (TypeError, ValueError) as exc:
-        raise BadInput(f"runtime_env: expected what JSON can hold, found something else: {exc}") from None
+        raise BadInput(f"runtime_env is not JSON data: {exc}") from None
     if "://" in root:
         return config.test, given
     try:

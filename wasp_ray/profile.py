@@ -53,7 +53,7 @@ class RunResult:
 
     @classmethod
     def of(cls, outcome: Any) -> RunResult:
-        """Of what an execution came to."""
+        """Return the result of an execution."""
         return cls(outcome.summary, outcome.judged.exit_code, outcome.path, outcome.totals, outcome.plan)
 
     @property
@@ -199,7 +199,7 @@ class Profile:
         runtime: str = "process",
         seed: int | None = None,
     ) -> Run:
-        """The same, in the background: a Run with pause, resume, stop and wait."""
+        """Run in the background; return a Run with pause, resume, stop and wait."""
         return Run(self._execution(nodes, load, out, runtime, seed, _caller_dir()), RunResult.of)
 
     def _execution(

@@ -44,7 +44,7 @@ def test_a_further_process_whose_setup_fails_is_a_warning(tmp_path: Path, monkey
     result = run(tmp_path / "calls", 50, 2, 0.4, witness.TenConnections, min_delivered=0, graceful_stop="20s")
     assert result.verdict == "passed", result.reasons
     (warning,) = [text for text in result.warnings if "too many connections" in text]
-    assert warning.startswith("Generator 'g': setup of one more worker failed")
+    assert warning.startswith("Generator 'g': setup of a further worker failed")
     assert result.generators["g"].response.max > 0.8
     assert witness.noted(tmp_path / "calls")["connected"] == 10
 

@@ -133,7 +133,9 @@ def test_what_a_dead_exporter_had_not_heard_or_not_delivered_is_lost(played: Pla
     (books,) = played.exports.results(sent=10, dropped=20).values()
     assert books["not_delivered"] == {"exporter_slow": 20, "exporter_died": 6 + 2 + 1 + 1 + 2}
     assert books["accepted"] == books["delivered"] + sum(books["not_delivered"].values()) == 3 + 20 + 12
-    assert books["problems"] == ["the exporter process did not come to its end: its last books count"]
+    assert books["problems"] == [
+        "the exporter process did not shut down cleanly: its last reported delivery counters are used"
+    ]
 
 
 def test_a_sink_answers_only_for_what_it_needs(played: Played) -> None:

@@ -48,7 +48,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"placement": Placement(cpus=-1)}, "placement: cpus=-1: expected a number from 0"),
     ({"placement": Placement(gpus=1.5)}, "gpus=1.5: expected a fraction of one GPU, or a whole number"),
     ({"placement": Placement(resources={"disk": float("nan")})}, "expected amounts by name"),
-    ({"placement": Placement(resources={"gpu": 1})}, "CPU and GPU are asked for by cpus= and gpus="),
+    ({"placement": Placement(resources={"gpu": 1})}, "use cpus= and gpus= for CPU and GPU"),
     ({"user": None, "gun": loads.Quick, "placement": Placement()}, "it is an option of user="),
     (
         {"user": None, "gun": loads.Quick, "max_workers": 5},

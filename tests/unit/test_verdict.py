@@ -94,7 +94,7 @@ def test_lost_records_are_invalid() -> None:
     """The ledger closes with them, but the measurement has a hole."""
     result = judged(shop_of(scheduled=1000, started=1000, ok=998, lost=2))
     assert result.verdict == "invalid"
-    assert "how 2 calls ended is not known" in result.reasons[0]
+    assert "2 call records were lost" in result.reasons[0]
 
 
 def test_killed_calls_alone_change_nothing_but_a_warning() -> None:

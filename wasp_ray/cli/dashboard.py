@@ -40,7 +40,9 @@ def dashboard(
     if deploy and (rules or output):
         raise BadInput(f"--deploy with {'--rules' if rules else '--output'}: leave one of them out")
     if datasource and not deploy:
-        raise BadInput("--datasource says which Loki deployed alerts ask: it goes with --deploy")
+        raise BadInput(
+            "--datasource without --deploy: expected both, it names the Loki that deployed alert rules query"
+        )
     loaded = LoadedDashboard(file, pairs(params, "-p"))
     if deploy:
         loaded.deploy(datasource, click.echo)

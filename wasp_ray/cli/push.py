@@ -31,7 +31,7 @@ Exit codes: 0 all delivered, 1 some were rejected for good, 2 bad input, 4 some 
     default="5m",
     show_default=True,
     metavar="DURATION",
-    help="When to stop; what is left can be pushed again.",
+    help="Time limit; the rest can be pushed again later.",
 )
 def push(bundle: Path, url: str, timeout: str) -> int:
     """Deliver to Loki what a run could not, from its bundle."""

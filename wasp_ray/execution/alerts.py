@@ -47,7 +47,7 @@ class AlertChecks:
 
     @property
     def pid(self) -> int | None:
-        """Of its process, None when that has ended."""
+        """Pid of its process, None when that has exited."""
         return None if self._engine.channel.closed else self._engine.pid
 
     def turn(self) -> None:
@@ -115,7 +115,7 @@ class AlertPart:
 
     @property
     def pid(self) -> int | None:
-        """Of the process that asks, None when there is none."""
+        """Pid of the process that queries, None without one."""
         return self._checks.pid if self._checks is not None else None
 
     @property
@@ -128,8 +128,8 @@ class AlertPart:
         if self._checks is not None:
             self._checks.turn()
 
-    def hurry(self, signal_name: str | None) -> None:
-        """A stop was asked for. Async-signal-safe."""
+    def abort_wait(self, signal_name: str | None) -> None:
+        """Stop waiting for evaluations. Async-signal-safe."""
         self._asked.put(signal_name)
 
     def finish(self, start_s: float, end_s: float, wait: bool) -> tuple[list[dict[str, Any]], Told]:

@@ -24,10 +24,10 @@ from wasp_ray.stats.thresholds import evaluate
 from wasp_ray.stats.totals import merge_nodes
 from wasp_ray.stats.verdict import JudgeInput, judge
 
-NOT_AWAITED = "this run was ended while it waited for the last evaluations of alert rules: what they say is unknown"
+NOT_AWAITED = "the run was interrupted while it waited for the last evaluations of alert rules: their result is unknown"
 STOPPED_EARLY = "stopped before the load began"
 NO_PLAN = (
-    "the plan of this run is not known, so its thresholds and alert checks could not be judged: expected it in the output of"
+    "the plan of this run was not found, so its thresholds and alert checks could not be judged: expected it in the output of"
     " the nodes, or where a run in a cluster keeps it, in its ConfigMap"
 )
 
@@ -97,9 +97,9 @@ class Reporter(Listener):
             self._log.write(prefix if found else "", rest if found else line)
         self._view.output(line)
 
-    def hurry(self, signal_name: str | None = None) -> None:
-        """A stop was asked for: what is waited for after the load need not come. Async-signal-safe."""
-        self._alerts.hurry(signal_name)
+    def abort_wait(self, signal_name: str | None = None) -> None:
+        """Stop waiting for alert evaluations after the load, since a stop was requested. Async-signal-safe."""
+        self._alerts.abort_wait(signal_name)
 
     def processes(self) -> list[Process]:
         """Return the process that asks for alerts, where there is one; from any thread."""

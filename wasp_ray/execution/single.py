@@ -46,7 +46,7 @@ class Execution:
 
     def _stop(self, signal_name: str | None) -> None:
         self.node.stop(signal_name)
-        self._reporter.hurry(signal_name)
+        self._reporter.abort_wait(signal_name)
 
     def command(self, name: str) -> None:
         """ "pause" or "resume"."""

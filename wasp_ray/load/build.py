@@ -31,7 +31,7 @@ def apply_options(profile: Any, message: dict[str, Any]) -> Any:
         names = [str(g.name) for g in profile.generators]
         profile.generators = tuple(g for g in profile.generators if g.name == only)
         if not profile.generators:
-            raise BadInput(f"--only {only}: there is no such Generator; the load file has {', '.join(names)}")
+            raise BadInput(f"--only {only}: no such Generator; the load file defines {', '.join(names)}")
     if message.get("thresholds") and _is_list(profile.thresholds):
         profile.thresholds = [*profile.thresholds, *message["thresholds"]]
     if message.get("once"):
@@ -79,7 +79,7 @@ def _for_nodes(plan: GeneratorPlan, nodes: int) -> GeneratorPlan:
 
 
 def _sinks(configs: Iterable[Any]) -> tuple[SinkPlan, ...]:
-    """As the exporter makes them; the second of a kind is called kind-2."""
+    """Return the plans of the sinks, in the order in which the exporter makes them; the second of a kind is named kind-2."""
     out: list[SinkPlan] = []
     for config in configs:
         same = sum(sink.kind == config.kind for sink in out)

@@ -100,7 +100,7 @@ def _import(path: Path, name: str) -> types.ModuleType:
     if path.is_dir():
         raise LoadFileError(f"{path} is a folder: name the Python file in it")
     if not path.is_file():
-        raise LoadFileError(f"{path}: there is no such file; `wasp init` writes a first one")
+        raise LoadFileError(f"{path}: no such file; `wasp init` writes a first one")
     folder = str(path.resolve().parent)
     sys.path[:] = [folder, *(entry for entry in sys.path if entry != folder)]
     if name != MAIN_ALIAS and (name in sys.modules or name in sys.stdlib_module_names):
@@ -234,7 +234,7 @@ def loads_profile(raw: bytes) -> Any:
     try:
         return Unpickler(io.BytesIO(raw)).load()
     except (ImportError, AttributeError) as exc:
-        raise LoadFileError(f"a fresh process cannot find what the profile refers to: {exc}") from exc
+        raise LoadFileError(f"the profile cannot be loaded in a process of its own: {exc}") from exc
 
 
 def _main_module(file: Path, name: str) -> types.ModuleType:

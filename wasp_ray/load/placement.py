@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Of one user, or of one pack with users_per_process=. A run on Ray makes each an actor that has these to itself."""
+    """Resources of one user, or of one process with users_per_process=. On Ray each is an actor that has them to itself."""
 
     cpus: float = 1
     """Cores, in fractions if need be."""
@@ -32,7 +32,7 @@ class Placement:
         ):
             out.append(f"placement: resources={self.resources!r}: expected amounts by name, as {{'fast_disk': 1}}")
         elif reserved := {name for name in self.resources if name.upper() in ("CPU", "GPU")}:
-            out.append(f"placement: resources={sorted(reserved)}: CPU and GPU are asked for by cpus= and gpus=")
+            out.append(f"placement: resources={sorted(reserved)}: use cpus= and gpus= for CPU and GPU")
         return out
 
     def to_data(self) -> dict[str, float]:

@@ -271,9 +271,7 @@ def _feeder_problems(g: Generator) -> list[str]:
         try:
             json.dumps(g.shared_data)
         except (TypeError, ValueError):
-            out.append(
-                f"shared_data is a {type(g.shared_data).__name__}: expected bytes, a string, or what JSON can hold"
-            )
+            out.append(f"shared_data is a {type(g.shared_data).__name__}: expected bytes, a string or JSON data")
     return out
 
 

@@ -48,8 +48,8 @@ class Engine:
         return self._process.pid if self._process is not None else os.getpid()
 
     def reap_lost(self) -> None:
-        """Of one that has died: ends what it started, and waits for that. Its channel closes before its children are killed,
-        and they go on calling meanwhile.
+        """End the processes that it started, now that it has died, and wait for them. Its channel closes before its children are
+        killed, and they continue to make calls meanwhile.
         """
         if self._process is None:
             return
@@ -223,7 +223,7 @@ class Engines:
 
     @property
     def pids(self) -> list[int]:
-        """Of the zygote and the aggregator; 0 for threads."""
+        """Pids of the zygote and the aggregator; 0 for threads."""
         return [engine.pid for engine in (self.zygote, self.aggregator) if engine is not None]
 
     def tell_zygote(self, message: Message) -> None:

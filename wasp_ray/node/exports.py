@@ -136,7 +136,7 @@ class Exports:
         self._tell({"op": "begin", "start_ns": start_ns, "start_wall_ns": start_wall_ns})
 
     def states(self, states: Sequence[GeneratorState]) -> None:
-        """Of the Generators right now; a window, which is closed seconds later, is told with the last ones of its second."""
+        """Take the present states. A window closes seconds later, and is sent with the last states of its second."""
         self._states = {state.name: state for state in states}
         if self._sinks and self._start_ns:
             self._past[(now_ns() - self._start_ns) // SECOND_NS] = self._states
@@ -206,14 +206,14 @@ class Exports:
 
     # -- the end
 
-    def finish(self, wait: Callable[[], None], hurried: Callable[[], bool], *, at_once: bool) -> None:
-        """Lets the sinks deliver what is left. `wait` takes at most a moment; when `hurried()` what they have told counts."""
+    def finish(self, wait: Callable[[], None], aborted: Callable[[], bool], *, at_once: bool) -> None:
+        """Let the sinks deliver the rest. `wait` takes at most a moment; when `aborted()`, the last reported counters are used."""
         if self._engine is None or not self._ready:
             return
         deadline_s = HURRIED_S if at_once else FLUSH_S
         self._tell({"op": "finish", "deadline_s": deadline_s}, must=True)
         give_up = now_ns() + int((deadline_s + CLOSE_GRACE_S) * 1e9)
-        while not self._closed and not self._engine.channel.closed and now_ns() < give_up and not hurried():
+        while not self._closed and not self._engine.channel.closed and now_ns() < give_up and not aborted():
             wait()
             self.turn()
 
@@ -239,7 +239,7 @@ class Exports:
             if not self._closed and self._ready:
                 books["problems"] = [
                     *books["problems"],
-                    "the exporter process did not come to its end: its last books count",
+                    "the exporter process did not shut down cleanly: its last reported delivery counters are used",
                 ]
             books["not_delivered"] = lost
         return out

@@ -27,7 +27,7 @@ class Stop:
 
 
 class Orders:
-    """Of one node. `commands`: "pause", "resume", or STOP_GENERATOR and a name."""
+    """Commands and stops that one node was given. `commands`: "pause", "resume", or STOP_GENERATOR and a name."""
 
     def __init__(self) -> None:
         self.stop = Stop()

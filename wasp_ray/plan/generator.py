@@ -33,7 +33,7 @@ class SegmentPlan:
         return read(cls, data, "a segment of the plan")
 
     def to_data(self) -> dict[str, Any]:
-        """As JSON data."""
+        """Return JSON data."""
         return write(self)
 
 
@@ -107,6 +107,6 @@ class GeneratorPlan:
         return read(cls, data, "a Generator of the plan" if name is None else f"Generator {name!r} of the plan")
 
     def to_data(self) -> dict[str, Any]:
-        """As JSON data."""
+        """Return JSON data."""
         unset = [("schedule", not self.schedule.segments), ("arrival_seed", self.arrival_seed is None)]
         return write(self, *(name for name, is_unset in unset if is_unset))

@@ -30,7 +30,7 @@ class SinkPlan:
         return read(cls, data, "a sink of the plan")
 
     def to_data(self) -> dict[str, Any]:
-        """As JSON data."""
+        """Return JSON data."""
         return write(self) if self.needs or self.options else write(self, "needs", "options")
 
 
@@ -50,7 +50,7 @@ class AlertPlan:
         return read(cls, data, "an alert check of the plan")
 
     def to_data(self) -> dict[str, Any]:
-        """As JSON data."""
+        """Return JSON data."""
         return write(self)
 
 
@@ -113,5 +113,5 @@ class Plan:
         return read(cls, data, "the plan")
 
     def to_data(self) -> dict[str, Any]:
-        """As JSON data: the content of plan.json."""
+        """Return JSON data, the content of plan.json."""
         return {"schema": SCHEMA, **write(self)}

@@ -123,7 +123,7 @@ class Bundle:
                 (home / ".gitignore").write_text("*\n")
             link, fresh = home / "latest", home / f".latest-{os.getpid()}"
             if link.exists() and not link.is_symlink():
-                raise OSError("something that is no link is in its place; move it away")
+                raise OSError("it exists and is not a symbolic link; move it away")
             before = os.readlink(link) if link.is_symlink() else ""
             fresh.unlink(missing_ok=True)
             fresh.symlink_to(self.path.name)

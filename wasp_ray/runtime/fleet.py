@@ -188,10 +188,11 @@ class Fleet:
         if self._warned:
             return []
         self._warned = True
-        told = f": {self.last_error.splitlines()[0]}" if self.last_error else ""
+        reason = f": {self.last_error.splitlines()[0]}" if self.last_error else ""
         return [
             Warn(
-                f"setup of one more worker failed {tries} times; no more are added, calls wait for those there are{told}"
+                f"setup of a further worker failed {tries} times; no more workers are added, calls wait for the present"
+                f" ones{reason}"
             )
         ]
 

@@ -48,7 +48,7 @@ class PartsFactory:
         self._files.clear()
 
     def part(self, index: int) -> GeneratorPart:
-        """Of one Generator. Raises BadInput for rows that cannot be read."""
+        """Return the part of a Generator. Raises BadInput for rows that cannot be read."""
         g: Generator = self._generators[index]
         plan = self._plan.generators[index]
         has_tickets = plan.kind == "users" and plan.max_calls is not None

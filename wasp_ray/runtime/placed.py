@@ -87,7 +87,7 @@ class PlacedBackend:
                 out.append("")
             except ChannelClosed:
                 del self._placed[key]
-                out.append("lost the connection to what starts the processes of users")
+                out.append("lost the connection to the worker launcher")
         return out
 
     def wake(self, key: WorkerKey) -> None:

@@ -4,7 +4,7 @@ It imports the clients that workers will need: an import that each makes for its
 (docs/decisions/0015-http-dependencies.md). Many loads need none, so they are guessed from the names in the actors' code: a name
 that means something else costs one import, a client that was not guessed is imported by its worker.
 
-And it rehearses: it runs the worker's loop a few times, with a user that does nothing or asks a server that is not there, since
+And it warms up: it runs the worker's loop a few times, with a user that does nothing or asks a server that is not there, since
 CPython specialises bytecode in place while it warms up. No user code runs, nothing is sent, and nothing of it is counted.
 """
 
@@ -56,7 +56,7 @@ class Asking(VirtualUser):
 
     def setup(self) -> None:
         """Makes the client, whose connections lead to an answer that was given before."""
-        self.http = self.context.http("http://rehearsal")
+        self.http = self.context.http("http://nobody")
         self.http.dialer = Answered()
         self.calls = 0
 
@@ -82,7 +82,7 @@ class Answered:
         return SyncConnection(mine, 1000)
 
 
-def rehearse(part: GeneratorPart, like: WorkerSpec) -> None:
+def warm_up(part: GeneratorPart, like: WorkerSpec) -> None:
     """Some calls of a blocking user on memory of its own; `like` lends its numbers."""
     actor = Asking if "wasp_ray.http.sync_client" in sys.modules else Nobody
     arena = Arena.create(lay_out([(1, 1024, 1)]), shared=False)
@@ -113,7 +113,7 @@ def rehearse(part: GeneratorPart, like: WorkerSpec) -> None:
     os.close(write)
 
 
-def import_named(actors: Iterable[type[Any]]) -> None:
+def preimport(actors: Iterable[type[Any]]) -> None:
     """The clients and the logger that the actors seem to use; one that is not installed is told when it is used."""
     named = {name for actor in actors for name in names_in(actor)}
     if "http" in named:

@@ -169,7 +169,7 @@ class Zygote:
     def _warm_up(self) -> None:
         """Imports what workers need, once, before the first fork."""
         import wasp_ray.worker.sync_user
-        from wasp_ray.runtime.prefork import import_named
+        from wasp_ray.runtime.prefork import preimport
 
         if any(part.is_async for part in self._parts):
             import asyncio
@@ -180,18 +180,18 @@ class Zygote:
             import wasp_ray.worker.async_user  # noqa: F401
 
             asyncio.new_event_loop().close()
-        import_named(part.actor for part in self._parts)
+        preimport(part.actor for part in self._parts)
 
     def _make_backend(self) -> WorkerBackend:
         if self._inline:
             return ThreadBackend()
         from wasp_ray.runtime.forked import ForkBackend
-        from wasp_ray.runtime.prefork import rehearse
+        from wasp_ray.runtime.prefork import warm_up
 
         blocking = next((part for part in self._parts if not part.is_async and not part.is_placed), None)
         if blocking is not None:
             order = {"gen": blocking.index, "worker": 0, "ring": 0, "workers": 1, "users": 1, "incarnation": 0}
-            rehearse(blocking, self._spec(order))
+            warm_up(blocking, self._spec(order))
 
         return ForkBackend(self._foreign, self._fds[1])
 

@@ -63,7 +63,7 @@ def _quantile(statistic: str) -> float:
 
 
 def _of_schedule(parsed: Parsed, chosen: Sequence[GeneratorTotals]) -> float | None:
-    """Of the ledger; what users start is delivered."""
+    """Return a metric of the ledger; all that users start is delivered."""
     scheduled = sum(item.ledger.scheduled for item in chosen)
     if not scheduled:
         return None

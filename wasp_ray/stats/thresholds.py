@@ -55,7 +55,7 @@ class Threshold:
         found = re.search(r"of\s+" + re.escape(parsed.generator), self.expression)
         at = found.end() - len(parsed.generator) if found else 0
         known = ", ".join(sorted(generator_names)) or "none"
-        head = f"threshold on {parsed.generator!r}, which is no generator of this profile"
+        head = f"threshold on {parsed.generator!r}: no such generator in this profile"
         return [pointed(self.expression, at, f"expected one of: {known}", head)]
 
     def __str__(self) -> str:

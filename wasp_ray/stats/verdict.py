@@ -109,7 +109,7 @@ def _ledger_reasons(name: str, ledger: Ledger | None) -> list[str]:
         return []
     reasons = []
     if ledger.lost:
-        reasons.append(f"{name}: how {ledger.lost:,} calls ended is not known: their records were lost")
+        reasons.append(f"{name}: {ledger.lost:,} call records were lost: their outcome is unknown")
     if not ledger.closes():
         reasons.append(
             f"{name}: the ledger does not close: scheduled {ledger.scheduled:,}, "

@@ -130,7 +130,7 @@ def channel_pair() -> tuple[Channel, socket.socket]:
 
 
 def served_channel(nice: int = 0) -> Channel:
-    """Of a process that another one started: argument 1 is the descriptor of its socket. Ctrl-C is for its starter to answer."""
+    """Return the channel to the process that started this one: argument 1 is its descriptor. SIGINT is left to that process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(OSError):
         os.nice(nice)

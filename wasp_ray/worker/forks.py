@@ -82,7 +82,7 @@ def _end(exc: BaseException | None) -> NoReturn:
 
 
 def _exit_code(exc: BaseException | None) -> int:
-    """As of an interpreter that ends so; it prints what an interpreter would."""
+    """Return the exit code of an interpreter that ends with this exception, and print what it would print."""
     if exc is None or isinstance(exc, StopUser):
         return 0
     if not isinstance(exc, SystemExit):
@@ -119,7 +119,7 @@ def _in_child() -> None:
 
 
 def _detach(workers: list[tuple[WorkerSpec, RingWriter]]) -> None:
-    """Of all workers that the parent has: in its memory nothing that this process does can be seen any more."""
+    """Separate this process from all workers of its parent: nothing that it writes is seen in their memory."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for spec, writer in workers:
         spec.arena.make_private()

@@ -22,8 +22,8 @@ from wasp_ray.worker.sync_user import SyncUser
 from wasp_ray.worker.unawaited import noticed
 
 GC_THRESHOLDS = (50_000, 20, 100)
-"""Of a process with many calls in flight: each is some objects that are no garbage, and by Python's own 700 a third of its
-time went into looking through them again and again.
+"""For a process with many calls in flight: each consists of objects that are not garbage. With Python's own threshold of 700
+a third of its time was spent on scanning them repeatedly.
 """
 
 

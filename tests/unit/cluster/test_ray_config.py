@@ -74,7 +74,7 @@ def test_a_folder_above_may_travel_instead(tmp_path: Path) -> None:
 
 def test_a_missing_load_file_is_told_before_a_cluster_is_asked(tmp_path: Path) -> None:
     """As on one machine."""
-    with pytest.raises(BadInput, match="there is no such file"):
+    with pytest.raises(BadInput, match="no such file"):
         travelling(RayConfig(test=f"{tmp_path}/load.py"))
 
 

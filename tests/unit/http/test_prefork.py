@@ -58,8 +58,8 @@ def test_only_a_load_that_names_http_has_its_client_imported(named: bool) -> Non
     """Every user of a load without HTTP would pay for it."""
     setup = "self.http = self.context.http('http://127.0.0.1')" if named else "pass"
     code = (
-        "import sys\nfrom wasp_ray import VirtualUser\nfrom wasp_ray.runtime.prefork import import_named\n"
-        f"class User(VirtualUser):\n    def setup(self):\n        {setup}\nimport_named([User])\n"
+        "import sys\nfrom wasp_ray import VirtualUser\nfrom wasp_ray.runtime.prefork import preimport\n"
+        f"class User(VirtualUser):\n    def setup(self):\n        {setup}\npreimport([User])\n"
         "print([name in sys.modules for name in ('wasp_ray.http.client', 'wasp_ray.http.sync_client', 'httptools', 'ssl')])"
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -78,9 +78,9 @@ def test_a_user_of_the_client_imports_nothing_after_the_fork() -> None:
         "from wasp_ray import VirtualUser\n"
         "class User(VirtualUser):\n"
         "    def setup(self): self.http = self.context.http('http://127.0.0.1')\n"
-        "from wasp_ray.runtime.prefork import import_named\n"
+        "from wasp_ray.runtime.prefork import preimport\n"
         "from wasp_ray.runtime.prefork import Answered\n"
-        "import_named([User])\n"
+        "preimport([User])\n"
         "from wasp_ray.http import SyncClient\n"
         "before = set(sys.modules)\n"
         "client = SyncClient('http://127.0.0.1')\n"
