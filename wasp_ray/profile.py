@@ -101,7 +101,7 @@ class Durations(SimpleNamespace):
 
 
 class Run:
-    """A run that goes on in a thread of its own."""
+    """A run in a thread of its own."""
 
     def __init__(self, execution: Running, convert: Callable[[Any], RunResult]) -> None:
         self._execution, self._convert = execution, convert

@@ -70,7 +70,7 @@ class SlabReader:
         self.torn = 0  # slots whose sequence number did not match
 
     def drain(self, *, final: int | None = None) -> Batch | None:
-        """All that is new; `final`: of this ring only, its worker is gone and its memory settled."""
+        """All that is new; `final`: of this ring only, its worker has exited and its memory settled."""
         heads = self.headers[:, Header.HEAD].astype(np.int64)
         if final is not None:
             only = np.zeros(self._rings, bool)

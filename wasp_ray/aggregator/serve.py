@@ -2,7 +2,7 @@
 inline runtime.
 
 Messages in: plan, begin, bounds, close, missed, unwatch, finish. Out: ready, closed, snapshot, windows, final. It ends when
-the generator is gone.
+the generator has exited.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Aggregator:
         self._pending: list[Message] = []
 
     def run(self) -> None:
-        """Until `finish` was answered or the generator is gone."""
+        """Until `finish` was answered or the generator has exited."""
         with suppress(ChannelClosed):
             self._channel.send({"ready": True})
         self._listen()
@@ -153,7 +153,7 @@ class Aggregator:
                 self._next_snapshot = now_ns()
                 self._polled_at = min(
                     now_ns(), max(self._polled_at, self._start_ns)
-                )  # told late: not polled since t = 0
+                )  # reported late: not polled since t = 0
                 self._watching = True
                 for book, ends in zip(self.books, message["ends_ns"], strict=True):
                     book.begin(self._start_ns, ends)
@@ -172,7 +172,7 @@ class Aggregator:
                 self._finish()
 
     def _close_rings(self, message: Message) -> None:
-        """Each worker is gone: takes its last records, books what it left, gives the ring back clean."""
+        """Each worker has exited: takes its last records, books what it left, gives the ring back clean."""
         closed = []
         for gen, ring, as_, at_ns in message["rings"]:
             reader, book = self.readers[gen], self.books[gen]

@@ -25,7 +25,7 @@ LAST_WORD_S = 5.0
 """What the process has to tell what it knows."""
 GIVE_UP_S = LONGEST_WAIT_S + 2 * PATIENCE_S + 20.0
 SAY_FROM_S = 2.0
-"""A shorter wait need not be told."""
+"""A shorter wait need not be reported."""
 DIED = "the process that asks for alerts died or does not answer"
 
 
@@ -133,7 +133,7 @@ class AlertPart:
         self._asked.put(signal_name)
 
     def finish(self, start_s: float, end_s: float, wait: bool) -> tuple[list[dict[str, Any]], Told]:
-        """Results and what they mean. Where something else made the run no pass, an error or a signal, unknown is only told."""
+        """Return results and what they mean. Unknown is only a warning where an error or a signal has decided the verdict."""
         if self._checks is None:
             return [], Told([], [], [])
         before = 0

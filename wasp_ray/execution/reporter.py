@@ -1,4 +1,4 @@
-"""Turns what nodes tell into what a person sees and keeps: view, bundle, judgement. It runs nothing and steers nothing."""
+"""Turns the reports of nodes into what a person sees and keeps: view, bundle, verdict. It runs and controls nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NO_PLAN = (
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What who runs several nodes found beside what they told themselves."""
+    """What the controller of several nodes found, beside their own reports."""
 
     errors: Sequence[str] = ()
     invalid: Sequence[str] = ()
@@ -46,7 +46,7 @@ class Findings:
 
 
 class Reporter(Listener):
-    """Keeps what a node, or who runs several, tells it, and passes it on to a view.
+    """Keeps what a node, or the controller of several, reports, and passes it on to a view.
 
     Raises BadInput when the bundle or --json cannot be written.
     """
@@ -140,10 +140,10 @@ class Reporter(Listener):
         judged = judge(JudgeInput(
             merged, plan, checked, found.interrupted or next((r.interrupted for r in results if r.interrupted), None),
             found.stopped or any(r.stopped for r in results), frozenset(name for r in results for name in r.stopped_generators),
-            [*found.errors, *_told(results, "errors"), *unjudged], [*found.invalid, *_told(results, "invalid"), *of_alerts.unknown],
-            [*found.failed, *_told(results, "failed"), *of_alerts.failed],
+            [*found.errors, *_all(results, "errors"), *unjudged], [*found.invalid, *_all(results, "invalid"), *of_alerts.unknown],
+            [*found.failed, *_all(results, "failed"), *of_alerts.failed],
             [
-                *settings.warnings, *_told(results, "warnings"), *of_alerts.warnings,
+                *settings.warnings, *_all(results, "warnings"), *of_alerts.warnings,
                 *(self.bundle.problems if self.bundle else []),
             ],
             self._alerts.cut_by,
@@ -194,20 +194,20 @@ def _begun(results: Sequence[NodeResult], clocks: Mapping[int, tuple[float, floa
     return (max(at_s for at_s, _ in begun), max(map(sum, begun))) if begun else None
 
 
-def _told(results: Sequence[NodeResult], what: str) -> list[str]:
-    """What nodes said, once each; which node it was is told where not all of several say it."""
-    said: dict[str, dict[int, None]] = {}  # a node may have said it more than once
+def _all(results: Sequence[NodeResult], what: str) -> list[str]:
+    """Return the sentences of all nodes, each once, with the nodes in front where not all of several have it."""
+    nodes_by_text: dict[str, dict[int, None]] = {}  # a node may have reported it more than once
     for result in results:
         for text in getattr(result, what):
-            said.setdefault(text, {})[result.totals.node] = None
+            nodes_by_text.setdefault(text, {})[result.totals.node] = None
     return [
         text if len(nodes) == len(results) else f"node {', '.join(map(str, nodes))}: {text}"
-        for text, nodes in said.items()
+        for text, nodes in nodes_by_text.items()
     ]
 
 
 def _unjudged(results: Sequence[NodeResult], found: Findings, *, is_planned: bool) -> list[str]:
-    """Why thresholds were not evaluated, where no other reason says that: such a run must not pass."""
+    """Return why thresholds were not evaluated, where no other reason covers that: such a run must not pass."""
     if any(result.duration_s for result in results):
         return [] if is_planned else [NO_PLAN]
     has_reason = found.errors or found.invalid or found.interrupted or any(

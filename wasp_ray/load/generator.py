@@ -1,4 +1,4 @@
-"""The Generator: one load shape. The constructor keeps what it is given and never raises; validate.py tells what is
+"""The Generator: one load shape. The constructor keeps what it is given and never raises; validate.py reports what is
 wrong.
 """
 

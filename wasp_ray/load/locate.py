@@ -115,8 +115,8 @@ def _import(path: Path, name: str) -> types.ModuleType:
     except (Exception, SystemExit) as exc:
         sys.modules.pop(name, None)
         problems = getattr(exc, "problems", None)
-        told = "\n".join(problems) if problems else f"{type(exc).__name__}: {exc}"
-        raise LoadFileError(f"{path} raised when it was imported: {told}\n{trim_traceback(exc, folder)}") from exc
+        found = "\n".join(problems) if problems else f"{type(exc).__name__}: {exc}"
+        raise LoadFileError(f"{path} raised when it was imported: {found}\n{trim_traceback(exc, folder)}") from exc
     return module
 
 

@@ -14,7 +14,7 @@ class Placement:
     cpus: float = 1
     """Cores, in fractions if need be."""
     gpus: float = 0
-    """A fraction of one, or a whole number; CUDA_VISIBLE_DEVICES tells which."""
+    """A fraction of one, or a whole number; CUDA_VISIBLE_DEVICES has the number."""
     resources: Mapping[str, float] = field(default_factory=dict)
     """Custom resources of the cluster's hosts, by name."""
 

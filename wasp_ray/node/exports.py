@@ -1,4 +1,4 @@
-"""The node's side of the exporter: tells it what happens, never waits for it during the load, and takes its books at the end."""
+"""The node's side of the exporter: sends it what happens without waiting during the load, takes delivery counters at the end."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Exports:
         self._past: dict[int, dict[str, GeneratorState]] = {}  # by second since the start
         self._books: dict[str, dict[str, Any]] = {}
         self._received = 0
-        self._told: Counter[str] = Counter()  # lines by need, beside samples; and of these those that arrived
+        self._sent: Counter[str] = Counter()  # lines by need, beside samples; and of these those that arrived
         self._heard: dict[str, int] = {}
         self._next_totals = 0
         self._ready = self._closed = False
@@ -60,7 +60,7 @@ class Exports:
 
     @property
     def wants_totals(self) -> bool:
-        """Whether a state of totals that came now would be told."""
+        """Whether totals that came now would be sent."""
         is_time = not self._backlog and now_ns() >= self._next_totals
         return is_time and any("totals" in sink.needs for sink in self._sinks)
 
@@ -133,7 +133,7 @@ class Exports:
         """t = 0 on both clocks."""
         self._start_ns = start_ns
         start_wall_ns = int(wall_s() * 1e9) + start_ns - now_ns()
-        self._tell({"op": "begin", "start_ns": start_ns, "start_wall_ns": start_wall_ns})
+        self._send({"op": "begin", "start_ns": start_ns, "start_wall_ns": start_wall_ns})
 
     def states(self, states: Sequence[GeneratorState]) -> None:
         """Take the present states. A window closes seconds later, and is sent with the last states of its second."""
@@ -145,15 +145,15 @@ class Exports:
 
     def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
         """Closed windows by Generator."""
-        told = [
+        lines = [
             {"generator": name, **window, **self._now(name, window["at_s"])}
             for name, windows in closed.items()
             for window in windows
         ]
-        if told and self._tell({"op": "windows", "windows": told}):
-            self._told["windows"] += len(told)
+        if lines and self._send({"op": "windows", "windows": lines}):
+            self._sent["windows"] += len(lines)
         else:
-            self._left_out["windows"] += len(told)
+            self._left_out["windows"] += len(lines)
 
     def _now(self, name: str, at_s: int | None = None) -> dict[str, Any]:
         """What was planned is this node's share, so that lines of all nodes add up. `at_s`: in that second instead of now."""
@@ -172,9 +172,9 @@ class Exports:
     def totals(self, generators: Mapping[str, Mapping[str, Any]]) -> None:
         """All so far, by Generator. Those that come when it is not time (`wants_totals`) are skipped: the next ones say it all."""
         began = now_ns()
-        told = {name: {**data, "now": self._now(name)} for name, data in generators.items()}
-        if self._tell({"op": "totals", "generators": told}):
-            self._told["totals"] += 1
+        totals = {name: {**data, "now": self._now(name)} for name, data in generators.items()}
+        if self._send({"op": "totals", "generators": totals}):
+            self._sent["totals"] += 1
         ended = now_ns()
         self._next_totals = ended + TOTALS_SHARE * (ended - began)
 
@@ -182,20 +182,20 @@ class Exports:
         """Those that summary.json is made of; they are never skipped."""
         if any("totals" in sink.needs for sink in self._sinks):
             self._states = {}
-            told = {name: {**item.to_data(), "now": self._now(name)} for name, item in generators.items()}
-            self._told["totals"] += 1
-            self._tell({"op": "totals", "generators": told}, must=True)
+            totals = {name: {**item.to_data(), "now": self._now(name)} for name, item in generators.items()}
+            self._sent["totals"] += 1
+            self._send({"op": "totals", "generators": totals}, must=True)
 
     def event(self, event: str, text: str, generator: str = "") -> None:
         """Something that happened just now."""
-        told = {"event": event, "at_ns": int(wall_s() * 1e9), "text": text, "generator": generator}
-        if self._tell({"op": "event", "event": told}):
-            self._told["events"] += 1
+        happened = {"event": event, "at_ns": int(wall_s() * 1e9), "text": text, "generator": generator}
+        if self._send({"op": "event", "event": happened}):
+            self._sent["events"] += 1
         else:
             self._left_out["events"] += 1
 
-    def _tell(self, message: Message, *, must: bool = False) -> bool:
-        """False: it found no room. What `must` be told is, whatever waits before it."""
+    def _send(self, message: Message, *, must: bool = False) -> bool:
+        """Queue a message; return False if the backlog is full. `must` ignores its limit."""
         if self._engine is None:
             return True
         if len(self._backlog) > MAX_BACKLOG_BYTES and not must:
@@ -211,7 +211,7 @@ class Exports:
         if self._engine is None or not self._ready:
             return
         deadline_s = HURRIED_S if at_once else FLUSH_S
-        self._tell({"op": "finish", "deadline_s": deadline_s}, must=True)
+        self._send({"op": "finish", "deadline_s": deadline_s}, must=True)
         give_up = now_ns() + int((deadline_s + CLOSE_GRACE_S) * 1e9)
         while not self._closed and not self._engine.channel.closed and now_ns() < give_up and not aborted():
             wait()
@@ -230,7 +230,7 @@ class Exports:
             for need, number in self._left_out.items():
                 if need in sink.needs:
                     _add(books, lost, "exporter_slow", number)
-            for need, number in self._told.items():
+            for need, number in self._sent.items():
                 if need in sink.needs and self._ready:
                     _add(books, lost, DIED, max(0, number - self._heard.get(need, 0)))
             still_open = books["accepted"] - books["delivered"] - sum(lost.values())
@@ -246,16 +246,16 @@ class Exports:
 
     def judge(self, results: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
         """Sentences by what each sink's `on_sink_error` makes of its losses: warn, invalid, fail."""
-        told: dict[str, list[str]] = {"warn": [], "invalid": [], "fail": []}
+        found: dict[str, list[str]] = {"warn": [], "invalid": [], "fail": []}
         for sink in self._sinks:
             books = results[sink.name]
-            told["warn"] += [f"sink {sink.name}: {problem}" for problem in books["problems"]]
+            found["warn"] += [f"sink {sink.name}: {problem}" for problem in books["problems"]]
             lost = books["not_delivered"]
             if lost:
                 causes = ", ".join(f"{reason} {number:,}" for reason, number in sorted(lost.items()))
                 missing = f"{sum(lost.values()):,} of {books['accepted']:,} lines were not delivered ({causes})"
-                told[sink.options.get("on_sink_error", "warn")].append(f"sink {sink.name}: {missing}")
-        return told
+                found[sink.options.get("on_sink_error", "warn")].append(f"sink {sink.name}: {missing}")
+        return found
 
     def close(self) -> None:
         """Ends the process."""

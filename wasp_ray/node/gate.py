@@ -32,15 +32,15 @@ class OpenGate:
 
 
 class HeldGate:
-    """Opened from outside. `tell` is called when the node has arrived."""
+    """Opened from outside. `report` is called when the node has arrived."""
 
-    def __init__(self, tell: Callable[[], None]) -> None:
-        self._tell = tell
+    def __init__(self, report: Callable[[], None]) -> None:
+        self._report = report
         self._start_ns: int | None = None
 
     def arrived(self) -> None:
         """Tells the one who holds the gate."""
-        self._tell()
+        self._report()
 
     def open(self, start_ns: int) -> None:
         """Fixes t = 0, from any thread; the first word counts."""
@@ -48,5 +48,5 @@ class HeldGate:
             self._start_ns = start_ns
 
     def start_ns(self, now_ns: int, workers: int) -> int | None:
-        """What `open` was told."""
+        """The instant that `open` was given."""
         return self._start_ns

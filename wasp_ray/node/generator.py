@@ -39,15 +39,15 @@ class GeneratorRun:
         self.driver: Driver = make_driver(self.workers)
         self.control = control
         self._hangs = HangDetector(gen, plan, arena)
-        self.sums = Sums()  # of workers that are gone
+        self.sums = Sums()  # of workers that have exited
         self.kills: list[int] = []
         self.stop_ns: int | None = None  # an explicit stop, monotonic
         self.end_ns = NEVER  # nothing becomes due after it, monotonic
         self.grace_ns = NEVER
         self.ended = False  # past end or stop: calls in flight have their grace
-        self.cpu_s = self.cpu_wait_s = 0.0  # of workers that are gone, since t = 0; waited for a core inside calls
+        self.cpu_s = self.cpu_wait_s = 0.0  # of workers that have exited, since t = 0; waited for a core inside calls
         self.rss: dict[int, int] = {}  # worker -> the most its incarnations used, bytes
-        self.longest_block = 0  # of workers that are gone, as Header.LONGEST_BLOCK
+        self.longest_block = 0  # of workers that have exited, as Header.LONGEST_BLOCK
         self.longest_standstill_ns = 0  # of a worker that a signal had stopped, during the load
 
     @property
@@ -162,7 +162,7 @@ class GeneratorRun:
 
     @property
     def over(self) -> bool:
-        """Ended, and every worker is gone with its last records taken."""
+        """Ended, and every worker has exited with its last records taken."""
         return self.ended and self.fleet.empty
 
     @property
@@ -210,7 +210,7 @@ class GeneratorRun:
             self.driver.follow(at)  # at once: users look at their limit before each call
 
     def resumed(self) -> None:
-        """The clock goes on; workers look at their next due time anew."""
+        """The clock continues; workers look at their next due time anew."""
         self._place_end()
         self.workers.wake_all()
 
@@ -291,7 +291,7 @@ class GeneratorRun:
         return [Process("worker", pid, self.name, worker) for worker, pid in pids if pid]
 
     def loop_blocks(self, sums: Sums) -> LoopBlocks:
-        """Return the blocks of its event loops; the longest one is of workers that are gone. `sums`: of all workers."""
+        """Return the blocks of its event loops; the longest one is of workers that have exited. `sums`: of all workers."""
         longest_ns, hook = self.longest_block >> HOOK_BITS, Hook(self.longest_block & (1 << HOOK_BITS) - 1)
         name = hook.name.lower() if longest_ns else ""
         return LoopBlocks(sums.blocks, sums.blocked_ns / 1e9, longest_ns / 1e9, name)

@@ -19,7 +19,7 @@ from wasp_ray.report.listener import Listener
 MAX_READ = 1 << 20
 """Bytes a turn: what users print beyond that waits in the pipe, and so do they."""
 MAX_TOLD = 20
-"""First exceptions told of a Generator."""
+"""First exceptions of a Generator that are reported."""
 
 
 class Intake:
@@ -63,7 +63,7 @@ class Intake:
                 chunk = os.read(fd, 1 << 16)
             except BlockingIOError:
                 break
-            if not chunk:  # the zygote and all workers are gone
+            if not chunk:  # the zygote and all workers have exited
                 self.fds.remove(fd)
                 data += b"\n" if data else b""
                 break

@@ -1,4 +1,4 @@
-"""What a node is told and what it gives back. Plain data; it must not do anything."""
+"""What a node is given and what it returns. Plain data; it must not do anything."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from wasp_ray.wire.channel import Message
 
 SCAN_NS = 20_000_000
 PLACED_END_S = 0.5
-"""What workers that are no children of ours have to see that their zygote is gone."""
+"""What workers that are no children of ours have to see that their zygote has exited."""
 
 
 class Supervisor:
@@ -99,7 +99,7 @@ class Supervisor:
         return now - self._answered_ns if any(g.fleet.closing for g in self.generators) else 0
 
     def reap_lost(self) -> None:
-        """The zygote is gone and its workers died with it: book what their headers say."""
+        """The zygote has exited and its workers died with it: book what their headers say."""
         if self._engines.zygote is not None:
             self._engines.zygote.reap_lost()
         if any(generator.plan.is_placed for generator in self.generators):
@@ -110,7 +110,7 @@ class Supervisor:
                 self._perform(generator, generator.exited(worker, 9, 0.0, 0.0, 0, now))
 
     def forget_closing(self) -> None:
-        """The aggregator is gone: nobody will take the last records."""
+        """The aggregator has exited: nobody will take the last records."""
         for generator in self.generators:
             for ring in list(generator.fleet.closing):
                 generator.fleet.closed(ring)

@@ -22,7 +22,7 @@ USER_LOG_LIMIT = 64 * 1024 * 1024
 
 
 class Bundle:
-    """The folder of one run. Trouble with the disk is kept in `problems`; the run goes on and says so at its end."""
+    """The folder of one run. Trouble with the disk is kept in `problems`; the run continues and says so at its end."""
 
     def __init__(self, path: Path, made: bool = True) -> None:
         """`made`: the folder was not there before."""

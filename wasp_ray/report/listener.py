@@ -1,4 +1,4 @@
-"""What a run tells while it goes on, and who is told: the node's one interface to views, bundles, pages and controllers.
+"""What a run tells while it lasts, and who is told: the node's one interface to views, bundles, pages and controllers.
 
 Plain values and no drawing, so that nodes can import it.
 """

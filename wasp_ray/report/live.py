@@ -1,4 +1,4 @@
-"""What is seen while a run goes on: a live table on a terminal, plain lines elsewhere. It must never fail a run.
+"""What is seen during a run: a live table on a terminal, plain lines elsewhere. It must never fail a run.
 
 All methods are for one thread. A stream that cannot be written any more ends the view, silently for the run.
 """

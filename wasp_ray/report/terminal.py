@@ -52,7 +52,7 @@ class TerminalView(Listener):
             self._live.windows(closed)
 
     def note(self, text: str) -> None:
-        """A line above the live view, or of what goes on before there is a plan."""
+        """A line above the live view, or of what happens before there is a plan."""
         if self._live is None:
             self._live = self._view("run")
         self._live.note(text)

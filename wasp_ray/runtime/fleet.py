@@ -98,7 +98,7 @@ class Fleet:
     replaced: int = 0
     deaths: int = 0
     hung: int = 0  # those of them that we killed since a call outlasted its timeout
-    last_error: str = ""  # the last setup failure or traceback that was told
+    last_error: str = ""  # the last setup failure or traceback that was reported
     _free: list[int] = field(default_factory=list)
     _incarnations: dict[int, int] = field(default_factory=dict)
     _retry_at: dict[int, int] = field(default_factory=dict)
@@ -220,9 +220,9 @@ class Fleet:
         if in_row < CRASH_LOOP:
             return []
         how = describe_status(gone.status)
-        told = f"; last error: {self.last_error}" if self.last_error else ""
+        error = f"; last error: {self.last_error}" if self.last_error else ""
         return self._give_up(
-            "invalid", f"a worker died {in_row} times in a row without completing a call, last by {how}{told}"
+            "invalid", f"a worker died {in_row} times in a row without completing a call, last by {how}{error}"
         )
 
 

@@ -155,7 +155,7 @@ class ForkBackend:
 
 
 def _run_queue_wait_s(pid: int) -> float:
-    """Seconds a process waited for a CPU, from field 2 of schedstat; 0 where the kernel does not tell."""
+    """Seconds a process waited for a CPU, from field 2 of schedstat; 0 where the kernel does not report it."""
     try:
         with open(f"/proc/{pid}/schedstat", "rb") as file:
             return int(file.read().split()[1]) / 1e9

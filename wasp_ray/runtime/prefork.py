@@ -114,7 +114,7 @@ def warm_up(part: GeneratorPart, like: WorkerSpec) -> None:
 
 
 def preimport(actors: Iterable[type[Any]]) -> None:
-    """The clients and the logger that the actors seem to use; one that is not installed is told when it is used."""
+    """The clients and the logger that the actors seem to use; one that is not installed is reported when it is used."""
     named = {name for actor in actors for name in names_in(actor)}
     if "http" in named:
         import wasp_ray.http.client

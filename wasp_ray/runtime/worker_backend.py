@@ -14,7 +14,7 @@ WorkerKey = tuple[int, int]
 
 @dataclass(slots=True)
 class Exit:
-    """A worker that is gone. `status` as of wait4 (0 for threads); `cpu_s`: all the CPU time that its process (or thread) took;
+    """A worker that has exited. `status` as of wait4 (0 for threads); `cpu_s`: all the CPU time that its process (or thread) took;
     `cpu_wait_s`: how long its main thread waited for a core; `rss`: its own peak memory, bytes.
     """
 
@@ -42,10 +42,10 @@ class WorkerBackend(Protocol):
         """Start a worker for each, in order; return "" for each, or why the machine refused it."""
 
     def wake(self, key: WorkerKey) -> None:
-        """Makes a waiting worker look at the control block. A worker that is gone is no error."""
+        """Makes a waiting worker look at the control block. A worker that has exited is no error."""
 
     def kill(self, key: WorkerKey) -> None:
-        """Ends a worker at once, whatever it does. A worker that is gone is no error."""
+        """Ends a worker at once, whatever it does. A worker that has exited is no error."""
 
     def reap(self) -> list[Exit]:
         """The workers that have ended since the last time."""

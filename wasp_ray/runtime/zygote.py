@@ -2,7 +2,7 @@
 workers on order.
 
 A process of its own by exec (single-threaded, so that it can fork), or a thread of the inline runtime. One loop, one message
-at a time; it decides nothing. It ends when the generator is gone, and its workers with it.
+at a time; it decides nothing. It ends when the generator has exited, and its workers with it.
 """
 
 from __future__ import annotations

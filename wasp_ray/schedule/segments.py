@@ -1,5 +1,5 @@
 """Segments of a load over time and the builders users write. Builders keep what they are given; `Schedule.problems`
-tells.
+lists what is wrong with them.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 
 class Threshold:
-    """One threshold as text. Any text is taken; `problems()` tells what is wrong with it, `parse()` raises."""
+    """One threshold as text. Any text is taken; `problems()` lists what is wrong with it, `parse()` raises."""
 
     __slots__ = ("_parsed", "expression")
 

@@ -22,7 +22,7 @@ _MAX_FDS = 250  # the kernel passes at most 253 at once
 
 
 class ChannelClosed(Exception):
-    """The other end is gone."""
+    """The other end has closed."""
 
 
 class Channel:
@@ -42,7 +42,7 @@ class Channel:
         return self.sock.fileno()
 
     def send(self, message: Message, fds: Sequence[int] = ()) -> None:
-        """Writes one message; raises ChannelClosed when the other end is gone or does not read in time."""
+        """Writes one message; raises ChannelClosed when the other end has closed or does not read in time."""
         raw = memoryview(json.dumps(message, separators=(",", ":")).encode() + b"\n")
         give_up = now_ns() + self._deadline_ns
         while raw:
@@ -87,7 +87,7 @@ class Channel:
         return kept + [json.loads(line) for line in lines if line]
 
     def first(self) -> Message | None:
-        """The first message, however long it takes; None when the other end is gone. `receive` has those that came with it."""
+        """The first message, however long it takes; None when the other end has closed. `receive` has those that came with it."""
         messages: list[Message] = []
         while not messages and not self.closed:
             messages = self.wait(1.0)

@@ -62,7 +62,7 @@ class RingWriter:
 
     def _make_publish(self) -> tuple[Publish, Callable[[], None], Callable[[], None]]:
         """Return the hot path as a closure, since cells are twice as fast as attributes, what opens it to other threads, and what
-        forgets those that are gone.
+        forgets those that have exited.
         """
         words, pack_into, memory = self._words, BODY.pack_into, self._bytes
         mask, limit = self._slots - 1, self._slots

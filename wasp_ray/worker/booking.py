@@ -70,7 +70,7 @@ class TimedGroup:
                 return
             if call is None or call.seen is not exc:
                 self.error = self.error or describe(exc)
-                self._booker.tell(self.error, self._name, exc)
+                self._booker.report(self.error, self._name, exc)
             self.error = self.error or describe(exc)
             if call is not None:
                 call.seen = exc
@@ -238,7 +238,7 @@ class Booker:
             error = "" if call.failed else str(exc) or "failed"
         elif call.seen is not exc:
             error = describe(exc)
-            self.tell(error, group, exc)
+            self.report(error, group, exc)
         self._end_call(call, end, Outcome.FAILED, group, in_group=not call.opened, error=error)
         return False
 
@@ -357,7 +357,7 @@ class Booker:
         group = self.writer.intern(str(name), MAX_NAME_BYTES)
         self.writer.publish(head_bits(Kind.COUNT), int(number), 0, now_ns(), group, 0, 0, 0, 0, 0, 0, 0)
 
-    def tell(self, error: str, group: str, exc: BaseException) -> None:
+    def report(self, error: str, group: str, exc: BaseException) -> None:
         """The first exception of each kind goes to the terminal, trimmed to the user's frames."""
         if self._notes.first_of(f"{group}\0{type(exc).__name__}"):
             self._notes.send("trace", error=error, group=group, text=trim_traceback(exc, self._spec.user_dir))
@@ -410,12 +410,13 @@ class Booker:
         if os.getpid() != self._spec.pid:
             return
         what = "call" if flags & Flag.ENDS_CALL else "request"
-        told = f" {result.status}" if result is not None and result.status != "" else ""
+        status = f" {result.status}" if result is not None and result.status != "" else ""
         more = f" {result.path}" if result is not None and result.path else ""
         why = f": {error}" if error else ""
         where = group if group == self._part.name else f"{self._part.name}/{group}"
         print(
-            f"{what} {where}{more}{told} {Outcome(outcome).name.lower()} {(end - start) / 1e6:.2f} ms{why}", flush=True
+            f"{what} {where}{more}{status} {Outcome(outcome).name.lower()} {(end - start) / 1e6:.2f} ms{why}",
+            flush=True,
         )
 
     def sampled(self, outcome: int) -> bool:

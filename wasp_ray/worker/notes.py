@@ -36,7 +36,7 @@ class Notes:
             pass
 
     def first_of(self, error: str) -> bool:
-        """Whether this is the first error of its kind in this worker; at most MAX_KINDS are told."""
+        """Whether this is the first error of its kind in this worker; at most MAX_KINDS are reported."""
         if error in self._seen or len(self._seen) >= MAX_KINDS:
             return False
         self._seen.add(error)

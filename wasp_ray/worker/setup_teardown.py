@@ -105,7 +105,7 @@ class Actors:
         except GeneratorExit:
             raise
         except BaseException as exc:
-            self._booker.tell(f"teardown: {describe(exc)}", "teardown", exc)
+            self._booker.report(f"teardown: {describe(exc)}", "teardown", exc)
         if spawned := list(actor.context.tasks):
             from asyncio import wait
 

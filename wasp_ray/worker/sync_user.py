@@ -184,7 +184,7 @@ class SyncUser:
         if is_between_calls:
             self._wait.begin()
         if readable and not os.read(self._spec.wake_fd, 4096):
-            self._spec.abandoned = lambda: True  # the parent is gone: leave
+            self._spec.abandoned = lambda: True  # the parent has exited: leave
             self._life.is_abandoned = True
 
 
