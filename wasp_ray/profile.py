@@ -1,4 +1,4 @@
-"""The Profile and what a run of it gives back. It starts runs; how they go is execution.py's and the node's affair."""
+"""The Profile and what a run of it gives back. It starts runs and leaves them to execution/ and the node."""
 
 from __future__ import annotations
 

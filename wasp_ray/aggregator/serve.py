@@ -212,7 +212,7 @@ class Aggregator:
 
 
 def serve(channel: Channel, arena: Arena | None = None, feed: socket.socket | None = None) -> None:
-    """Waits for the plan, then runs. A process is sent the memory and the way to the exporter as descriptors."""
+    """Wait for the plan, then run. A process is sent the memory and the connection to the exporter as descriptors."""
     message = channel.first()
     if message is None:
         channel.close()

@@ -1,4 +1,4 @@
-"""The alert checks of a run at the side of who makes its verdict: starts their process, passes on what it says, waits for it.
+"""The alert checks of a run, for the process that makes its verdict: starts theirs, passes on its messages, waits for it.
 
 The load's own loop only ever reads what is there already; the wait comes after it and ends by a deadline or a signal.
 """

@@ -124,7 +124,7 @@ def _start_zygote(inline: bool, profile: Any) -> Engine:
 
 
 def _start_aggregator(inline: bool, arena: Arena, feed: socket.socket | None) -> Engine:
-    """The aggregator; it waits for its plan. `feed`: the way to the exporter, which a process is sent with the plan."""
+    """The aggregator; it waits for its plan. `feed`: the connection to the exporter, which a process is sent with the plan."""
     if not inline:
         return start_process("wasp_ray.aggregator.serve")
     from wasp_ray.aggregator.serve import serve

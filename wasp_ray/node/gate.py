@@ -39,7 +39,7 @@ class HeldGate:
         self._start_ns: int | None = None
 
     def arrived(self) -> None:
-        """Tells the one who holds the gate."""
+        """Report to the holder of the gate."""
         self._report()
 
     def open(self, start_ns: int) -> None:

@@ -68,7 +68,7 @@ class NodeResult:
     warnings: list[str] = field(default_factory=list)
 
     def to_data(self) -> dict[str, Any]:
-        """JSON-able, as a node sends it to who runs several; the plan went before it."""
+        """Return JSON data, as a node sends it to its controller; the plan went before it."""
         data = {name: getattr(self, name) for name in self.__slots__ if name not in ("plan", "totals")}
         return {**data, "totals": self.totals.to_data()}
 

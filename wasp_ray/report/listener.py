@@ -1,4 +1,4 @@
-"""What a run tells while it lasts, and who is told: the node's one interface to views, bundles, pages and controllers.
+"""What a run reports while it lasts: the one interface of nodes to views, bundles, pages and controllers.
 
 Plain values and no drawing, so that nodes can import it.
 """
@@ -54,7 +54,7 @@ class Snapshot:
 
 
 class Listener:
-    """Told in the run's own thread what happens; must not block. This one does nothing: a library call prints nothing."""
+    """Called in the run's own thread; must not block. This one does nothing: a library call prints nothing."""
 
     def begin(self, plan: Plan, warnings: Sequence[str]) -> None:
         """The load was described and checked; the next thing is its start."""

@@ -46,8 +46,8 @@ class _Placed:
 
 
 class PlacedBackend:
-    """See WorkerBackend. `placer`: who starts processes, told "start" and "end" of each name, tells "gone" and why; `orders`: what
-    else a worker's process needs, with the descriptors.
+    """See WorkerBackend. `placer`: starts the processes; it is sent "start" and "end" of each name, and sends "gone" and why.
+    `orders`: what else a worker's process needs, with the descriptors.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class PlacedBackend:
             signal.pidfd_send_signal(placed.pidfd, signal.SIGKILL)
 
     def reap(self) -> list[Exit]:
-        """Lets in who has come, hears who is going."""
+        """Accept new processes, read the messages of the others."""
         self._turn(0)
         ended, self._ended = self._ended, []
         return ended
@@ -159,7 +159,7 @@ class PlacedBackend:
             self._epoll.register(channel, select.EPOLLIN)
 
     def _greet(self, fd: int) -> None:
-        """Who is wanted gets its orders; anybody else is sent away, as is who has died meanwhile."""
+        """Send a process that is expected its orders; refuse any other, and one that has died meanwhile."""
         channel = self._new[fd]
         hello = _hello(channel)
         if not hello and not channel.closed:

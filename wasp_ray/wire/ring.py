@@ -81,7 +81,7 @@ class RingWriter:
                 head = self.head
                 if head >= room_until:
                     if is_shared:
-                        is_writing = False  # who shares it holds the lock until then
+                        is_writing = False  # publishers that share it hold the lock until then
                         return self._publish_locked(
                             bits, due, start, end, group, path, status, error, bytes_in, bytes_out, user, call
                         )

@@ -171,7 +171,7 @@ class Booker:
         self._words[call.entry] = 0
 
     def take_entry(self) -> int:
-        """Return the first word of a free in-flight entry, for who makes calls, or for a setup or teardown; `nowhere`, which nobody
+        """Return the first word of a free in-flight entry, for calls, or for a setup or teardown; `nowhere`, which nobody
         reads, if there is none.
         """
         return self._free_entries.pop() if self._free_entries else self.nowhere

@@ -70,7 +70,7 @@ def enter_child(
 def _take_descriptors(spec: WorkerSpec, foreign: Iterable[int], output_fd: int) -> None:
     """stdout and stderr to the node's pipe, the wake pipe low enough for select; stdin is the zygote's, empty.
 
-    The parent's own descriptors are closed; what the user's module opened stays its own affair.
+    The parent's own descriptors are closed; what the user's module opened is left open.
     """
     os.dup2(output_fd, 1)
     os.dup2(output_fd, 2)

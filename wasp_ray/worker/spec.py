@@ -1,4 +1,4 @@
-"""All that a worker is given, by its parent's fork or thread.
+"""The specification of a worker, as its parent's fork or thread is given it.
 
 It owns no behaviour but the life-cycle words of its ring.
 """

@@ -1,4 +1,4 @@
-"""A rate worker whose call blocks: takes ticks from the pipe all workers share, whoever is idle takes the next.
+"""A rate worker whose call blocks: takes ticks from the pipe that all workers share; an idle one takes the next.
 
 A tick is 16 bytes (tick number, due time ns). The end of the pipe is the end of the load.
 """
