@@ -34,7 +34,7 @@ def slowly(*orders: Callable[[], None]) -> None:
     """Gives orders to a node whose loop is held up for 200 ms between its look at the clock and its look at the orders."""
     given = threading.Event()
 
-    def progress(*reported: object) -> None:
+    def update(*reported: object) -> None:
         if not given.is_set():
             time.sleep(0.2)
             for order in orders:
@@ -42,7 +42,7 @@ def slowly(*orders: Callable[[], None]) -> None:
             given.set()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Reporter, "progress", progress)
+        patch.setattr(Reporter, "update", update)
         assert given.wait(20)
 
 

@@ -70,6 +70,15 @@ def test_ticks_are_written_when_they_are_due(piped: Piped) -> None:
     assert (pipe.written, pipe.unread(), pipe.dropped) == (30, 27, 0)
 
 
+def test_no_tick_is_written_before_it_is_due_for_an_instant_that_lies_ahead(piped: Piped) -> None:
+    """A pause is published before its instant, and the driver follows the schedule until then."""
+    pipe = piped.make()
+    piped.now = START + 98 * MS
+    assert pipe.feed(piped.control, START + 102 * MS, NEVER) == START + 100 * MS
+    assert read(pipe, 9) == [(0, 0)]
+    assert piped.feed(pipe, 100) == 200 and read(pipe, 9) == [(1, 100)]
+
+
 def test_a_share_of_the_ticks_is_every_so_many_of_them(piped: Piped) -> None:
     """All shares together are the whole; a share beyond the last tick is empty."""
     taken: list[tuple[int, int]] = []

@@ -150,9 +150,10 @@ class TickPipe:
         self.closed = False
 
     def feed(self, control: Control, now: int, cut: int) -> int:
-        """Writes all that is due by `now` and before the schedule instant `cut`; returns the monotonic instant of the next
-        tick (NEVER: none that is known).
+        """Write all that is due by `now`, and is due already if `now` lies ahead, before the schedule instant `cut`. Return the
+        monotonic instant of the next tick (NEVER: none that is known).
         """
+        now = min(now, now_ns())
         while not self.all_written(cut):
             due = control.absolute_ns(self._due)
             if due > now:
