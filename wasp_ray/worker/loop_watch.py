@@ -23,7 +23,7 @@ from wasp_ray.worker.spec import WorkerSpec
 
 SWEEP_NS = 20_000_000
 BLOCK_NS = 50_000_000
-"""A longer step is a block. Time for which the loop's thread waited for a core is no part of it."""
+"""A longer step is a block. Time for which the loop's thread waited for a core, or for room in the ring, is no part of it."""
 Result = TypeVar("Result")
 
 
@@ -39,7 +39,7 @@ class LoopWatch:
 
     def sweep(self, now: int, loop: asyncio.AbstractEventLoop) -> None:
         """Called by the loop each SWEEP_NS: what it waits for a core until then is no part of a later step."""
-        waited, blocks = self._wait.waited_ns(), self._words[self._header + Header.BLOCKS]
+        waited, blocks = self._waited(), self._words[self._header + Header.BLOCKS]
         stood_still_ns = now - self._swept_ns - SWEEP_NS - (waited - self._waited_ns)
         if (
             stood_still_ns > BLOCK_NS
@@ -50,6 +50,10 @@ class LoopWatch:
             self._times_tasks = True
             loop.set_task_factory(self._make_task)
         self._swept_ns, self._waited_ns, self._blocks = now, waited, blocks
+
+    def _waited(self) -> int:
+        """How long the loop's thread has waited in its life for what is not user code's to answer for."""
+        return self._wait.waited_ns() + self._words[self._header + Header.RING_WAIT_NS]
 
     def _make_task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
         """Make a task whose steps are timed, if user code makes it; the name of its coroutine stays."""
@@ -67,8 +71,8 @@ class LoopWatch:
         return await timed(method(*arguments), self, hook, 0)
 
     def ran_long(self, hook: Hook, entry: int, took_ns: int) -> None:
-        """Count a step as a block, unless the loop's thread waited for a core for so long that it is none."""
-        waited, before = self._wait.waited_ns(), self._waited_ns
+        """Count a step as a block, unless the loop's thread waited for a core or for its ring for so long that it is none."""
+        waited, before = self._waited(), self._waited_ns
         self._waited_ns = waited
         took_ns -= max(0, waited - before)
         words, header = self._words, self._header
