@@ -259,6 +259,19 @@ EVENTS: dict[str, Scenario] = {
     "StopUser in a call": Scenario(
         (Load("sync user", USERS, NAP, once(Leave(), times=2)), Load("packed", USERS, NAP, once(Leave(), times=2)))
     ),
+    "a user is killed in the back-off after RestartUser": Scenario(
+        (Load("async user", TWO, NAP, once(Restart())),), events=(Event("kill"), Event("kill", nth=1))
+    ),
+    "threads are given up before the first request of their calls": Scenario(
+        (Load("sync user", TWO, ((Sleep(20), Record("a"), Return("failed", "b")),)),),
+        "inline",
+        events=(Event("stop", 150), Event("stop")),
+    ),
+    "a stop before all nodes are set up": Scenario(
+        (Load("sync user", (Piece(4, 4, 300),), NAP, setup=(Sleep(20),)),),
+        nodes=2,
+        events=(Event("stop", -2), Event("stop")),
+    ),
     "StopUser of all": Scenario((Load("packed", (Piece(3, 3, 20_000),), NAP, once(Leave(), times=3)),)),
     "StopUser in a gun": Scenario(
         (Load("sync gun", GUN, NAP, once(Leave())), Load("async gun", GUN, NAP, once(Leave())))

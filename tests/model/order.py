@@ -103,7 +103,8 @@ def _one_user(lives: Sequence[Life], load: s.Load, index: int, times: Times) -> 
         if left in ("left", "dry") or life.detail("unready") == ("StopUser",):
             yield f"user {user} came back after StopUser"
         gone = life.at("gone")
-        if left == "restarted" and gone is not None and following.began_ns - gone < BACKOFF_NS:
+        was_killed = life.pid in times.killed_pids  # a user that is killed in its back-off is replaced at once
+        if left == "restarted" and gone is not None and following.began_ns - gone < BACKOFF_NS and not was_killed:
             yield f"user {user} was set up again {(following.began_ns - gone) / 1e6:.0f} ms after RestartUser"
         ends = gone if gone is not None else life.at("unready")
         if times.scenario.runtime == "process":

@@ -209,7 +209,7 @@ class _Reader:
         elif self.inline and not call.cancelled_ns and (call.end_ns or NEVER) >= self.times.given_up_lo(life):
             self.truth.add(Fact((outcome,)))
             self._given_up_requests(life, call)
-            self.truth.slack.update([name for name, _, _ in self._own(call)] or [self.group])
+            self.truth.slack.update(self._own_if_given_up(life, call))
         elif _is_settled(call, outcome):
             self._certain(Fact((outcome,), (*self._ended_requests(call, NEVER), *self._own(call))))
         else:
@@ -269,6 +269,13 @@ class _Reader:
         for record in call.records:
             if record not in done and record.done_ns is not None:
                 self.truth.slack[record.name] += record.number
+
+    def _own_if_given_up(self, life: Life, call: Call) -> set[str]:
+        """Groups that may have the call itself: as it ended, or that of its Generator if it was given up before any request."""
+        given_up_ns = self.times.given_up_lo(life)
+        begun = [request.opening_ns for request in call.requests] + [record.ns for record in call.records]
+        names = {name for name, _, _ in self._own(call)}
+        return names if names and min(begun, default=NEVER) < given_up_ns else names | {self.group}
 
     def _slack(self, call: Call) -> None:
         for record in call.records:

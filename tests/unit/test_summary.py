@@ -101,6 +101,15 @@ def test_numbers_are_those_of_all_nodes() -> None:
     assert shop["errors"] == [{"error": "HTTP 500", "group": "pay", "count": 2, "first_at_s": 0.25, "example": "body"}]
 
 
+@pytest.mark.parametrize(("load", "users"), [("total", 50), ("per-node", 100)])
+def test_planned_users_are_those_of_the_plan_whatever_nodes_reported(load: str, users: int) -> None:
+    """A node that a stop ended early has reported none."""
+    plan = plan_of(generator_plan("vu", kind="users", peak=50.0), load=load, nodes=2)
+    found = summary_of(plan)["generators"]
+    assert found["vu"]["users"]["planned_max"] == users
+    assert found["shop"]["users"]["planned_max"] == 0, "a rate, of which the plan knows nothing"
+
+
 def test_nodes_are_listed_one_by_one() -> None:
     """Each with its host, skew, CPU, memory and ledger; the largest skew stands for the run."""
     found = summary_of()

@@ -34,7 +34,7 @@ def generator_of(calls: int, first_error_s: float = 1.0) -> GeneratorTotals:
     made.segment(1).ok = calls
     made.add_counter("hits", 3)
     made.add_error("HTTP 500", "pay", 1, first_error_s, f"body at {first_error_s}")
-    made.users.planned_max = made.users.active_max = 5
+    made.users.active_max = 5
     made.users.replaced = 1
     made.loop_blocks = LoopBlocks(2, 0.25, 0.001 * calls, "call" if calls > 50 else "setup")
     made.scheduled_s = calls / 10
@@ -99,7 +99,7 @@ def test_nodes_add_up() -> None:
     assert shop.groups["pay"].status == {"200": 150}
     assert [segment.count for segment in shop.segments] == [0, 150]
     assert shop.counters == {"hits": 6}
-    assert (shop.users.planned_max, shop.users.active_max, shop.users.replaced) == (10, 10, 2)
+    assert (shop.users.active_max, shop.users.replaced) == (10, 2)
     assert shop.loop_blocks == LoopBlocks(4, 0.5, 0.1, "call")
     assert shop.scheduled_s == 10
     assert (total.cpu_s, total.cpu_over_s, total.peak_rss_bytes, total.start_skew_s) == (3.0, 4.0, 2000, 0.002)

@@ -113,7 +113,7 @@ def _generator(plan: Plan, planned: GeneratorPlan | None, item: GeneratorTotals,
         "start_delay_s": {key: delay[key] for key in ("p50", "p99", "max")},
         "late": item.late,
         "users": {
-            "planned_max": item.users.planned_max,
+            "planned_max": 0 if is_rate or planned is None else int(planned.peak) * plan.times,
             "active_max": item.users.active_max,
             "delivered": item.users.delivered,
             "setup_failed": item.users.setup_failed,

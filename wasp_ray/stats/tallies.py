@@ -147,9 +147,8 @@ class CallTotals:
 
 @dataclass(slots=True)
 class UserTotals:
-    """Users of one generator; over nodes these add up. `planned_max` and `active_max` are peaks."""
+    """Users of one generator; over nodes these add up. `active_max` is a peak."""
 
-    planned_max: int = 0
     active_max: int = 0
     setup_failed: int = 0
     replaced: int = 0

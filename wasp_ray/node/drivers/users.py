@@ -158,7 +158,7 @@ class UserDriver(Driver):
         """Return the numbers of users and their times in seconds."""
         time = self.time
         return UserTotals(
-            planned_max=self.peak, active_max=self.active_max, scheduled_s=time.scheduled / 1e9,
+            active_max=self.active_max, scheduled_s=time.scheduled / 1e9,
             delivered_s=time.delivered / 1e9, in_setup_s=time.in_setup / 1e9,
         )  # fmt: skip
 
