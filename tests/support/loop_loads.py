@@ -69,11 +69,17 @@ class BlockingChildren(VirtualUser):
 
 
 class BlocksInSetup(VirtualUser):
-    """The second user of a pack blocks the loop in its setup."""
+    """The second user of a pack blocks the loop in its setup, within a call of the first."""
+
+    is_calling = False
 
     async def setup(self) -> None:
         if self.context.user_id:
+            while not BlocksInSetup.is_calling:
+                await asyncio.sleep(0.001)
             time.sleep(0.2)
 
     async def call(self) -> None:
+        BlocksInSetup.is_calling = True
         await asyncio.sleep(0.01)
+        BlocksInSetup.is_calling = False
