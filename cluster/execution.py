@@ -48,7 +48,7 @@ class ClusterExecution:
             settings.seed = random.SystemRandom().getrandbits(32)
         self.failure: WaspError | None = None  # why the run was left before its end
         self._reporter = Reporter(settings, view)
-        self.states: dict[int, Snapshot] = {}  # of each node, as last told
+        self.states: dict[int, Snapshot] = {}  # of each node, as last reported
         self._plan = Plan.unknown()
         self._say_at_ns, self._show_at_ns = now_ns() + SAY_EVERY_NS, 0
         terms = terms or Terms(nodes=settings.nodes, deploy_timeout_s=DEPLOY_TIMEOUT_S)
@@ -118,8 +118,8 @@ class ClusterExecution:
     @property
     def elapsed_s(self) -> float | None:
         """Seconds since t = 0, None before it."""
-        elapsed_s = -1.0 if self.controller.start_wall_s is None else wall_s() - self.controller.start_wall_s
-        return elapsed_s if elapsed_s >= 0 else None
+        start_s, now_s = self.controller.start_wall_s, wall_s()
+        return None if start_s is None or now_s < start_s else now_s - start_s
 
     def processes(self) -> list[Process]:
         """Return those of this process alone: nodes have their own."""

@@ -1,4 +1,4 @@
-"""The HTTP clients in their three settings, and a server that behaves as it is told."""
+"""The runtimes, the HTTP clients in their three settings, and a server that misbehaves on request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,22 @@ from collections.abc import Iterator
 
 import pytest
 from support.http_drivers import DRIVERS, Driver, driving
+from support.runtimes import Runtime
 from support.wrong_server import WrongServer
+
+
+@pytest.fixture(params=["process", "inline"])
+def runtime(request: pytest.FixtureRequest) -> Iterator[Runtime]:
+    """Those that guns have."""
+    with Runtime(request.param) as made:
+        yield made
+
+
+@pytest.fixture(params=["process", "inline", "placed"])
+def home(request: pytest.FixtureRequest) -> Iterator[Runtime]:
+    """Those that users have."""
+    with Runtime(request.param) as made:
+        yield made
 
 
 @pytest.fixture(params=DRIVERS)

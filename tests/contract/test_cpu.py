@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,6 @@ from wasp_ray.wire.arena import Arena, Header, lay_out
 from wasp_ray.worker.cpu import SAMPLE_NS, CallWait, SampledCallWait
 
 SETUP_S, CALL_S = 0.6, 0.1
-
-
-@pytest.fixture(params=["process", "inline"])
-def runtime(request: pytest.FixtureRequest) -> Iterator[Runtime]:
-    """Those that guns have."""
-    with Runtime(request.param) as made:
-        yield made
-
-
-@pytest.fixture(params=["process", "inline", "placed"])
-def home(request: pytest.FixtureRequest) -> Iterator[Runtime]:
-    """Those that users have."""
-    with Runtime(request.param) as made:
-        yield made
 
 
 def calls_of(user: type[VirtualUser], calls: int, **options: Any) -> Profile:
@@ -79,6 +65,15 @@ def test_cpu_of_a_killed_user_counts(home: Runtime) -> None:
     )))  # fmt: skip
     assert result.ledger.interrupted == 1
     assert 0.05 < result.summary["generators"]["u"]["cpu_s"] < 0.05 + 0.8 * SETUP_S + 0.8
+
+
+def test_cpu_of_a_node_that_is_one_process_is_counted_once() -> None:
+    """Zygote, aggregator and workers are threads of it: the kernel knows what all of them took."""
+    before_s = time.process_time()
+    with Runtime("inline") as inline:
+        result = inline.run(calls_of(cpu_loads.BurnsInSetup, 15))
+    spent_s = time.process_time() - before_s
+    assert 15 * CALL_S <= result.summary["nodes"][0]["cpu_s"] <= spent_s
 
 
 def test_cpu_before_the_load_is_no_cpu_of_a_short_run(runtime: Runtime) -> None:

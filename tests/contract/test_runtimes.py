@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +12,6 @@ from support.books import check_books, wait_for_start, wait_until
 from support.runtimes import Runtime
 
 from wasp_ray import Generator, Profile, RunResult, between, pause, plain, rows
-
-
-@pytest.fixture(params=["process", "inline"])
-def runtime(request: pytest.FixtureRequest) -> Iterator[Runtime]:
-    """Those that guns have."""
-    with Runtime(request.param) as made:
-        yield made
-
-
-@pytest.fixture(params=["process", "inline", "placed"])
-def home(request: pytest.FixtureRequest) -> Iterator[Runtime]:
-    """Those that users have."""
-    with Runtime(request.param) as made:
-        yield made
 
 
 def run(runtime: Runtime, *generators: Generator, **options: Any) -> RunResult:

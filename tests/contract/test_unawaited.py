@@ -50,13 +50,6 @@ WARNED = pytest.mark.filterwarnings("ignore:.* was never awaited:RuntimeWarning"
 """Of an inline run, in this process."""
 
 
-@pytest.fixture(params=["process", "inline"])
-def runtime(request: pytest.FixtureRequest) -> Iterator[Runtime]:
-    """Both that async actors have on one machine."""
-    with Runtime(request.param) as made:
-        yield made
-
-
 @pytest.fixture
 def target() -> Iterator[WrongServer]:
     """It answers /good/N."""

@@ -9,10 +9,10 @@ from wasp_ray.node.cpu import CpuWatch
 
 
 def test_only_what_was_taken_in_between_counts() -> None:
-    """Of this process and the others, which are threads when their pid is 0; one that has died adds nothing."""
-    now, own, others = [100], [50], {7: 1_000, 8: 2_000}
+    """Of this process and the others, which are threads of it when they have its pid; one that has died adds nothing."""
+    now, own, others = [100], [50], {7: 1_000, 8: 2_000, os.getpid(): 9}
     watch = CpuWatch(lambda: now[0], lambda: own[0], lambda pid: others.get(pid, 0))
-    watch.begin([7, 0, 8])
+    watch.begin([7, os.getpid(), 8])
     now[0], own[0], others[7] = 400, 60, 1_005
     del others[8]
     watch.end()

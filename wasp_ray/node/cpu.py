@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 
 from wasp_ray.clock import cpu_ns_of, now_ns, process_cpu_ns
@@ -22,9 +23,9 @@ class CpuWatch:
         """How long it was measured."""
 
     def begin(self, pids: Sequence[int]) -> None:
-        """Note what this process and the given ones have taken by now; 0 is no process."""
+        """Note what this process and the given ones have taken by now; its own pid, which its threads have, counts once."""
         self._began, self._own_before = self._now(), self._own()
-        self._before = {pid: self._other(pid) for pid in pids if pid}
+        self._before = {pid: self._other(pid) for pid in pids if pid != os.getpid()}
 
     def end(self) -> None:
         """Measure what they took since. What a process took that has died is not known any more."""

@@ -221,11 +221,6 @@ class Engines:
                 raise Interrupted
         raise NodeFailed(f"{what} took longer than {timeout_s:g} s")
 
-    @property
-    def pids(self) -> list[int]:
-        """Pids of the zygote and the aggregator; 0 for threads."""
-        return [engine.pid for engine in (self.zygote, self.aggregator) if engine is not None]
-
     def tell_zygote(self, message: Message) -> None:
         """Send a message without waiting for an answer; `lost` shows a zygote that has exited."""
         with suppress(ChannelClosed):

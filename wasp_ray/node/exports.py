@@ -22,7 +22,7 @@ READY_TIMEOUT_NS = 20_000_000_000
 KEPT_STATES = 64
 """Seconds; a window closes two or three after its end."""
 MAX_BACKLOG_BYTES = 16 * 2**20
-FLUSH_S, HURRIED_S = 30.0, 1.0
+FLUSH_S, ABORTED_S = 30.0, 1.0
 """What sinks have for their last lines; after a second signal."""
 CLOSE_GRACE_S = 15.0
 """Beyond that, for the aggregator's last samples and the exporter's own end."""
@@ -210,7 +210,7 @@ class Exports:
         """Let the sinks deliver the rest. `wait` takes at most a moment; when `aborted()`, the last reported counters are used."""
         if self._engine is None or not self._ready:
             return
-        deadline_s = HURRIED_S if at_once else FLUSH_S
+        deadline_s = ABORTED_S if at_once else FLUSH_S
         self._send({"op": "finish", "deadline_s": deadline_s}, must=True)
         give_up = now_ns() + int((deadline_s + CLOSE_GRACE_S) * 1e9)
         while not self._closed and not self._engine.channel.closed and now_ns() < give_up and not aborted():

@@ -99,11 +99,6 @@ class Node:
         return self._evidence.start_ns
 
     @property
-    def is_counted(self) -> bool:
-        """Whether the load is over and all its records are counted; sinks and the wait for alert rules may follow."""
-        return self._evidence.is_final
-
-    @property
     def has_begun(self) -> bool:
         """Whether t = 0 is known."""
         return self.start_ns != NEVER
@@ -268,7 +263,7 @@ class Node:
         self.exports.begin(start_ns)
         self.exports.event("start", f"run {self.options.run_id} begins")
         self.machine.begin()
-        self.cpu.begin([*self.engines.pids, self.exports.pid or 0])
+        self.cpu.begin([process.pid for process in self.processes() if process.kind != "worker"])
         paused = self.orders.begins_paused(start_ns)
         load.control.start(start_ns, paused=paused)  # only now: the aggregator must know t = 0 before the first record
         for generator in load.generators:
@@ -388,10 +383,10 @@ class Node:
             self._report_missed()
         if self.engines.tell_aggregator({"op": "finish"}):
             give_up = now_ns() + int(FINISH_TIMEOUT_S * 1e9)
-            while not self.is_counted and AGGREGATOR not in self.engines.lost() and now_ns() < give_up:
+            while not self._evidence.is_final and AGGREGATOR not in self.engines.lost() and now_ns() < give_up:
                 self._poll(20.0)
             self._poll(0.0)
-        if not self.is_counted:
+        if not self._evidence.is_final:
             self.lost_engine()
         self._tear_down()
         self.intake.read()
