@@ -79,7 +79,7 @@ model-ci:
 
 # No part of CI. ONLY=wasp_ray/stats takes mutants of one package or file.
 mutants: $(STAMP)  ## Break the engine in MUTANTS places, one at a time, and list what no test notices (within MINUTES; SEED draws others)
-	nice -n 10 $(BIN)/python -m tests.mutants --mutants $(MUTANTS) --seed $(SEED) --minutes $(MINUTES) --only "$(ONLY)"
+	@PYTHONPATH=tests nice -n 10 $(BIN)/python -m mutants --mutants $(MUTANTS) --seed $(SEED) --minutes $(MINUTES) --only "$(ONLY)"
 
 e2e-programs: $(STAMP)
 	$(BIN)/python -m tests.e2e.harness build

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support import loads
 from support.books import is_over, pid_of, wait_for_start, wait_until
-from support.processes import descendants
+from support.processes import descendants, is_alive
 from support.runtimes import Runtime
 
 from wasp_ray import Generator, Profile, RawSamples, plain
@@ -56,8 +56,10 @@ def test_a_killed_worker_is_listed_under_its_slot_again_once_it_was_replaced() -
         (first,) = (process for process in going.processes() if process.kind == "worker")
         os.kill(first.pid, signal.SIGKILL)
         wait_until(lambda: any(p.slot == first.slot and p.pid != first.pid for p in going.processes()))
+        (second,) = (process for process in going.processes() if process.kind == "worker")
+        assert (second.slot, second.generator) == (first.slot, first.generator) and is_alive(second.pid)
         going.stop()
-        going.wait(60)
+        assert going.wait(60).ledger.killed == 1
 
 
 def test_an_engine_process_that_died_is_not_listed_any_more() -> None:

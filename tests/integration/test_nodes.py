@@ -211,6 +211,7 @@ def test_a_killed_controller_leaves_nothing_behind(tmp_path: Path) -> None:
     family = wait_for_family(process.pid, 1 + 2 * 4 + 5)
     process.kill()
     process.communicate()
+    assert len(family) >= 1 + 2 * 4 + 5
     wait_until(lambda: not [pid for pid in family if is_alive(pid)], 20.0)
 
 

@@ -1,4 +1,4 @@
-"""`python -m tests.mutants`: breaks the engine in one place at a time and looks whether a test notices.
+"""`python -m mutants`, with tests/ in PYTHONPATH: breaks the engine in one place at a time and looks whether a test notices.
 
 A seeded sample of the mutants of six packages, each in a copy of the checkout, which runs the tests near the mutated module until
 one fails: unit tests that import it, directly or by one module in between, then runs of every kind of load. That test is run again
@@ -28,14 +28,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.processes import processes_with
+
+from mutants.equivalent import EQUIVALENT
+from mutants.mutate import Mutant, mutants_of
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))  # as pytest has it
-
-from support.processes import processes_with  # noqa: E402
-
-from mutants.equivalent import EQUIVALENT  # noqa: E402
-from mutants.mutate import Mutant, mutants_of  # noqa: E402
-
 PACKAGES = ("schedule", "wire", "aggregator", "worker", "stats", "node")
 RUNS = ("tests/contract/test_user_life.py", "tests/contract/test_runtimes.py", "tests/integration/test_sinks.py")
 RUNS_OF = {
@@ -185,7 +183,7 @@ class Tester:
         return found[1]
 
 
-def test_all(mutants: list[Mutant], checkout: Checkout, until: float) -> Iterator[Tested]:
+def try_all(mutants: list[Mutant], checkout: Checkout, until: float) -> Iterator[Tested]:
     """Test as many as there is time for, some side by side; yield each as it ends."""
     waiting: queue.SimpleQueue[Mutant | None] = queue.SimpleQueue()
     done: queue.SimpleQueue[Tested | None] = queue.SimpleQueue()
@@ -212,7 +210,7 @@ def test_all(mutants: list[Mutant], checkout: Checkout, until: float) -> Iterato
 
 def main() -> int:
     """0 when it came to a score."""
-    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     parser.add_argument("--mutants", type=int, default=400, help="size of the sample")
     parser.add_argument("--seed", type=int, default=1, help="of the sample")
     parser.add_argument("--minutes", type=float, default=60, help="no mutant is begun after this time")
@@ -234,7 +232,7 @@ def run(checkout: Checkout, options: argparse.Namespace) -> int:
         flush=True,
     )
     results: list[Tested] = []
-    for tested in test_all(chosen, checkout, time.monotonic() + 60 * options.minutes):
+    for tested in try_all(chosen, checkout, time.monotonic() + 60 * options.minutes):
         results.append(tested)
         by = f" by {tested.by}" if tested.by else ""
         print(

@@ -41,7 +41,10 @@ class Terminal(io.StringIO):
 class Broken(io.StringIO):
     """A pipe whose reader has gone."""
 
+    tries = 0
+
     def write(self, text: str) -> int:
+        self.tries += 1
         raise BrokenPipeError
 
 
@@ -157,6 +160,7 @@ def test_reader_gone() -> None:
     _seconds(view, clock, 12)
     view.note("x")
     view.close()
+    assert out.tries == 1, "nothing more is written after the first failure"
 
 
 def test_listener_and_bundle_do_not_load_rich() -> None:
