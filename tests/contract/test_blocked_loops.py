@@ -106,7 +106,9 @@ def test_a_setup_that_blocks_calls_beside_it_is_named(runtime: Runtime) -> None:
     generator = Generator("g", user=loop_loads.BlocksInSetup, schedule=ramp(1, 2, "3s"), users_per_process=2)
     result = runtime.run(Profile(generator))
     blocks = blocks_of(result)
-    assert blocks["count"] == 1 or (runtime.name == "inline" and blocks["count"] > 1)  # a step may wait for the interpreter lock
+    assert blocks["count"] == 1 or (
+        runtime.name == "inline" and blocks["count"] > 1
+    )  # a step may wait for the interpreter lock
     assert blocks["max_in"] == "setup" and 0.05 < blocks["max_s"] < 2
     (warning,) = [w for w in result.warnings if "setup() of BlocksInSetup blocked its event loop for up to " in w]
     assert "use an async client in it" in warning
