@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ START_TIMEOUT_S = 120.0
 STORE_BYTES = 80 * 2**20
 HOST: dict[str, Any] = {"num_cpus": 2, "object_store_memory": STORE_BYTES}
 QUICK = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
-"""A host that is gone is known in seconds."""
+"""A host that is lost is known in seconds."""
+PATIENT = {"health_check_period_ms": 5000, "health_check_failure_threshold": 100}
+"""A host that is stopped for a while is none that is lost: its raylet would exit when it continues."""
 STATE = """
 import json, sys, ray
 from ray.util import placement_group_table
@@ -44,16 +46,16 @@ def one_at_a_time() -> Iterator[None]:
 class RayCluster:
     """Context: entered it runs. `last`: what its last host has beside others."""
 
-    def __init__(self, hosts: int = 3, *, jobs: bool = False, **last: Any) -> None:
-        """`jobs`: with the dashboard, which takes them, at `dashboard`."""
-        self._others, self._jobs, self._last = hosts - 1, jobs, last
+    def __init__(self, hosts: int = 3, *, jobs: bool = False, checks: Mapping[str, int] = QUICK, **last: Any) -> None:
+        """`jobs`: with the dashboard, which takes them, at `dashboard`; `checks`: how it looks after its hosts."""
+        self._others, self._jobs, self._checks, self._last = hosts - 1, jobs, dict(checks), last
 
     def __enter__(self) -> RayCluster:
         # Ray's own port for the agent of a head is one for all clusters of a machine: those that find it taken take no jobs
         head = {
             **HOST,
             "include_dashboard": self._jobs,
-            "_system_config": QUICK,
+            "_system_config": self._checks,
             "dashboard_agent_listen_port": free_port(),
         }
         if self._jobs:

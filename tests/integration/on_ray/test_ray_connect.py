@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from support.books import wait_until
 from support.processes import descendants
-from support.ray_cluster import RayCluster, processes
+from support.ray_cluster import PATIENT, RayCluster, processes
 from support.ray_runs import WASP, summary_of, wasp
 
 pytestmark = [pytest.mark.waits, pytest.mark.xdist_group("own ray")]
@@ -33,7 +33,7 @@ print(before.decode())
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayCluster]:
     """One host."""
-    with RayCluster(hosts=1) as started:
+    with RayCluster(hosts=1, checks=PATIENT) as started:
         yield started
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.books import wait_until
-from support.ray_cluster import RayCluster, processes
+from support.ray_cluster import PATIENT, RayCluster, processes
 from support.ray_runs import WASP, in_python, summary_of
 
 pytestmark = [pytest.mark.waits, pytest.mark.xdist_group("own ray")]
@@ -45,7 +45,7 @@ profile = Profile(Generator("looper", user=Looper, schedule=plain(1, "1s"), paci
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[RayCluster]:
     """Two hosts and what takes jobs."""
-    with RayCluster(hosts=2, jobs=True) as started:
+    with RayCluster(hosts=2, jobs=True, checks=PATIENT) as started:
         yield started
 
 
