@@ -33,7 +33,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     for item in session.items:
         if item.get_closest_marker("xdist_group") is not None and "@" not in item.nodeid:
-            raise pytest.UsageError(f"{item.nodeid} has a group that pytest-xdist ignores: use the versions of requirements/")
+            raise pytest.UsageError(
+                f"{item.nodeid} has a group that pytest-xdist ignores: use the versions of requirements/"
+            )
 
 
 @pytest.hookimpl(wrapper=True)
