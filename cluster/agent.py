@@ -26,6 +26,7 @@ from wasp_ray.node.node import Node
 from wasp_ray.node.options import NodeOptions, NodeResult
 from wasp_ray.plan import Plan
 from wasp_ray.report.listener import Listener, Snapshot
+from wasp_ray.stats.seconds import Second, Seconds
 
 STATE_EVERY_NS = 1_000_000_000
 WINDOWS_EVERY_NS = 5_000_000_000
@@ -41,7 +42,7 @@ class Agent(Listener):
         self._encoder = Encoder(options.run_id, options.node + 1, uid)
         self._write_line, self._on_ready = write_line, on_ready
         self._lock = threading.Lock()
-        self._windows: dict[str, list[dict[str, Any]]] = {}
+        self._windows: dict[str, list[Second]] = {}
         self._next_state = self._next_windows = 0
         self._gate = HeldGate(self._ready)
         self.node = Node(options, self, self._gate)
@@ -107,7 +108,7 @@ class Agent(Listener):
         stopped = [generator.name for generator in self.node.generators if generator.stops_everywhere]
         self._tell("state", {**snapshot.to_data(), "at": wall_s(), "stopped": stopped})
 
-    def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
+    def windows(self, closed: Seconds) -> None:
         """Kept for a while, since a line for each would be many."""
         for name, windows in closed.items():
             self._windows.setdefault(name, []).extend(windows)
@@ -115,7 +116,7 @@ class Agent(Listener):
     def _flush_windows(self) -> None:
         if self._windows:
             windows, self._windows = self._windows, {}
-            self._tell("windows", windows)
+            self._tell("windows", {name: [second.to_data() for second in seconds] for name, seconds in windows.items()})
 
     def note(self, text: str) -> None:
         """A message of the engine."""

@@ -152,10 +152,10 @@ def attach(run: str, keep: bool, out: Path | None, json_path: Path | None, quiet
 
 def _show_result(found: dict[str, Any], out: Path | None, json_path: Path | None) -> int:
     from wasp_ray.clock import stamp
-    from wasp_ray.report.bundle import Bundle, write_json_file
+    from wasp_ray.report.bundle_writer import BundleWriter, write_json_file
 
     summary, code = found["summary"], int(found["exit_code"])
-    bundle = Bundle.create(out, summary["profile"], stamp())
+    bundle = BundleWriter.create(out, summary["profile"], stamp())
     bundle.write_json("summary.json", summary)
     bundle.write_json("plan.json", found["plan"])
     if json_path is not None:

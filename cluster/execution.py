@@ -22,6 +22,7 @@ from wasp_ray.node.options import Process
 from wasp_ray.plan import Plan
 from wasp_ray.process import raise_descriptor_limit
 from wasp_ray.report.listener import Snapshot
+from wasp_ray.stats.seconds import Second
 
 DEPLOY_TIMEOUT_S = 600.0
 SAY_EVERY_NS = 5_000_000_000
@@ -141,7 +142,7 @@ class ClusterExecution:
         before = self._judged_before()
         found = Findings(
             [*state.errors, *before.get("error", [])], [*state.invalid, *before.get("invalid", [])], state.interrupted,
-            state.stopped, clocks, before.get("failed", []),
+            state.stopped, clocks, before.get("failed", []), bool(state.lost or self._adopted),
         )  # fmt: skip
         return self._reporter.conclude([results[node] for node in sorted(results)], found)
 
@@ -168,8 +169,11 @@ class ClusterExecution:
         self.states[node] = Snapshot.from_data(data)
 
     def windows(self, node: int, data: Mapping[str, list[dict[str, Any]]]) -> None:
-        """A line a node, Generator and second."""
-        self._reporter.windows({name: [{"node": node, **w} for w in windows] for name, windows in data.items()})
+        """A line a Generator and second, once all nodes that run have reported it."""
+        closed = {name: [Second.from_data(second) for second in seconds] for name, seconds in data.items()}
+        ended = {*self.controller.results, *self.controller.state.lost}
+        awaited = [other for other in range(1, self.settings.nodes + 1) if other not in ended]
+        self._reporter.windows_of(node, closed, awaited)
 
     def note(self, node: int, text: str) -> None:
         """With its node in front."""

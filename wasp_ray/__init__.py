@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from wasp_ray.load.placement import Placement
     from wasp_ray.load.waits import between, exponential
     from wasp_ray.profile import Profile, Run, RunFailed, RunResult
+    from wasp_ray.report.bundle import open_bundle
     from wasp_ray.schedule import combine, combine_and_repeat, pause, plain, ramp, steps
     from wasp_ray.sinks.loki import Loki
     from wasp_ray.sinks.otlp import Otlp
@@ -60,6 +61,7 @@ _HOME = {
     **dict.fromkeys(("between", "exponential"), "load.waits"),
     **dict.fromkeys(("Profile", "Run", "RunFailed", "RunResult"), "profile"),
     **dict.fromkeys(("combine", "combine_and_repeat", "pause", "plain", "ramp", "steps"), "schedule"),
+    "open_bundle": "report.bundle",
     "Alert": "grafana.alerts",
     "Dashboard": "grafana.dashboard",
     "Grafana": "grafana.sink",
@@ -105,6 +107,7 @@ __all__ = [
     "csv",
     "exponential",
     "jsonl",
+    "open_bundle",
     "pause",
     "plain",
     "ramp",

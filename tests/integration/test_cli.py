@@ -16,6 +16,7 @@ import pytest
 from support.books import closed_books, wait_until
 from support.processes import is_alive
 
+from wasp_ray import open_bundle
 from wasp_ray._version import __version__
 
 pytestmark = pytest.mark.waits
@@ -91,8 +92,10 @@ def test_a_run_writes_its_bundle_and_ends_with_the_verdict(tmp_path: Path) -> No
     assert done.returncode == 0, done.stdout + done.stderr
     bundle = tmp_path / "wasp-runs" / "latest"
     assert bundle.is_symlink() and (tmp_path / "wasp-runs" / ".gitignore").read_text().strip() == "*"
-    assert {path.name for path in bundle.iterdir()} >= {"summary.json", "plan.json", "series.jsonl", "histograms.json"}
+    assert {path.name for path in bundle.iterdir()} >= {"summary.json", "plan.json", "series.jsonl", "windows.bin"}
     summary = summary_of(bundle / "summary.json")
+    whole = open_bundle(bundle).window(0, 10)
+    assert whole.counts == summary["ledger"] and whole.service.count == summary["ledger"]["ok"]
     assert summary == json.loads((tmp_path / "copy.json").read_text())
     windows = [json.loads(line) for line in (bundle / "series.jsonl").read_text().splitlines()]
     assert sum(window["calls"] for window in windows) == summary["ledger"]["started"]

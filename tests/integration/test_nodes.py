@@ -15,7 +15,7 @@ from support import loads
 from support.books import check_books, wait_until
 from support.processes import is_alive
 
-from wasp_ray import BadInput, Generator, Profile, RunResult, plain, ramp, rows
+from wasp_ray import BadInput, Generator, Profile, RunResult, open_bundle, plain, ramp, rows
 
 WASP = [sys.executable, "-P", "-m", "wasp_ray"]
 LOAD = """
@@ -190,15 +190,18 @@ def wait_for_family(pid: int, size: int) -> list[int]:
 
 
 def test_the_command_writes_one_bundle(tmp_path: Path) -> None:
-    """Series by node, output with its node in front, a table with the spread."""
+    """Series of all nodes together, windows of each, output with its node in front, a table with the spread."""
     write(tmp_path, "2s")
     process = wasp("run", "load.py", "--nodes", "2", "--out", "out", cwd=tmp_path)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0, out
     summary = json.loads((tmp_path / "out/summary.json").read_text())
     windows = [json.loads(line) for line in (tmp_path / "out/series.jsonl").read_text().splitlines()]
-    assert {w["node"] for w in windows} == {1, 2}
+    assert len({(w["generator"], w["at_s"]) for w in windows}) == len(windows)
     assert sum(w["calls"] for w in windows) == summary["ledger"]["started"]
+    bundle = open_bundle(tmp_path / "out")
+    assert bundle.window(0, 10).counts == summary["ledger"]
+    assert [bundle.window(0, 10, node=node).counts for node in (1, 2)] == [node["ledger"] for node in summary["nodes"]]
     log = (tmp_path / "out/logs/users.log").read_text()
     assert "1/looper/0: node 1 of 2 user 0" in log and "2/looper/1: node 2 of 2 user 1" in log
     assert "start spread" in out and out.strip().splitlines()[-1].strip().startswith("PASSED")

@@ -21,6 +21,7 @@ from model.order import order_of
 from model.times import CLAIM_NS, NEVER, PAUSE_SETTLES_NS, SLACK_NS, Times
 from model.truth import COLUMNS, Outcomes, Truth, settled, truths
 from model.witness import Call, Life, parse
+from wasp_ray.stats.outcomes import OUTCOMES
 
 CHECKS = {
     "ends": "the run ends, and raises nothing",
@@ -45,6 +46,7 @@ CHECKS = {
     "times": "durations in the summary are not shorter than those of the calls, nor longer than the run",
     "bundle": "summary.json is what RunResult holds",
     "series": "the seconds of series.jsonl add up to the ledger",
+    "windows": "windows.bin adds up to the ledger and the groups",
     "reasons": "the verdict has no reason that the witness contradicts",
     "leaks": "no process or thread of the run outlives it",
 }
@@ -604,6 +606,18 @@ class _Comparison:
                         "series",
                         f"{name}: {column} {sums[column]} in the series, {data['ledger'][column]} in the ledger",
                     )
+            if self.evidence.series:
+                self._windows(name, data)
+
+    def _windows(self, name: str, data: Mapping[str, Any]) -> None:
+        stored = self.evidence.windows.get(name, {})
+        if stored.get(None) != data["ledger"]:
+            self.say("windows", f"{name}: {stored.get(None)} in windows.bin, {data['ledger']} in the ledger")
+        for group in {*data["groups"], *filter(None, stored)}:
+            mine = {column: number for column, number in stored.get(group, {}).items() if number}
+            theirs = {column: data["groups"].get(group, {}).get(column, 0) for column in OUTCOMES}
+            if mine != {column: number for column, number in theirs.items() if number}:
+                self.say("windows", f"{name}: group {group} has {mine} in windows.bin, {theirs} in the summary")
 
 
 # -- pure parts

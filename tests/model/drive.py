@@ -23,7 +23,8 @@ from model import scenario as s
 from model.actors import ACTORS, RELEASED
 from model.knobs import knobs
 from model.witness import Line, Note, line_of
-from wasp_ray import Generator, Profile, Run, pause, ramp, rows
+from wasp_ray import Generator, Profile, Run, open_bundle, pause, ramp, rows
+from wasp_ray.report.bundle import Bundle
 from wasp_ray.schedule import Schedule
 
 POLL_S = 0.01
@@ -34,6 +35,9 @@ AFTER_S = 5.0
 SEED = 20_240
 NEVER = 2**63
 SERIES = ("ok", "failed", "timeout", "killed", "interrupted")
+
+
+DAY_S = 86_400
 
 
 @dataclass
@@ -47,6 +51,8 @@ class Evidence:
     """summary.json"""
     series: dict[str, Counter[str]] = field(default_factory=dict)
     """the columns of series.jsonl, added up by Generator"""
+    windows: dict[str, dict[str | None, dict[str, int]]] = field(default_factory=dict)
+    """the counts of windows.bin by Generator and group, None for its calls"""
     raised: str = ""
     """what wait() raised"""
 
@@ -161,6 +167,13 @@ class Driver:
                 window = json.loads(raw)
                 sums = self.evidence.series.setdefault(window["generator"], Counter())
                 sums.update({column: window[column] for column in SERIES if column in window})
+            self._read_windows(open_bundle(bundle))
+
+    def _read_windows(self, bundle: Bundle) -> None:
+        for name in bundle.generators:
+            found: dict[str | None, dict[str, int]] = {None: bundle.window(0, DAY_S, name, warmup=True).counts}
+            found |= {group: bundle.window(0, DAY_S, name, group).counts for group in bundle.groups(name)}
+            self.evidence.windows[name] = found
 
     @contextmanager
     def _thread_errors(self) -> Iterator[None]:

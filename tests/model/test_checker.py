@@ -23,6 +23,7 @@ from model.scenario import KINDS, Event, Load, Piece, Scenario, parse
 from model.truth import COLUMNS
 from model.witness import Line, Note
 from wasp_ray.schedule import RateCurve, Schedule, UserCurve, pause, ramp
+from wasp_ray.stats.outcomes import OUTCOMES
 
 T0 = 1_000 * SECOND
 
@@ -91,6 +92,13 @@ class Story:
         self.evidence.series = {
             s.name_of(index): Counter({column: ledger[column] for column in COLUMNS[:-1]})
             for index, ledger in enumerate(ledgers)
+        }
+        self.evidence.windows = {
+            s.name_of(index): {
+                None: dict(data["ledger"]),
+                **{group: {name: counts[name] for name in OUTCOMES} for group, counts in data["groups"].items()},
+            }
+            for index, data in enumerate(generators)
         }
         return self.evidence
 
@@ -175,6 +183,7 @@ def ledger(column: str, by: int, *, closes: bool = True, name: str = "g0") -> Ch
         if column in COLUMNS[:-1]:
             evidence.series[name][column] += by
             evidence.series[name]["ok"] -= by if closes else 0
+        evidence.windows[name][None] = dict(summary["generators"][name]["ledger"])
         evidence.written = copy.deepcopy(summary)
 
     return change
@@ -380,6 +389,8 @@ MUTATIONS: dict[str, tuple[str, Change]] = {
         whole("reasons", ["the aggregator process died: the load was ended"]),
     ),
     "the series lacks a call": ("series", lambda evidence: evidence.series["g0"].update({"ok": -1})),
+    "windows.bin lacks a call": ("windows", lambda evidence: evidence.windows["g0"][None].update({"ok": 0})),
+    "windows.bin has a group too many": ("windows", lambda evidence: evidence.windows["g0"].update({"x": {"ok": 1}})),
     "summary.json differs": (
         "bundle",
         lambda evidence: evidence.written.update({"verdict": "failed"}) if evidence.written else None,

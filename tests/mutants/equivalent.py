@@ -16,7 +16,7 @@ _BY_FILE: dict[str, dict[str, str]] = {
     },
     "aggregator/book.py": {
         "if len(judged) < len(rows): | len(judged) < len(rows) -> (len(judged) <= len(rows))": "all are picked, by a copy",
-        "if (row < 0).any(): | 0 -> 1": "the first group is looked up again, and found",
+        "if (column < 0).any(): | 0 -> 1": "the first group is looked up again, and found",
     },
     "wire/ring.py": {
         "if now - began >= self._ring_wait_ns: | now - began >= self._ring_wait_ns -> (now - began > self._ring_wait_ns)": (

@@ -45,7 +45,7 @@ def add(
 
 def windows(book: GeneratorBook) -> dict[int, int]:
     """Calls by window, of all that are closed at the end."""
-    return {window["at_s"]: window["calls"] for window in book.windows.close(None)}
+    return {window.at_s: window.calls().count for window in book.windows.close(None)}
 
 
 def late(*seconds: int) -> list[tuple[float, float, float]]:
@@ -139,7 +139,7 @@ def test_windows_close_in_order_two_seconds_after_their_end() -> None:
     book = make_book()
     add(book, (0.1, 0.1, 0.2), (1.1, 1.1, 1.2))
     assert book.windows.close(START + 3 * SECOND - 1) == []
-    assert [window["at_s"] for window in book.windows.close(START + 4 * SECOND)] == [0, 1]
+    assert [window.at_s for window in book.windows.close(START + 4 * SECOND)] == [0, 1]
     add(book, (0.5, 0.5, 0.6))
     assert windows(book) == {2: 1}
 
@@ -161,7 +161,7 @@ def test_a_window_has_its_outcomes_and_times() -> None:
     add(book, (0.2, 0.2, 0.9), outcome=Outcome.INTERRUPTED)
     add(book, (0.1, 0.9, 0.95), flags=CALL | Flag.WAITED)
     book.windows.add_unfinished(Outcome.KILLED, 3)
-    (window,) = book.windows.close(None)
+    window = book.windows.close(None)[0].line()
     counts = {name: window[name] for name in ("calls", "ok", "failed", "timeout", "killed", "interrupted")}
     assert counts == {"calls": 7, "ok": 2, "failed": 1, "timeout": 0, "killed": 3, "interrupted": 1}
     assert window["service_s"]["max"] == pytest.approx(0.4) and window["response_s"]["max"] == pytest.approx(0.85)
@@ -170,12 +170,12 @@ def test_a_window_has_its_outcomes_and_times() -> None:
 
 def test_each_window_has_its_own_counts_and_times_however_long_the_load_is() -> None:
     """Windows share 16 places: what an earlier one held is gone when its place is used again."""
-    book, found = make_book(seconds=60), []
+    book, found = make_book(seconds=60), list[Any]()
     for second in range(50):
         lasts = 0.4 - second / 200  # the first ones are the slowest
         add(book, (second + lasts / 2, second + lasts, second + 2 * lasts))
         found += book.windows.close(START + second * SECOND)
-    found += book.windows.close(None)
+    found = [window.line() for window in found + book.windows.close(None)]
     assert [window["at_s"] for window in found] == list(range(50)) and {window["calls"] for window in found} == {1}
     for second, window in enumerate(found):
         lasts = 0.4 - second / 200

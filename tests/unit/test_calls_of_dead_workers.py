@@ -85,8 +85,8 @@ def test_a_dead_process_closes_no_window_of_the_future() -> None:
     end(made, calls(7.0, 7.5), 2, "killed", 8.0)
     assert made.last_end_ns <= died
     closed = made.windows.close(died)
-    assert [window["at_s"] for window in closed] == [0, 1, 2, 3, 4, 5]
-    assert sum(window["killed"] for window in closed + made.windows.close(None)) == 2
+    assert [window.at_s for window in closed] == [0, 1, 2, 3, 4, 5]
+    assert sum(window.calls().killed for window in closed + made.windows.close(None)) == 2
 
 
 def test_calls_that_were_recorded_before_the_death_are_not_counted_again() -> None:

@@ -14,6 +14,7 @@ from wasp_ray.node.engines import Engine
 from wasp_ray.node.exports import Exports
 from wasp_ray.plan import SinkPlan
 from wasp_ray.report.listener import GeneratorState
+from wasp_ray.stats.seconds import Second
 from wasp_ray.wire.channel import Channel, Message, channel_pair
 
 SECOND = 10**9
@@ -111,7 +112,7 @@ def test_lines_that_all_arrived_are_accounted_for_as_the_sinks_counted_them(play
     """Nothing is added."""
     played.start(ALL)
     assert played.exports.wants_samples and played.exports.feed is not None
-    played.exports.windows({"g": [{"at_s": 0}, {"at_s": 1}]})
+    played.exports.windows({"g": [Second(0), Second(1)]})
     played.exports.event("start", "x")
     played.exports.totals({"g": {}})
     assert [message["op"] for message in played.heard()] == ["windows", "event", "totals"]
@@ -126,7 +127,7 @@ def test_lines_that_all_arrived_are_accounted_for_as_the_sinks_counted_them(play
 def test_what_a_dead_exporter_had_not_heard_or_not_delivered_is_lost(played: Played) -> None:
     """Samples that it never received, lines that it was told, lines that it had in hand."""
     played.start(ALL)
-    played.exports.windows({"g": [{"at_s": 0}, {"at_s": 1}, {"at_s": 2}]})
+    played.exports.windows({"g": [Second(0), Second(1), Second(2)]})
     played.exports.event("start", "x")
     played.exports.totals({"g": {}})
     played.books(4, {"windows": 1}, loki={**line(3), "accepted": 5})
@@ -141,7 +142,7 @@ def test_what_a_dead_exporter_had_not_heard_or_not_delivered_is_lost(played: Pla
 def test_a_sink_answers_only_for_what_it_needs(played: Played) -> None:
     """Lost samples and windows are none of a sink of totals."""
     played.start(ALL, SOME)
-    played.exports.windows({"g": [{"at_s": 0}]})
+    played.exports.windows({"g": [Second(0)]})
     played.books(0, {}, loki=line(0), otlp=line(4))
     results = played.exports.results(sent=10, dropped=20)
     assert results["otlp"]["not_delivered"] == {} and results["otlp"]["accepted"] == 4
@@ -164,24 +165,12 @@ def test_what_finds_no_room_is_left_out_and_counted(played: Played, monkeypatch:
     assert played.exports.results(0, 0)["loki"]["not_delivered"] == {"exporter_slow": 20 - told}
 
 
-@pytest.mark.parametrize(
-    ("kind", "planned", "nodes", "node", "expected"),
-    [("rate", 90.0, 1, 1, 90.0), ("rate", 90.0, 3, 2, 30.0), ("users", 10.0, 3, 1, 4.0), ("users", 10.0, 3, 3, 3.0)],
-)
-def test_windows_carry_this_nodes_share_of_what_was_planned(
-    kind: Any, planned: float, nodes: int, node: int, expected: float, played: Played
-) -> None:
-    """As it was in their second, or in the last one before it that is known."""
-    played.start(ALL, nodes=nodes, node=node)
-    played.exports.states([state(planned, kind)])
-    played.now += 3 * SECOND
-    played.exports.states([state(1.0, kind, users=0)])
-    played.exports.windows({"g": [{"at_s": 0}, {"at_s": 2}, {"at_s": 9}], "h": [{"at_s": 0}]})
+def test_windows_are_sent_as_lines_of_series_jsonl(played: Played) -> None:
+    """With their Generator in front."""
+    played.start(ALL)
+    played.exports.windows({"g": [Second(3, planned=2.5, users=1)]})
     (message,) = (message for message in played.heard() if message["op"] == "windows")
-    first, second, last, unknown = message["windows"]
-    assert first == {"generator": "g", "at_s": 0, "planned": expected, "users": 3, "in_flight": 2}
-    assert (second["planned"], second["users"], last["users"]) == (expected, 3, 0)
-    assert (unknown["generator"], unknown["planned"], unknown["users"]) == ("h", 0.0, 0)
+    assert message["windows"] == [{"generator": "g", **Second(3, planned=2.5, users=1).line()}]
 
 
 @pytest.mark.parametrize(("at_once", "deadline_s"), [(False, 30.0), (True, 1.0)])

@@ -40,6 +40,7 @@ def test_errors_are_all_but_ok_and_answers_those_with_a_time() -> None:
 def test_a_window_has_a_column_for_each_outcome() -> None:
     """Series and live views take theirs from there."""
     windows = Windows()
+    windows.begin(1)
     windows.add_unfinished(OUTCOMES.index("killed"), 2)
-    (window,) = windows.close(None)
+    window = windows.close(None)[0].line()
     assert outcomes_of(window) == {**dict.fromkeys(OUTCOMES, 0), "killed": 2} and window["calls"] == 2

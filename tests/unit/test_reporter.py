@@ -9,6 +9,7 @@ from wasp_ray.execution import Findings, Listener, Reporter, Settings
 from wasp_ray.execution.reporter import NO_PLAN, STOPPED_EARLY
 from wasp_ray.node.options import NodeResult
 from wasp_ray.plan import Plan
+from wasp_ray.stats.seconds import Second
 from wasp_ray.stats.tallies import Ledger
 from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
 
@@ -20,6 +21,18 @@ def result(*, has_plan: bool = True, duration_s: float = 10.0, ledger: Ledger = 
     totals = NodeTotals(node=1, host="h")
     totals.generators["search"] = GeneratorTotals(kind="rate", ledger=ledger, delivered=ledger.started)
     return NodeResult(plan_of(1) if has_plan else Plan.unknown(), totals, duration_s, 0.0)
+
+
+def seconds_of(results: list[NodeResult]) -> dict[str, list[Second]]:
+    """One second with all calls of the results."""
+    found: dict[str, list[Second]] = {}
+    for each in results:
+        for name, totals in each.totals.generators.items():
+            ledger = totals.ledger
+            second = Second(0, scheduled=ledger.scheduled, started=ledger.started)
+            second.cell(None, warmup=False).ok = ledger.ok
+            found[name] = [second]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -46,8 +59,25 @@ def test_what_was_not_judged_does_not_pass(
     results: list[NodeResult], found: Findings, verdict: str, reasons: list[str]
 ) -> None:
     """A run without a plan or without a load is an error, unless another reason ranks above or says it already."""
-    judged = Reporter(Settings(source={}), Listener()).conclude(results, found).judged
+    reporter = Reporter(Settings(source={}), Listener())
+    reporter.windows(seconds_of(results))
+    judged = reporter.conclude(results, found).judged
     assert (judged.verdict, judged.reasons) == (verdict, reasons)
+
+
+def test_seconds_that_do_not_add_up_to_the_totals_make_a_run_invalid() -> None:
+    """With each column in which they differ; not when a node was lost, whose last seconds are missing."""
+    for found, verdict in ((Findings(), "invalid"), (Findings(is_partial=True), "passed")):
+        reporter = Reporter(Settings(source={}), Listener())
+        (second,) = seconds_of([result()])["search"]
+        second.started -= 1
+        second.cell("cart", warmup=False).ok += 2
+        reporter.windows({"search": [second]})
+        judged = reporter.conclude([result()], found).judged
+        assert judged.verdict == verdict
+    reporter = Reporter(Settings(source={}), Listener())
+    (reason,) = reporter.conclude([result()]).judged.reasons
+    assert "Generator 'search': its seconds add up to 0 scheduled, its total is 100" in reason
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from wasp_ray.aggregator.drain import OTHER_NUMBER, SLOT, Strings
 from wasp_ray.aggregator.slow_seconds import SlowSeconds
-from wasp_ray.aggregator.windows import Windows
+from wasp_ray.aggregator.windows import CALLS, Places, Windows, pick
 from wasp_ray.plan import GeneratorPlan
 from wasp_ray.stats.bank import HistogramBank
 from wasp_ray.stats.batch import Batch
@@ -24,7 +24,14 @@ from wasp_ray.wire.record import LATE_NS, SETUP_GROUP, Flag
 
 Mask = NDArray[np.bool_]
 Ints = NDArray[np.int64]
-_CALLS_SERVICE, _CALLS_RESPONSE, _START_DELAY = 0, 1, 2
+Rows = NDArray[np.intp]
+Times = tuple[Ints, Ints, Rows, Rows]
+"""Of each record: service and response in ns, and the buckets of both."""
+
+
+def _of(values: Any, some: Any) -> Any:
+    """Return the wanted ones of an array; a single value stands for all."""
+    return values[some] if isinstance(values, np.ndarray) else values
 
 
 class _Ends:
@@ -64,7 +71,7 @@ class _Ends:
 
 
 class GeneratorBook:
-    """Fills the GeneratorTotals of one Generator; its histograms are rows of banks until they are handed out."""
+    """Fills the GeneratorTotals of one Generator; its histograms are sums of windows or rows of banks."""
 
     def __init__(self, plan: GeneratorPlan, rings: int, strings: Strings) -> None:
         self.plan = plan
@@ -78,10 +85,10 @@ class GeneratorBook:
         self.last_end_ns = 0
         self.first_start_ns: int | None = None  # of the first call, and how long it was due by then
         self.first_delay_ns = 0
-        self._groups: list[GroupTotals] = []  # by row of their banks
-        self._row_of = np.full(64, -1, np.intp)  # string number -> row of its group
-        self._group_service, self._group_response = HistogramBank(), HistogramBank()
-        self._calls = HistogramBank(3)
+        self._groups: dict[str, int] = {}  # column of the windows
+        self._group_names: list[str] = []
+        self._column_of = np.full(64, -1, np.intp)  # string number -> column of its group
+        self._start_delay = HistogramBank(1)
         segments = plan.segments
         self._warmup = np.array([s.warmup for s in segments] or [False], bool)
         many = len(self._warmup)
@@ -117,19 +124,16 @@ class GeneratorBook:
         ends = (flags & Flag.ENDS_CALL) != 0
         counted = outcome <= LAST_TIMED
         segment = np.minimum(np.searchsorted(self._ends, due, side="right"), len(self._warmup) - 1)
-        has_warmup = bool(self._warmup.any())
-        measured = counted if not has_warmup else counted & ~self._warmup[segment]
+        warmup = self._warmup[segment] if self._warmup.any() else False
+        slot = self.windows.slots(end)
         free = self._add_delays(rows, flags, ends)
-        self._add_calls(batch, ends, counted, measured, segment, service, response, service_at, response_at, free)
+        times = (service, response, service_at, response_at)
+        self._add_calls(batch, ends, counted, segment, warmup, slot, times, free)
         grouped = (flags & Flag.IN_GROUP) != 0
-        if has_warmup:
-            grouped &= ~self._warmup[segment]
-        if grouped.all():
-            self._add_groups(batch, slice(None), service, response, service_at, response_at)
-        elif grouped.any():
-            self._add_groups(batch, np.flatnonzero(grouped), service, response, service_at, response_at)
+        if grouped.any():
+            self._add_groups(batch, pick(grouped), slot, warmup, times)
         if batch.error.any():
-            self._add_errors(batch, np.flatnonzero(batch.error))
+            self._add_errors(batch, np.flatnonzero(batch.error), slot)
 
     def _add_delays(self, rows: NDArray[np.void], flags: NDArray[np.uint16], ends: Mask) -> NDArray[np.intp]:
         """Counts late starts by due second, dropped ticks included; returns the indices of the calls that had a free slot.
@@ -149,115 +153,105 @@ class GeneratorBook:
         return free
 
     def _add_calls(
-        self, batch: Batch, ends: Mask, counted: Mask, measured: Mask, segment: NDArray[np.intp],
-        service: NDArray[np.int64], response: NDArray[np.int64], service_at: NDArray[np.intp], response_at:
-        NDArray[np.intp], free: NDArray[np.intp],
+        self, batch: Batch, ends: Mask, counted: Mask, segment: Rows, warmup: Mask | bool, slot: Places, times: Times, free: Rows
     ) -> None:  # fmt: skip
         if not ends.any():
             return
-        rows = batch.rows
-        outcome = rows["outcome"]
-        every = bool(ends.all())
-        counts = np.bincount(outcome if every else outcome[ends], minlength=len(OUTCOMES))
-        self.totals.ledger.add_outcomes(counts.tolist())
-        self.ended += np.bincount(batch.ring if every else batch.ring[ends], minlength=len(self.ended))
-        self.last_end_ns = max(self.last_end_ns, int(rows["end"][ends].max()))
-        delay = np.maximum(rows["start"] - rows["due"], 0)
+        rows, (service, response, service_at, response_at) = batch.rows, times
+        calls = pick(ends)
+        outcome = rows["outcome"][calls]
+        self.totals.ledger.add_outcomes(np.bincount(outcome, minlength=len(OUTCOMES)).tolist())
+        self.ended += np.bincount(batch.ring[calls], minlength=len(self.ended))
+        self.last_end_ns = max(self.last_end_ns, int(rows["end"][calls].max()))
         if self.first_start_ns is None:
             first = int(rows["start"].argmin())
             self.first_start_ns = int(rows["start"][first])
             self.first_delay_ns = self.first_start_ns - int(rows["due"][first])
-        self.windows.add(rows, ends, counted, service, response, service_at, response_at, delay, free)
-        self._call_time_ns += int(service[ends].sum())
+        self.windows.add(_of(slot, calls), CALLS, _of(warmup, calls), outcome, *(values[calls] for values in times))
+        self._call_time_ns += int(service[calls].sum())
         if self.is_rate:
-            self.totals.late += int((delay[ends] > LATE_NS).sum())
-            self._calls.add_to(_START_DELAY, bucket_of(delay[ends]), delay[ends])
-        pick: Any = slice(None) if every and bool(measured.all()) else np.flatnonzero(ends & measured)
-        self._calls.add_to(_CALLS_SERVICE, service_at[pick], service[pick])
-        self._calls.add_to(_CALLS_RESPONSE, response_at[pick], response[pick])
-        of_call: Any = slice(None) if every else ends
-        cells = segment[of_call] * len(OUTCOMES) + outcome[of_call]
+            delay = np.maximum(rows["start"] - rows["due"], 0)
+            self.windows.add_delays(_of(slot, free), delay[free])
+            delay = delay[calls]
+            late = delay > LATE_NS
+            self.totals.late += int(late.sum())
+            self.windows.add_late(_of(slot, calls), late)
+            self._start_delay.add_to(0, bucket_of(delay), delay)
+        cells = segment[calls] * len(OUTCOMES) + outcome
         self._segment_outcomes += np.bincount(cells, minlength=self._segment_outcomes.size).reshape(-1, len(OUTCOMES))
-        pick = slice(None) if every and bool(counted.all()) else np.flatnonzero(ends & counted)
-        at = segment[pick]
-        self._segment_service.add(at, service_at[pick], service[pick])
-        self._segment_response.add(at, response_at[pick], response[pick])
+        timed = pick(ends & counted)
+        at = segment[timed]
+        self._segment_service.add(at, service_at[timed], service[timed])
+        self._segment_response.add(at, response_at[timed], response[timed])
 
-    def _add_groups(
-        self, batch: Batch, pick: Any, service: NDArray[np.int64], response: NDArray[np.int64],
-        service_at: NDArray[np.intp], response_at: NDArray[np.intp],
-    ) -> None:  # fmt: skip
-        rows = batch.rows
-        row = self._rows_of(batch.group[pick])
-        self._group_service.ensure(len(self._groups))
-        self._group_response.ensure(len(self._groups))
-        outcome = rows["outcome"][pick]
-        self._add_times(pick, row, outcome, service, response, service_at, response_at)
-        status = batch.status[pick]
-        bytes_in, bytes_out = rows["bytes_in"][pick], rows["bytes_out"][pick]
-        first = int(row[0])
-        present = [first] if (row == first).all() else np.unique(row).tolist()
-        for number in present:
-            group = self._groups[number]
-            mine: Any = slice(None) if len(present) == 1 else row == number
-            group.add_outcomes(np.bincount(outcome[mine], minlength=len(OUTCOMES)).tolist())
-            group.bytes_in += int(bytes_in[mine].sum())
-            group.bytes_out += int(bytes_out[mine].sum())
-            self._add_statuses(group, status[mine])
+    def _add_groups(self, batch: Batch, some: Any, slot: Places, warmup: Mask | bool, times: Times) -> None:
+        column, warmup, rows = self._columns_of(batch.group[some]), _of(warmup, some), batch.rows
+        cells = self.windows.add(
+            _of(slot, some), column, warmup, rows["outcome"][some], *(values[some] for values in times)
+        )
+        self.windows.add_bytes(cells, rows["bytes_in"][some], rows["bytes_out"][some])
+        self._add_statuses(column, batch.status[some], warmup)
 
-    def _add_times(
-        self, pick: Any, row: NDArray[np.intp], outcome: NDArray[np.uint8], service: Ints, response: Ints,
-        service_at: NDArray[np.intp], response_at: NDArray[np.intp],
-    ) -> None:  # fmt: skip
-        """Adds the durations of a selection of records to the histograms of their groups, `row`."""
-        timed = outcome <= LAST_TIMED
-        if not timed.all():
-            row = row[timed]
-            pick = np.flatnonzero(timed) if isinstance(pick, slice) else pick[timed]
-        self._group_service.add(row, service_at[pick], service[pick])
-        self._group_response.add(row, response_at[pick], response[pick])
-
-    def _add_statuses(self, group: GroupTotals, status: NDArray[np.int32]) -> None:
-        first = int(status[0])
-        if (status == first).all():
-            found: Any = [(first, len(status))]
+    def _add_statuses(self, column: Places, status: NDArray[np.int32], warmup: Mask | bool) -> None:
+        if isinstance(column, int) and warmup is False and (status == status[0]).all():
+            found = [(column, int(status[0]), len(status))]
         else:
-            numbers, counts = np.unique(status, return_counts=True)
-            found = zip(numbers.tolist(), counts.tolist(), strict=True)
-        for number, count in found:
+            keys = (np.asarray(column, np.int64) << 32 | status)[... if warmup is False else ~np.asarray(warmup)]
+            keys, counts = np.unique(keys, return_counts=True)
+            found = [
+                (key >> 32, key & 0xFFFFFFFF, count) for key, count in zip(keys.tolist(), counts.tolist(), strict=True)
+            ]
+        for at, number, count in found:
             if number:
-                group.add_status(self._strings.texts[number], count)
+                self._group(at).add_status(self._strings.texts[number], count)
 
-    def _rows_of(self, numbers: NDArray[np.int32]) -> NDArray[np.intp]:
-        """Rows of the groups with these string numbers, new ones included; beyond 1,000 they share `__other__`."""
+    def _group(self, column: int) -> GroupTotals:
+        """The totals of the group in a column of the windows."""
+        return self.totals.group(self._group_names[column - 1])
+
+    def _columns_of(self, numbers: NDArray[np.int32]) -> Places:
+        """Columns of the groups with these string numbers, new ones included; beyond 1,000 they share `__other__`. One number is
+        returned where it is that of all.
+        """
+        is_one = bool((numbers == numbers[0]).all())
+        column = self._columns(numbers[:1] if is_one else numbers)
+        return int(column[0]) if is_one else column
+
+    def _columns(self, numbers: NDArray[np.int32]) -> Rows:
         highest = int(numbers.max())
-        if highest >= len(self._row_of):
-            wider = np.full(max(highest + 1, 2 * len(self._row_of)), -1, np.intp)
-            wider[: len(self._row_of)] = self._row_of
-            self._row_of = wider
-        row = self._row_of[numbers]
-        if (row < 0).any():
-            for number in np.unique(numbers[row < 0]).tolist():
-                name, known = self._strings.texts[number], self.totals.groups
-                if name not in known and len(known) >= MAX_GROUPS:
+        if highest >= len(self._column_of):
+            wider = np.full(max(highest + 1, 2 * len(self._column_of)), -1, np.intp)
+            wider[: len(self._column_of)] = self._column_of
+            self._column_of = wider
+        column: Rows = self._column_of[numbers]
+        if (column < 0).any():
+            for number in np.unique(numbers[column < 0]).tolist():
+                name = self._strings.texts[number]
+                if name not in self._groups and len(self._groups) >= MAX_GROUPS:
                     name = OTHER
-                if name not in known:
-                    self._groups.append(self.totals.group(name))
-                self._row_of[number] = list(known).index(name)
-            row = self._row_of[numbers]
-        return row
+                if name not in self._groups:
+                    self._groups[name] = self.windows.add_column(name)
+                    self._group_names.append(name)
+                self._column_of[number] = self._groups[name]
+            column = self._column_of[numbers]
+        return column
 
-    def _add_errors(self, batch: Batch, found: NDArray[np.intp]) -> None:
+    def _add_errors(self, batch: Batch, found: Rows, slot: Places) -> None:
         pairs = batch.error[found].astype(np.int64) << 32 | batch.group[found]
-        keys, firsts, counts = np.unique(pairs, return_index=True, return_counts=True)
         texts = self._strings.texts
-        for key, first, count in zip(keys.tolist(), firsts.tolist(), counts.tolist(), strict=True):
-            error, group = texts[key >> 32], texts[key & 0xFFFFFFFF]
-            at = int(found[first])
+        for key in np.unique(pairs).tolist():
+            mine = found[pairs == key]
+            at = int(mine[0])
             at_s = (
                 max(0.0, (int(batch.rows["end"][at]) - self._start_ns) / 1e9) if self._start_ns else 0.0
             )  # of a setup
-            self.totals.add_error(error, group, count, at_s, texts[int(batch.path[at])])
+            error = self.totals.add_error(
+                texts[key >> 32], texts[key & 0xFFFFFFFF], len(mine), at_s, texts[int(batch.path[at])]
+            )
+            slots = np.full(len(mine), slot) if isinstance(slot, int) else slot[mine]
+            for place, number in enumerate(np.bincount(slots).tolist()):
+                if number:
+                    self.windows.add_error(place, error, number)
 
     # -- what never ended by itself
 
@@ -309,12 +303,15 @@ class GeneratorBook:
 
     def to_data(self) -> dict[str, Any]:
         """GeneratorTotals as data, but for what the headers and the fleet know."""
-        totals, calls = self.totals, self._calls
+        totals = self.totals
         totals.call_time_s = self._call_time_ns / 1e9
-        totals.start_delay = calls.histogram(_START_DELAY)
-        totals.call.service, totals.call.response = calls.histogram(_CALLS_SERVICE), calls.histogram(_CALLS_RESPONSE)
-        for row, group in enumerate(self._groups):
-            group.service, group.response = self._group_service.histogram(row), self._group_response.histogram(row)
+        totals.start_delay = self._start_delay.histogram(0)
+        calls = self.windows.total(CALLS)
+        totals.call.service, totals.call.response = calls.service, calls.response
+        for name, column in self._groups.items():
+            measured = self.windows.total(column)
+            if measured.count:
+                totals.group(name).set_requests(measured)
         totals.segments = [
             SegmentTotals(
                 **dict(zip(OUTCOMES, self._segment_outcomes[at].tolist(), strict=True)),

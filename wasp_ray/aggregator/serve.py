@@ -112,16 +112,20 @@ class Aggregator:
 
     def _report(self, now: int) -> None:
         """Closed windows and a cumulative snapshot; less often when they are dear."""
-        windows = {book.name: book.windows.close(now) for book in self.books}
         with suppress(ChannelClosed):
-            if any(windows.values()):
-                self._channel.send({"windows": windows})
+            self._send_windows(now)
             self._channel.send({"snapshot": self._totals()})
         if now >= self._next_trim:
             self._next_trim = now + TRIM_NS
             give_back_memory()
         spent = now_ns() - now
         self._next_snapshot = now + max(SNAPSHOT_NS, SNAPSHOT_SHARE * spent)
+
+    def _send_windows(self, now: int | None) -> None:
+        """Those that have closed by now; None: all."""
+        windows = {book.name: [window.to_data() for window in book.windows.close(now)] for book in self.books}
+        if any(windows.values()):
+            self._channel.send({"windows": windows})
 
     def _totals(self) -> Message:
         warnings = []
@@ -195,9 +199,8 @@ class Aggregator:
 
     def _finish(self) -> None:
         self.poll()
-        windows = {book.name: book.windows.close(None) for book in self.books}
         with suppress(ChannelClosed):
-            self._channel.send({"windows": windows})
+            self._send_windows(None)
             self._end_feed()
             self._channel.send({"final": self._totals()})
         self._finished = True

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,13 @@ from wasp_ray.execution.alerts import AlertPart
 from wasp_ray.execution.settings import Outcome, Settings
 from wasp_ray.node.options import NodeResult, Process
 from wasp_ray.plan import Plan
-from wasp_ray.report.bundle import Bundle, UserLog, is_stream, try_json_file, write_json_file
+from wasp_ray.report.bundle_writer import BundleWriter, UserLog, is_stream, try_json_file, write_json_file
 from wasp_ray.report.listener import Listener, Snapshot
+from wasp_ray.report.window_store import WindowStore
+from wasp_ray.stats.seconds import Seconds
 from wasp_ray.stats.summary import summarise
 from wasp_ray.stats.thresholds import evaluate
-from wasp_ray.stats.totals import merge_nodes
+from wasp_ray.stats.totals import NodeTotals, merge_nodes
 from wasp_ray.stats.verdict import JudgeInput, judge
 
 NOT_AWAITED = "the run was interrupted while it waited for the last evaluations of alert rules: their result is unknown"
@@ -43,6 +44,8 @@ class Findings:
     clocks: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     """of each node: its clock minus the controller's and how well that is known, in seconds"""
     failed: Sequence[str] = ()
+    is_partial: bool = False
+    """Whether some seconds or results were not heard: of a node that was lost, or before this controller took over."""
 
 
 class Reporter(Listener):
@@ -53,14 +56,16 @@ class Reporter(Listener):
 
     def __init__(self, settings: Settings, view: Listener) -> None:
         self.settings, self._view = settings, view
-        self.bundle: Bundle | None = None
+        self.bundle: BundleWriter | None = None
         self._log: UserLog | None = None
         self._plan = Plan.unknown(settings.name)
         self._alerts = AlertPart(self.note, is_foreign=settings.foreign_plan)
         if settings.json_path is not None:
             check_json_path(settings.json_path, settings.out)
         if settings.wants_bundle or settings.out is not None:
-            self.bundle = Bundle.create(settings.out, settings.name, stamp())
+            self.bundle = BundleWriter.create(settings.out, settings.name, stamp())
+        folder = self.bundle.path if self.bundle is not None else None
+        self._windows = WindowStore(folder, settings.nodes, self._note_problem)
 
     # -- while it runs
 
@@ -78,13 +83,17 @@ class Reporter(Listener):
         self._alerts.turn()
         self._view.update(snapshot)
 
-    def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
-        """Appends to series.jsonl."""
-        if self.bundle is not None:
-            for name, windows in closed.items():
-                for window in windows:
-                    self.bundle.append_line("series.jsonl", json.dumps({"generator": name, **window}))
-        self._view.windows(closed)
+    def windows(self, closed: Seconds) -> None:
+        """Keep the seconds of the one node."""
+        self.windows_of(1, closed, ())
+
+    def windows_of(self, node: int, closed: Seconds, awaited: Collection[int]) -> None:
+        """Keep the seconds of one of several nodes; the view gets those that are complete. `awaited`: nodes that still report."""
+        self._show(self._windows.add(node, closed, awaited))
+
+    def _show(self, merged: Seconds) -> None:
+        if merged:
+            self._view.windows(merged)
 
     def note(self, text: str) -> None:
         """A message of the engine."""
@@ -113,6 +122,7 @@ class Reporter(Listener):
         the load did is on disk whatever ends that wait.
         """
         found = found or Findings()
+        self._show(self._windows.end())
         is_over = bool(found.interrupted or found.errors or any(r.interrupted or r.errors for r in results))
         begun = _begun(results, found.clocks)
         if begun is None:
@@ -140,7 +150,8 @@ class Reporter(Listener):
         judged = judge(JudgeInput(
             merged, plan, checked, found.interrupted or next((r.interrupted for r in results if r.interrupted), None),
             found.stopped or any(r.stopped for r in results), frozenset(name for r in results for name in r.stopped_generators),
-            [*found.errors, *_all(results, "errors"), *unjudged], [*found.invalid, *_all(results, "invalid"), *of_alerts.unknown],
+            [*found.errors, *_all(results, "errors"), *unjudged],
+            [*found.invalid, *_all(results, "invalid"), *of_alerts.unknown, *self._differences(results, found, merged)],
             [*found.failed, *_all(results, "failed"), *of_alerts.failed],
             [
                 *settings.warnings, *_all(results, "warnings"), *of_alerts.warnings,
@@ -154,13 +165,20 @@ class Reporter(Listener):
             "versions": {"wasp_ray": __version__, "python": platform.python_version(), "image": settings.image},
         }  # fmt: skip
         summary = summarise(plan, nodes, run, judged, checked, found.clocks, alerts)
-        self._write(summary, merged.to_data(), is_last)
+        self._write(summary, is_last)
         return Outcome(summary, plan, judged, merged, self.bundle.path if self.bundle else None)
 
-    def _write(self, summary: dict[str, Any], histograms: dict[str, Any], is_last: bool) -> None:
+    def _differences(self, results: Sequence[NodeResult], found: Findings, merged: NodeTotals) -> list[str]:
+        """Where the seconds do not add up to the totals, though every node reported both to its end."""
+        is_whole = len(results) == self.settings.nodes and not found.errors and not any(r.errors for r in results)
+        if not is_whole or not any(result.duration_s for result in results) or found.is_partial:
+            return []
+        differences = "; ".join(self._windows.differences(merged))
+        return [f"the run's seconds and totals differ, a fault of wasp_ray: {differences}"] if differences else []
+
+    def _write(self, summary: dict[str, Any], is_last: bool) -> None:
         if self.bundle is not None:
             self.bundle.write_json("summary.json", summary)
-            self.bundle.write_json("histograms.json", histograms)
         copy = self.settings.json_path
         if copy is not None and (is_last or not is_stream(copy)):
             try:
@@ -168,9 +186,14 @@ class Reporter(Listener):
             except OSError as exc:
                 self._view.note(f"--json {copy}: {exc.strerror or exc}")
 
+    def _note_problem(self, name: str, problem: Exception) -> None:
+        if self.bundle is not None:
+            self.bundle.note_problem(name, problem)
+
     def close(self) -> None:
         """Nothing more comes."""
         self._alerts.close()
+        self._windows.end()
         self._view.close()
         if self._log is not None:
             self._log.close()
@@ -179,6 +202,7 @@ class Reporter(Listener):
 
     def drop_bundle(self) -> None:
         """Nothing was started: there is no bundle."""
+        self._windows.end()
         if self.bundle is not None:
             self.bundle.take_back()
 

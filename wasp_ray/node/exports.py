@@ -12,15 +12,14 @@ from typing import Any
 from wasp_ray.clock import now_ns, wall_s
 from wasp_ray.errors import BadInput, NodeFailed
 from wasp_ray.node.engines import Engine, start_exporter
+from wasp_ray.node.load_counts import planned_share
 from wasp_ray.plan import Plan, SinkPlan
 from wasp_ray.report.listener import GeneratorState
-from wasp_ray.schedule import SECOND_NS, share_count
+from wasp_ray.stats.seconds import Seconds
 from wasp_ray.stats.totals import GeneratorTotals
 from wasp_ray.wire.channel import Message
 
 READY_TIMEOUT_NS = 20_000_000_000
-KEPT_STATES = 64
-"""Seconds; a window closes two or three after its end."""
 MAX_BACKLOG_BYTES = 16 * 2**20
 FLUSH_S, ABORTED_S = 30.0, 1.0
 """What sinks have for their last lines; after a second signal."""
@@ -40,9 +39,8 @@ class Exports:
         self._sinks: tuple[SinkPlan, ...] = ()
         self._backlog = bytearray()
         self._start_ns = 0
-        self._node, self._sharing = 1, 1
+        self._share = (0, 1)
         self._states: dict[str, GeneratorState] = {}
-        self._past: dict[int, dict[str, GeneratorState]] = {}  # by second since the start
         self._books: dict[str, dict[str, Any]] = {}
         self._received = 0
         self._sent: Counter[str] = Counter()  # lines by need, beside samples; and of these those that arrived
@@ -71,7 +69,7 @@ class Exports:
         self._sinks = plan.sinks
         if not self._sinks:
             return
-        self._node, self._sharing = message["node"], message["nodes"] if plan.load == "total" else 1
+        self._share = (message["node"] - 1, message["nodes"]) if plan.load == "total" else (0, 1)
         mine, theirs = socket.socketpair()
         mine.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
         self._engine = start_exporter(self._inline, theirs)
@@ -136,37 +134,25 @@ class Exports:
         self._send({"op": "begin", "start_ns": start_ns, "start_wall_ns": start_wall_ns})
 
     def states(self, states: Sequence[GeneratorState]) -> None:
-        """Take the present states. A window closes seconds later, and is sent with the last states of its second."""
+        """Take the present states, which are sent with the totals."""
         self._states = {state.name: state for state in states}
-        if self._sinks and self._start_ns:
-            self._past[(now_ns() - self._start_ns) // SECOND_NS] = self._states
-            while len(self._past) > KEPT_STATES:
-                del self._past[next(iter(self._past))]
 
-    def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
+    def windows(self, closed: Seconds) -> None:
         """Closed windows by Generator."""
-        lines = [
-            {"generator": name, **window, **self._now(name, window["at_s"])}
-            for name, windows in closed.items()
-            for window in windows
-        ]
+        if not any("windows" in sink.needs for sink in self._sinks):
+            return
+        lines = [{"generator": name, **window.line()} for name, windows in closed.items() for window in windows]
         if lines and self._send({"op": "windows", "windows": lines}):
             self._sent["windows"] += len(lines)
         else:
             self._left_out["windows"] += len(lines)
 
-    def _now(self, name: str, at_s: int | None = None) -> dict[str, Any]:
-        """What was planned is this node's share, so that lines of all nodes add up. `at_s`: in that second instead of now."""
-        states = self._states
-        if at_s is not None:
-            earlier = (self._past[at] for at in reversed(self._past) if at < at_s)
-            states = self._past.get(at_s) or next(earlier, {})
-        state = states.get(name)
+    def _now(self, name: str) -> dict[str, Any]:
+        """The present load of this node, so that those of all nodes add up."""
+        state = self._states.get(name)
         if state is None:
             return {"planned": 0.0, "users": 0, "in_flight": 0}
-        planned = state.planned / self._sharing
-        if state.kind == "users":
-            planned = float(share_count(round(state.planned), self._node - 1, self._sharing))
+        planned = planned_share(state.kind, state.planned, *self._share)
         return {"planned": planned, "users": state.users_active, "in_flight": state.in_flight}
 
     def totals(self, generators: Mapping[str, Mapping[str, Any]]) -> None:

@@ -23,6 +23,7 @@ from wasp_ray.node.gate import Gate, OpenGate
 from wasp_ray.node.generator import GeneratorRun
 from wasp_ray.node.intake import Intake
 from wasp_ray.node.load import Layout, Load
+from wasp_ray.node.load_counts import LoadCounts
 from wasp_ray.node.machine import MachineWatch
 from wasp_ray.node.options import NodeOptions, NodeResult, Process
 from wasp_ray.node.orders import Orders, Stop
@@ -30,6 +31,7 @@ from wasp_ray.node.shape import shortages
 from wasp_ray.node.supervisor import Supervisor
 from wasp_ray.plan import Plan
 from wasp_ray.report.listener import Listener, Phase, Snapshot
+from wasp_ray.stats.seconds import Second
 from wasp_ray.stats.totals import NodeTotals
 from wasp_ray.wire.channel import Message
 from wasp_ray.wire.control import NEVER
@@ -66,6 +68,7 @@ class Node:
         self._has_closed = False
         self._next_progress = 0
         self._supervisor = Supervisor(self.engines, self.findings)
+        self._counts: LoadCounts | None = None
 
     # -- from outside
 
@@ -268,12 +271,14 @@ class Node:
         load.control.start(start_ns, paused=paused)  # only now: the aggregator must know t = 0 before the first record
         for generator in load.generators:
             generator.begin(now)
+        self._counts = counts = LoadCounts(load, self.options.share)
         while not load.is_over:
             now = now_ns()
+            counts.note(now)
             wake_at = min((g.advance(now) for g in load.generators if not g.over), default=NEVER)
             self._turn(now)
             self._obey(load, now)
-            self._poll(LOOP_MS, wake_at)
+            self._poll(LOOP_MS, min(wake_at, counts.wake_ns))
 
     def _obey(self, load: Load, now: int) -> None:
         must_abort = self.lost_engine()
@@ -360,9 +365,11 @@ class Node:
             self._supervisor.closed(message)
         elif "ready" in message:
             self._aggregator_ready = True
-        elif "windows" in message:
-            self.listener.windows(message["windows"])
-            self.exports.windows(message["windows"])
+        elif "windows" in message and self._counts is not None:
+            closed = {name: list(map(Second.from_data, seconds)) for name, seconds in message["windows"].items()}
+            self._counts.complete(closed)
+            self.listener.windows(closed)
+            self.exports.windows(closed)
         elif "snapshot" in message:
             self._evidence.report = message["snapshot"]
             if self.exports.wants_totals:
@@ -392,6 +399,8 @@ class Node:
         self.intake.read()
         self._evidence.rss_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         totals = totals_of(self._evidence, self.findings, self.cpu, are_workers_apart=not self._inline)
+        if load.has_begun and self._counts is not None:
+            self.listener.windows(self._counts.rest(totals.generators))
         self._finish_exports(totals)
         stop = self.orders.stop
         return conclude(self._evidence, totals, self.findings, self.plan, signal=stop.signal, stopped=stop.asked)

@@ -1,258 +1,196 @@
-"""The folder of a run: whole files or none, whole lines or none. It must never raise into a run once it is made."""
+"""Opens the folder of a run: summary, plan and any window of time, with exact counts and mergeable histograms."""
 
 from __future__ import annotations
 
-import errno
 import json
-import math
-import os
-import re
-import shutil
-from contextlib import suppress
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from wasp_ray.errors import BadInput
-from wasp_ray.report.text import clean
+from wasp_ray.report.window_file import FILE, WindowFile
+from wasp_ray.stats.histogram import Histogram
+from wasp_ray.stats.outcomes import OUTCOMES
+from wasp_ray.stats.seconds import LOAD_COUNTS
+from wasp_ray.stats.tallies import LEDGER_COLUMNS, Cell
+from wasp_ray.stats.windows.member import Key
 
-HOME = "wasp-runs"
-USER_LOG = "logs/users.log"
-LINE_LIMIT = 4096
-"""Characters of one line of user output that are kept."""
-USER_LOG_LIMIT = 64 * 1024 * 1024
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Durations of calls or requests in seconds, of those that ended by themselves or at their deadline; None without any."""
+
+    histogram: Histogram
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.histogram.count
+
+    @property
+    def min(self) -> float | None:
+        """The shortest, exact."""
+        return self.percentile(0.0)
+
+    @property
+    def max(self) -> float | None:
+        """The longest, exact."""
+        return self.percentile(1.0)
+
+    @property
+    def mean(self) -> float | None:
+        """The mean, exact."""
+        mean_ns = self.histogram.mean_ns
+        return None if mean_ns is None else mean_ns / 1e9
+
+    def percentile(self, q: float) -> float | None:
+        """Return the smallest duration that at least a fraction `q` of all do not exceed, within 0.4 %. Raises ValueError if `q` is
+        not from 0 to 1.
+        """
+        if not 0 <= q <= 1:
+            raise ValueError(f"q must be from 0 to 1, got {q!r}: for the 99th percentile write percentile(0.99)")
+        found_ns = self.histogram.percentile(round(q * 100, 9))
+        return None if found_ns is None else found_ns / 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What happened in the seconds [start_s, end_s) of a run, counted from t = 0. A call belongs to the second of its end."""
+
+    start_s: int
+    end_s: int
+    counts: dict[str, int]
+    """Of calls: the columns of the ledger by what was added to them in the window. Of a group: how its requests ended."""
+    service: Times
+    response: Times
+    bytes_in: int = 0
+    bytes_out: int = 0
+    late: int = 0
+    """Calls that began over 10 ms after they were due."""
+    dropped_by: dict[str, int] = field(default_factory=dict)
+    start_delay: Times = field(default_factory=lambda: Times(Histogram()))
+    """start - due of calls that found a free worker."""
+    errors: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By error text and group, warm-up included."""
+
+    @property
+    def rate(self) -> float | None:
+        """Calls or requests that ended per second; None for a window without length."""
+        seconds = self.end_s - self.start_s
+        return sum(self.counts[name] for name in OUTCOMES) / seconds if seconds > 0 else None
 
 
 class Bundle:
-    """The folder of one run. Trouble with the disk is kept in `problems`; the run continues and says so at its end."""
+    """The folder of a run, finished or not. `path`: the folder.
 
-    def __init__(self, path: Path, made: bool = True) -> None:
-        """`made`: the folder was not there before."""
-        self.path, self._made = path, made
-        self._link: tuple[Path, str] | None = None
-        self._open: dict[str, int] = {}
-        self._failed: dict[str, tuple[str, int]] = {}
+    `summary` and `plan` are the data of summary.json and plan.json, None where the file is missing: a run that was killed has no
+    summary, one that was refused no plan.
+    """
 
-    @classmethod
-    def create(cls, out: Path | None, profile_name: str | None, started: str) -> Bundle:
-        """Makes the folder: `out` itself, or wasp-runs/STARTED-NAME below the working directory when it is None.
-
-        `started` is `clock.stamp()`. Raises BadInput when `out` holds something already or cannot be written.
-        """
-        try:
-            bundle = cls(out, _take(out)) if out is not None else cls(_new_folder(Path(HOME), profile_name, started))
-            _try_writing(bundle.path)
-        except OSError as problem:
-            where = out if out is not None else Path(HOME)
-            raise BadInput(
-                f"--out: {where} cannot be written ({problem.strerror or problem}); name one that can, as --out DIR"
-            ) from problem
-        if out is None:
-            bundle._dress_home(Path(HOME))
-        return bundle
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.summary = _read_json(path / "summary.json")
+        self.plan = _read_json(path / "plan.json")
+        self._windows: WindowFile | None = None
 
     @property
-    def problems(self) -> list[str]:
-        """One sentence per file that could not be written whole."""
-        return [
-            f"{name}: {why}" + (f" ({number:,} times)" if number > 1 else "")
-            for name, (why, number) in self._failed.items()
-        ]
+    def windows(self) -> WindowFile:
+        """The window store. Raises BadInput where there is none."""
+        if self._windows is None:
+            self._windows = WindowFile(self.path / FILE)
+        return self._windows
 
-    def write_json(self, name: str, obj: object) -> bool:
-        """Writes or replaces a file in one step; False when that failed. NaN and infinities become null."""
-        try:
-            write_json_file(self.path / name, obj)
-        except (OSError, ValueError, TypeError, RecursionError) as problem:
-            self._note(name, problem)
-            return False
-        return True
+    @property
+    def generators(self) -> list[str]:
+        """The names of the Generators, in order of the plan."""
+        return list(dict.fromkeys(key.generator for key in self.windows.keys))
 
-    def append_line(self, name: str, line: str) -> bool:
-        """Adds one line; on a full disk it is left out whole and counted. Line ends inside become blanks."""
-        data = (line.replace("\r", " ").replace("\n", " ") + "\n").encode("utf-8", "backslashreplace")
-        try:
-            if name not in self._open:
-                target = self.path / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                self._open[name] = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-            _append(self._open[name], data)
-        except OSError as problem:
-            self._note(name, problem)
-            return False
-        return True
+    def groups(self, generator: str) -> list[str]:
+        """Return the names of the groups of a Generator."""
+        keys = (key for key in self.windows.keys if key.generator == generator and key.part == "cells")
+        return list(dict.fromkeys(key.group for key in keys if key.group is not None))
 
-    def user_log(self, limit_bytes: int = USER_LOG_LIMIT) -> UserLog:
-        """What users print goes here."""
-        return UserLog(self, limit_bytes)
+    def window(
+        self, start_s: float, end_s: float, generator: str | None = None, group: str | None = None, node: int | None = None,
+        warmup: bool = False,
+    ) -> Window:  # fmt: skip
+        """Return what happened from `start_s` to `end_s`, in seconds from t = 0. None stands for all Generators, the calls
+        themselves and all nodes. Edges are rounded outwards to whole seconds, or to the longer windows of an hour that was merged;
+        they end with the run. `warmup`: with the calls that were due in warm-up.
 
-    def close(self) -> None:
-        """Closes the files that grow; may be called again."""
-        while self._open:
-            name, fd = self._open.popitem()
-            try:
-                os.close(fd)
-            except OSError as problem:
-                self._note(name, problem)
+        Raises BadInput for a name that the run does not have, for `group` with `node` (of nodes there are the calls alone), and for
+        an end before the start.
+        """
+        keys = self._keys(generator, group, node)
+        if not end_s >= start_s:
+            raise BadInput(f"a window ends at or after its start, found {start_s!r} to {end_s!r}")
+        file = self.windows
+        first, last = max(0, int(start_s // 1)), min(int(-(-min(end_s, 2**40) // 1)), file.end_s)
+        cell, load = Cell(), Counter[str]()
+        dropped_by, errors, delays = Counter[str](), Counter[tuple[str, str]](), Histogram()
+        for piece in file.pieces(first, last):
+            first, last = min(first, piece.from_s), max(last, min(piece.to_s, file.end_s))
+            member = file.member(piece.entry)
+            for key in keys:
+                if key.warmup and not warmup:
+                    continue
+                if key.part == "cells" and (rows := member.cells(key)):
+                    mask = (rows.at_s >= piece.from_s) & (rows.at_s < piece.to_s)
+                    cell.add_outcomes(rows.outcomes[mask].sum(axis=0).tolist())
+                    cell.bytes_in += int(rows.sent[mask, 0].sum())
+                    cell.bytes_out += int(rows.sent[mask, 1].sum())
+                    cell.service.merge(rows.service.total(mask))
+                    cell.response.merge(rows.response.total(mask))
+                elif key.part == "load" and (found := member.load(key)):
+                    mask = (found.at_s >= piece.from_s) & (found.at_s < piece.to_s)
+                    load.update({name: int(column[mask].sum()) for name, column in found.counts.items()})
+                    dropped_by.update({cause: int(column[mask].sum()) for cause, column in found.dropped_by.items()})
+                    delays.merge(found.start_delay.total(mask))
+                elif key.part == "errors":
+                    for error, at_s, numbers in member.errors(key):
+                        errors[error] += int(numbers[(at_s >= piece.from_s) & (at_s < piece.to_s)].sum())
+        counts = {**dict.fromkeys(LOAD_COUNTS, 0), **load, "dropped": dropped_by.total(), **cell.outcomes()}
+        columns = LEDGER_COLUMNS if group is None else OUTCOMES
+        return Window(
+            first, max(first, last), {name: counts[name] for name in columns}, Times(cell.service), Times(cell.response),
+            cell.bytes_in, cell.bytes_out, counts["late"], {cause: n for cause, n in dropped_by.items() if n}, Times(delays),
+            {error: number for error, number in errors.items() if number and group in (None, error[1])},
+        )  # fmt: skip
 
-    def take_back(self) -> None:
-        """Leaves things as they were: a folder that was there is as empty as it was, `latest` leads to the run before."""
-        self.close()
-        with suppress(OSError):
-            for file in self.path.iterdir():
-                if file.is_dir():
-                    shutil.rmtree(file)
-                else:
-                    file.unlink()
-            if self._made:
-                self.path.rmdir()
-        if self._link is not None:
-            link, before = self._link
-            with suppress(OSError):
-                link.unlink()
-                if before:
-                    link.symlink_to(before)
-
-    def _note(self, name: str, problem: Exception) -> None:
-        why = (problem.strerror if isinstance(problem, OSError) else None) or f"{type(problem).__name__}: {problem}"
-        first, number = self._failed.get(name, (why, 0))
-        self._failed[name] = first, number + 1
-
-    def _dress_home(self, home: Path) -> None:
-        """.gitignore and the link `latest`; a thing of that name that is no link is left alone."""
-        try:
-            if not (home / ".gitignore").exists():
-                (home / ".gitignore").write_text("*\n")
-            link, fresh = home / "latest", home / f".latest-{os.getpid()}"
-            if link.exists() and not link.is_symlink():
-                raise OSError("it exists and is not a symbolic link; move it away")
-            before = os.readlink(link) if link.is_symlink() else ""
-            fresh.unlink(missing_ok=True)
-            fresh.symlink_to(self.path.name)
-            fresh.replace(link)
-            self._link = link, before
-        except OSError as problem:
-            self._note(f"{HOME}/latest", problem)
+    def _keys(self, generator: str | None, group: str | None, node: int | None) -> list[Key]:
+        keys = self.windows.keys
+        if group is not None and node is not None:
+            raise BadInput("a window of a group has no node: of single nodes, a bundle keeps the calls alone")
+        _check("Generator", generator, (key.generator for key in keys))
+        _check("node", node, (key.node for key in keys if key.node is not None))
+        keys = [key for key in keys if key.node == node and generator in (None, key.generator)]
+        _check("group", group, (key.group for key in keys if key.group is not None))
+        return [key for key in keys if key.part != "cells" or key.group == group]
 
 
-class UserLog:
-    """logs/users.log: lines of at most 4,096 characters after their prefix, and at most `limit_bytes` in all."""
-
-    def __init__(self, bundle: Bundle, limit_bytes: int) -> None:
-        self.left_out = 0
-        self._bundle = bundle
-        self._room = limit_bytes
-
-    def write(self, prefix: str, line: str) -> None:
-        """One line of the user or generator named by `prefix`; control characters are written as `\\x1b`."""
-        text = f"{clean(prefix, 256)}: {clean(line, LINE_LIMIT)}"
-        size = len(text.encode("utf-8", "backslashreplace")) + 1
-        if size > self._room:
-            self._room = 0
-            self.left_out += 1
-        elif self._bundle.append_line(USER_LOG, text):
-            self._room -= size
-        else:
-            self.left_out += 1
-
-    def close(self) -> None:
-        """Says at the end of the file how many lines did not get in."""
-        if self.left_out:
-            self._bundle.append_line(USER_LOG, f"… {self.left_out:,} more lines were left out")
+def open_bundle(path: str | Path) -> Bundle:
+    """Return the bundle in the folder `path`. Raises BadInput when it holds neither a summary nor windows."""
+    bundle = Bundle(Path(path))
+    if bundle.summary is None and not (bundle.path / FILE).exists():
+        found = "is no folder" if not bundle.path.is_dir() else f"has neither summary.json nor {FILE}"
+        raise BadInput(f"{path} {found}: expected the folder of a run, as wasp-runs/latest")
+    return bundle
 
 
-def write_json_file(path: Path, obj: object) -> None:
-    """Writes JSON beside the target and renames it; a pipe or a device is written to directly. Raises OSError."""
-    text = json.dumps(_finite(obj), ensure_ascii=False, indent=1, default=str) + "\n"
-    data = text.encode("utf-8", "backslashreplace")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if is_stream(path):
-        with path.open("wb") as target:
-            target.write(data)
-        return
-    path = path.resolve()
-    fresh = _beside(path)
+def _check(what: str, name: object, known: Any) -> None:
+    names = sorted(set(known), key=str)
+    if name is not None and name not in names:
+        raise BadInput(f"{what} {name!r} is not in this run: it has {', '.join(map(repr, names[:20])) or 'none'}")
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        fresh.write_bytes(data)
-        fresh.replace(path)
-    except OSError:
-        with suppress(OSError):
-            fresh.unlink(missing_ok=True)
-        raise
-
-
-def try_json_file(path: Path) -> None:
-    """Raise the OSError that `write_json_file` would meet at `path`. Leaves nothing behind.
-
-    A file that its owner has made read-only is not replaced, though its folder would allow it.
-    """
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    is_there = path.exists()
-    if is_there and not os.access(path, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    if is_there and is_stream(path):
-        return
-    fresh = _beside(path.resolve())
-    fresh.write_bytes(b"")
-    fresh.unlink()
-
-
-def _beside(path: Path) -> Path:
-    """Return the name under which a file is written before it takes its place."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
-
-
-def is_stream(path: Path) -> bool:
-    """Whether what is written there cannot be replaced: a pipe or a device."""
-    return str(path).startswith(("/dev/", "/proc/")) or (path.exists() and not path.is_file())
-
-
-def _finite(obj: object) -> object:
-    """JSON has no NaN and no infinity."""
-    if isinstance(obj, float):
-        return obj if math.isfinite(obj) else None
-    if isinstance(obj, dict):
-        return {str(key): _finite(value) for key, value in obj.items()}
-    if isinstance(obj, (list, tuple)):
-        return [_finite(value) for value in obj]
-    return obj
-
-
-def _append(fd: int, data: bytes) -> None:
-    start = os.lseek(fd, 0, os.SEEK_END)
-    written = 0
-    try:
-        while written < len(data):
-            written += os.write(fd, data[written:])
-    except OSError:
-        if written:
-            with suppress(OSError):
-                os.ftruncate(fd, start)
-        raise
-
-
-def _take(out: Path) -> bool:
-    """Whether it was made."""
-    if out.exists() and not out.is_dir():
-        raise BadInput(f"--out: expected a folder, found a file at {out}; name another folder")
-    made = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    if any(out.iterdir()):
-        raise BadInput(f"--out: expected an empty or new folder, {out} holds files already; name another or empty it")
-    return made
-
-
-def _new_folder(home: Path, profile_name: str | None, started: str) -> Path:
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", profile_name or "").strip("-.")[:60] or "run"
-    home.mkdir(parents=True, exist_ok=True)
-    for number in range(1, 1000):
-        path = home / (f"{started}-{safe}" + (f"-{number}" if number > 1 else ""))
-        with suppress(FileExistsError):
-            path.mkdir()
-            return path.absolute()
-    raise OSError(f"999 runs of {safe} carry the time {started}")
-
-
-def _try_writing(path: Path) -> None:
-    probe = path / ".probe"
-    probe.write_bytes(b"")
-    probe.unlink()
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as exc:
+        raise BadInput(f"{path} cannot be read: {exc}") from exc
+    if not isinstance(data, dict):
+        raise BadInput(f"{path}: expected a JSON object, found {type(data).__name__}")
+    return data

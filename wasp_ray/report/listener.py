@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from wasp_ray.plan import Kind, Plan
 from wasp_ray.stats.outcomes import OutcomeCounts
+from wasp_ray.stats.seconds import Seconds
 
 Phase = Literal["setting up", "running", "paused", "stopping", "draining"]
 
@@ -62,7 +63,7 @@ class Listener:
     def update(self, snapshot: Snapshot) -> None:
         """About five times a second."""
 
-    def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
+    def windows(self, closed: Seconds) -> None:
         """Closed one-second windows, by Generator."""
 
     def note(self, text: str) -> None:

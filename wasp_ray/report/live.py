@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TextIO
+from typing import TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -19,6 +19,7 @@ from wasp_ray.report import numbers
 from wasp_ray.report.listener import GeneratorState, Snapshot
 from wasp_ray.report.text import WIDTH, clean, encodable, fit, grid
 from wasp_ray.schedule import SECOND_NS
+from wasp_ray.stats.seconds import Seconds, short
 
 PLAIN_EVERY_NS = 5_000_000_000
 REDRAW_EVERY_NS = 200_000_000
@@ -104,11 +105,11 @@ class LiveView:
             self._line_at_ns += (1 + (now - self._line_at_ns) // PLAIN_EVERY_NS) * PLAIN_EVERY_NS
             self._guarded(self._line)
 
-    def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
+    def windows(self, closed: Seconds) -> None:
         """Takes closed seconds, by Generator."""
         for name, windows in closed.items():
             if windows:
-                recent, service = self._recent.setdefault(name, Recent()), windows[-1]["service_s"]
+                recent, service = self._recent.setdefault(name, Recent()), short(windows[-1].calls().service)
                 recent.p50_s, recent.p99_s = service["p50"], service["p99"]
 
     def note(self, text: str) -> None:

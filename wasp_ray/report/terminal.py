@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -14,6 +14,7 @@ import click
 from wasp_ray.errors import BadInput
 from wasp_ray.report.describe import headline
 from wasp_ray.report.listener import Listener, Snapshot
+from wasp_ray.stats.seconds import Seconds
 
 if TYPE_CHECKING:
     from wasp_ray.plan import Plan
@@ -46,7 +47,7 @@ class TerminalView(Listener):
         if self._live is not None:
             self._live.update(snapshot)
 
-    def windows(self, closed: Mapping[str, list[dict[str, Any]]]) -> None:
+    def windows(self, closed: Seconds) -> None:
         """Closed seconds."""
         if self._live is not None:
             self._live.windows(closed)

@@ -16,9 +16,10 @@ _MAX = np.iinfo(np.int64).max
 class HistogramBank:
     """Rows of BUCKETS counts with exact count, sum, min and max each."""
 
-    def __init__(self, rows: int = 4) -> None:
+    def __init__(self, rows: int = 4, counts: type[np.signedinteger] = np.int64) -> None:
+        """`counts`: type of a count, which must not overflow."""
         self._counts = np.full(
-            (rows, BUCKETS), 0, np.int64
+            (rows, BUCKETS), 0, counts
         )  # written, so that its memory is taken now and not in the run
         self.count = np.zeros(rows, np.int64)
         self.sum = np.zeros(rows, np.int64)
@@ -31,7 +32,7 @@ class HistogramBank:
         if rows <= have:
             return
         more = max(rows, 2 * have) - have
-        self._counts = np.concatenate([self._counts, np.full((more, BUCKETS), 0, np.int64)])
+        self._counts = np.concatenate([self._counts, np.full((more, BUCKETS), 0, self._counts.dtype)])
         self.count = np.concatenate([self.count, np.zeros(more, np.int64)])
         self.sum = np.concatenate([self.sum, np.zeros(more, np.int64)])
         self.min = np.concatenate([self.min, np.full(more, _MAX, np.int64)])
@@ -68,6 +69,26 @@ class HistogramBank:
         self.min[row] = min(int(self.min[row]), int(values.min()))
         self.max[row] = max(int(self.max[row]), int(values.max()))
 
+    def add_row(self, row: int, other: HistogramBank, other_row: int) -> None:
+        """Add a row of another bank."""
+        self._counts[row] += other._counts[other_row]
+        self.count[row] += other.count[other_row]
+        self.sum[row] += other.sum[other_row]
+        self.min[row] = min(self.min[row], other.min[other_row])
+        self.max[row] = max(self.max[row], other.max[other_row])
+
+    def summed(self, row: int, other: HistogramBank, others: list[int]) -> Histogram:
+        """Return the sum of a row and of rows of another bank; it shares no memory with them unless there are none."""
+        others = [at for at in others if other.count[at]]
+        if not others:
+            return self.histogram(row)
+        counts = other._counts[others].sum(axis=0, dtype=np.int64)
+        counts += self._counts[row]
+        return Histogram.of_counts(
+            counts, int(self.count[row] + other.count[others].sum()), int(self.sum[row] + other.sum[others].sum()),
+            int(min(self.min[row], other.min[others].min())), int(max(self.max[row], other.max[others].max())),
+        )  # fmt: skip
+
     def clear(self, row: int) -> None:
         """Empties a row."""
         self._counts[row] = 0
@@ -81,3 +102,11 @@ class HistogramBank:
         return Histogram.of_counts(
             self._counts[row], int(self.count[row]), int(self.sum[row]), int(self.min[row]), int(self.max[row])
         )
+
+    def sparse(self, row: int) -> Histogram:
+        """A copy of a row with the buckets that are not empty."""
+        if not self.count[row]:
+            return Histogram()
+        index = np.flatnonzero(self._counts[row])
+        counts = self._counts[row][index].astype(np.int64)
+        return Histogram.of_buckets(index, counts, int(self.sum[row]), int(self.min[row]), int(self.max[row]))

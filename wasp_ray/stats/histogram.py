@@ -42,13 +42,11 @@ def bucket_of(ns: Ints) -> NDArray[np.intp]:
     return index.astype(np.intp, copy=False)
 
 
-def bucket_value(index: NDArray[np.intp]) -> NDArray[np.float64]:
-    """The midpoint in ns of the integers of each bucket."""
+def bucket_bottom(index: NDArray[np.intp]) -> Ints:
+    """The smallest integer in ns of each bucket."""
     octave, sub = np.divmod(np.asarray(index, dtype=np.int64), SUB_BUCKETS)
-    width = np.left_shift(np.int64(1), octave)
-    low = (sub + SUB_BUCKETS) * width - SUB_BUCKETS
-    middle: NDArray[np.float64] = low + (width - 1) / 2
-    return middle
+    bottom: Ints = np.left_shift(sub + SUB_BUCKETS, octave) - SUB_BUCKETS
+    return bottom
 
 
 def bucket_top(index: NDArray[np.intp]) -> Ints:
@@ -56,6 +54,12 @@ def bucket_top(index: NDArray[np.intp]) -> Ints:
     octave, sub = np.divmod(np.asarray(index, dtype=np.int64), SUB_BUCKETS)
     top: Ints = np.left_shift(sub + SUB_BUCKETS + 1, octave) - SUB_BUCKETS - 1
     return top
+
+
+def bucket_value(index: NDArray[np.intp]) -> NDArray[np.float64]:
+    """The midpoint in ns of the integers of each bucket."""
+    middle: NDArray[np.float64] = (bucket_bottom(index) + bucket_top(index)) / 2
+    return middle
 
 
 class Histogram:
@@ -93,6 +97,37 @@ class Histogram:
         made._extend(count, sum_ns, min_ns, max_ns)
         return made
 
+    @classmethod
+    def of_buckets(cls, index: Ints, counts: Ints, sum_ns: int, min_ns: int, max_ns: int) -> Histogram:
+        """A histogram of some buckets, in ascending order of their index, each with a count above 0; at least one."""
+        made = cls()
+        kept = np.uint32 if int(counts.max()) < 1 << 32 else np.int64
+        made._read = index.astype(np.uint16), counts.astype(kept)
+        made._extend(int(counts.sum()), sum_ns, min_ns, max_ns)
+        return made
+
+    def buckets(self) -> tuple[Ints, Ints]:
+        """Return the index and the count of each bucket that is not empty, in ascending order of the index."""
+        if self._counts is None and self._read is not None:
+            return self._read[0].astype(np.int64), self._read[1].astype(np.int64)
+        if self._counts is None:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        counts = self.counts
+        index = np.flatnonzero(counts)
+        return index, counts[index]
+
+    def copy(self) -> Histogram:
+        """Return a histogram of its own with the same values."""
+        made = Histogram()
+        made.merge(self)
+        return made
+
+    def compact(self) -> None:
+        """Keep only the buckets that are not empty, until it is changed."""
+        if self._counts is not None and self.count:
+            index, counts = self.buckets()
+            self._counts, self._read = None, (index.astype(np.uint16), counts.astype(np.int64))
+
     def merge(self, other: Histogram) -> None:
         """Adds what another histogram counted; the other stays as it is."""
         if other.count == 0 or other.min_ns is None or other.max_ns is None:
@@ -125,7 +160,8 @@ class Histogram:
             return float(self.min_ns)
         if rank == self.count:
             return float(self.max_ns)
-        at = int(np.searchsorted(np.cumsum(self.counts), int(rank)))
+        index, counts = self.buckets()
+        at = index[np.searchsorted(np.cumsum(counts), int(rank))]
         middle = float(bucket_value(np.array([at], dtype=np.intp))[0])
         return min(max(middle, float(self.min_ns)), float(self.max_ns))
 
@@ -144,39 +180,35 @@ class Histogram:
 
     def to_data(self) -> dict[str, Any]:
         """JSON-able; `buckets` holds [index, count] of each bucket that is not empty."""
-        buckets: list[list[int]] = []
-        if self.count:
-            counts = self.counts
-            index = np.flatnonzero(counts)
-            buckets = np.stack([index, counts[index]], axis=1).tolist()
         return {
             "count": self.count,
             "sum_ns": self.sum_ns,
             "min_ns": self.min_ns,
             "max_ns": self.max_ns,
-            "buckets": buckets,
+            "buckets": np.stack(self.buckets(), axis=1).tolist(),
         }
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Histogram:
-        """The reverse of to_data; ValueError when buckets do not add up to the count or an index is out of range."""
-        made = cls()
+        """The reverse of to_data. Raises ValueError if the buckets are out of range or order, or do not add up to the count."""
         buckets = np.array(data["buckets"], dtype=np.int64).reshape(-1, 2)
         total = int(buckets[:, 1].sum())
         if total != data["count"] or (total and (data["min_ns"] is None or data["max_ns"] is None)):
             raise ValueError(f"a histogram of {data['count']} values with min and max, found {total} in its buckets")
         if total == 0:
-            return made
+            return cls()
         if int(buckets.min()) < 0 or int(buckets[:, 0].max()) >= BUCKETS:
             raise ValueError(f"bucket indices from 0 to {BUCKETS - 1}, found {buckets[:, 0].tolist()}")
-        counts = buckets[:, 1]
-        kept = np.uint32 if int(counts.max()) < 1 << 32 else np.int64
-        made._read = buckets[:, 0].astype(np.uint16), counts.astype(kept)
-        made._extend(total, int(data["sum_ns"]), int(data["min_ns"]), int(data["max_ns"]))
-        return made
+        index, counts = buckets.T
+        if (np.diff(index) <= 0).any() or int(counts.min()) <= 0:
+            raise ValueError(f"buckets in ascending order with counts above 0, found {buckets.tolist()}")
+        return cls.of_buckets(index, counts, int(data["sum_ns"]), int(data["min_ns"]), int(data["max_ns"]))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Histogram) and self.to_data() == other.to_data()
+        if not isinstance(other, Histogram):
+            return NotImplemented
+        mine, theirs = ((h.count, h.sum_ns, h.min_ns, h.max_ns) for h in (self, other))
+        return mine == theirs and all(map(np.array_equal, self.buckets(), other.buckets()))
 
     __hash__ = None  # type: ignore[assignment]  # mutable: equal by content, so not hashable
 

@@ -5,9 +5,9 @@ Each is mergeable by addition and bounded; GeneratorTotals puts them together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from wasp_ray.stats.histogram import Histogram
 from wasp_ray.stats.limits import MAX_STATUSES, add_to
@@ -50,28 +50,70 @@ class Ledger(OutcomeCounts):
 
 
 @dataclass(slots=True)
-class GroupTotals(OutcomeCounts):
-    """Requests of one group, each in exactly one outcome. Histograms hold those up to LAST_TIMED."""
+class Cell(OutcomeCounts):
+    """Calls, or requests of one group, of a second or a run. The histograms hold those up to LAST_TIMED; where every call began
+    when it was due, both are one object.
+    """
 
-    status: dict[str, int] = field(default_factory=dict)
     bytes_in: int = 0
     bytes_out: int = 0
     service: Histogram = field(default_factory=Histogram)
     response: Histogram = field(default_factory=Histogram)
 
+    @classmethod
+    def of(cls, outcomes: Iterable[int], sent: Iterable[int], service: Histogram, response: Histogram) -> Self:
+        """Return a cell of these counts, in the order of Outcome, these bytes, in and out, and histograms."""
+        made = cls(service=service, response=response)
+        made.add_outcomes(outcomes)
+        made.bytes_in, made.bytes_out = sent
+        return made
+
+    def merge(self, other: Cell) -> None:
+        """Add another cell; it stays as it is."""
+        self.add_outcomes(other.outcomes().values())
+        self.bytes_in += other.bytes_in
+        self.bytes_out += other.bytes_out
+        if self.response is self.service and other.response is not other.service:
+            self.response = self.service.copy()
+        if self.response is not self.service:
+            self.response.merge(other.response)
+        self.service.merge(other.service)
+
+    def set_requests(self, other: Cell) -> None:
+        """Hold what another cell holds, whose histograms it shares from now on."""
+        for name in (*OUTCOMES, "bytes_in", "bytes_out", "service", "response"):
+            setattr(self, name, getattr(other, name))
+
+    def to_list(self) -> list[Any]:
+        """Return JSON-able data: outcomes, bytes, histograms; null for a response that equals the service."""
+        response = None if self.response is self.service else self.response.to_data()
+        return [list(self.outcomes().values()), self.bytes_in, self.bytes_out, self.service.to_data(), response]
+
+    @classmethod
+    def from_list(cls, data: list[Any]) -> Cell:
+        """The reverse of to_list."""
+        outcomes, bytes_in, bytes_out, service, response = data
+        times = Histogram.from_data(service)
+        return cls.of(
+            outcomes, (bytes_in, bytes_out), times, times if response is None else Histogram.from_data(response)
+        )
+
+
+@dataclass(slots=True)
+class GroupTotals(Cell):
+    """All requests of one group in a run, warm-up excluded, with their statuses."""
+
+    status: dict[str, int] = field(default_factory=dict)
+
     def add_status(self, status: str, number: int = 1) -> None:
         """Counts a status; at most MAX_STATUSES distinct ones."""
         add_to(self.status, status, number, MAX_STATUSES)
 
-    def merge(self, other: GroupTotals) -> None:
-        """Adds another group's counts and histograms."""
-        self.add_outcomes(other.outcomes().values())
-        self.bytes_in += other.bytes_in
-        self.bytes_out += other.bytes_out
+    def add(self, other: GroupTotals) -> None:
+        """Add the same group of another node."""
+        self.merge(other)
         for status, number in other.status.items():
             self.add_status(status, number)
-        self.service.merge(other.service)
-        self.response.merge(other.response)
 
     def to_data(self) -> dict[str, Any]:
         """JSON-able, histograms as Histogram.to_data."""

@@ -61,13 +61,14 @@ class GeneratorTotals:
         """Counts a user's counter; at most MAX_COUNTERS distinct ones."""
         add_to(self.counters, name, number, MAX_COUNTERS)
 
-    def add_error(self, error: str, group: str, number: int, at_s: float | None, example: str = "") -> None:
-        """Counts an error text; a new one beyond MAX_ERRORS is counted as `__other__`, so no count is lost."""
+    def add_error(self, error: str, group: str, number: int, at_s: float | None, example: str = "") -> tuple[str, str]:
+        """Count an error text; a new one beyond MAX_ERRORS is counted as `__other__`. Return the key of its entry."""
         found = ErrorTotals(number, at_s, example)
         key = _error_key(error, group)
         if key not in self.errors and len(self.errors) >= MAX_ERRORS:
             key, found.example = _OTHER_ERRORS, example or error
         self.errors.setdefault(key, ErrorTotals()).merge(found)
+        return key
 
     def merge(self, other: GeneratorTotals) -> None:
         """Adds what the same generator did on another node."""
@@ -85,7 +86,7 @@ class GeneratorTotals:
         self.call.service.merge(other.call.service)
         self.call.response.merge(other.call.response)
         for group, totals in other.groups.items():
-            self.group(group).merge(totals)
+            self.group(group).add(totals)
         for index, segment in enumerate(other.segments):
             self.segment(index).merge(segment)
         for column in fields(UserTotals):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from wasp_ray.errors import BadInput
-from wasp_ray.report.bundle import Bundle, try_json_file, write_json_file
+from wasp_ray.report.bundle_writer import BundleWriter, try_json_file, write_json_file
 
 STARTED = "20260131-120000"
 NOBODY = 65534
@@ -34,8 +34,8 @@ def _files_of_at_most(size: int) -> Iterator[None]:
 def test_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without --out the folder is wasp-runs/TIME-NAME; git ignores it and `latest` leads to the newest."""
     monkeypatch.chdir(tmp_path)
-    first = Bundle.create(None, "shop/../ load", STARTED)
-    second = Bundle.create(None, "shop/../ load", STARTED)
+    first = BundleWriter.create(None, "shop/../ load", STARTED)
+    second = BundleWriter.create(None, "shop/../ load", STARTED)
     home = tmp_path / "wasp-runs"
     assert first.path == home / f"{STARTED}-shop-..-load" and second.path.name == first.path.name + "-2"
     assert (home / ".gitignore").read_text() == "*\n"
@@ -50,15 +50,15 @@ def test_a_folder_called_latest_is_left_alone(tmp_path: Path, monkeypatch: pytes
     """What a user put in the place of the link stays, and is spoken of."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "wasp-runs/latest").mkdir(parents=True)
-    bundle = Bundle.create(None, None, STARTED)
+    bundle = BundleWriter.create(None, None, STARTED)
     assert bundle.path.name == f"{STARTED}-run" and "latest" in bundle.problems[0]
 
 
 def test_out_is_the_bundle(tmp_path: Path) -> None:
     """--out DIR is the folder itself, new or empty."""
     (tmp_path / "empty").mkdir()
-    assert Bundle.create(tmp_path / "empty", "x", STARTED).path == tmp_path / "empty"
-    assert Bundle.create(tmp_path / "a/b", "x", STARTED).path.is_dir()
+    assert BundleWriter.create(tmp_path / "empty", "x", STARTED).path == tmp_path / "empty"
+    assert BundleWriter.create(tmp_path / "a/b", "x", STARTED).path.is_dir()
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,12 @@ def test_bad_places_are_refused(tmp_path: Path, place: str, said: str) -> None:
     (tmp_path / "full/x").write_text("")
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match=said):
-        Bundle.create(tmp_path / place, "x", STARTED)
+        BundleWriter.create(tmp_path / place, "x", STARTED)
 
 
 def test_json_is_replaced_in_one_step(tmp_path: Path) -> None:
     """A file that cannot be written whole leaves the former one in place and no rest beside it."""
-    bundle = Bundle.create(tmp_path / "b", "x", STARTED)
+    bundle = BundleWriter.create(tmp_path / "b", "x", STARTED)
     assert bundle.write_json("summary.json", {"a": float("nan"), "b": [1, float("inf")], "c": "ö\ud800"})
     before = (bundle.path / "summary.json").read_text()
     assert json.loads(before)["a"] is None and json.loads(before)["b"] == [1, None]
@@ -89,7 +89,7 @@ def test_json_is_replaced_in_one_step(tmp_path: Path) -> None:
 
 def test_lines_are_whole_or_absent(tmp_path: Path) -> None:
     """On a full disk a line is left out whole; when there is room again the next one gets in."""
-    bundle = Bundle.create(tmp_path / "b", "x", STARTED)
+    bundle = BundleWriter.create(tmp_path / "b", "x", STARTED)
     assert bundle.append_line("logs/series.jsonl", "one\ntwo")
     with _files_of_at_most(20):
         assert not bundle.append_line("logs/series.jsonl", "x" * 100)
@@ -102,7 +102,7 @@ def test_lines_are_whole_or_absent(tmp_path: Path) -> None:
 
 def test_user_log_is_capped(tmp_path: Path) -> None:
     """Long lines are cut, the file has a limit, and what was left out is counted in it."""
-    bundle = Bundle.create(tmp_path / "b", "x", STARTED)
+    bundle = BundleWriter.create(tmp_path / "b", "x", STARTED)
     log = bundle.user_log(limit_bytes=5000)
     log.write("shop/3", "red \x1b[31m")
     log.write("shop/3", "y" * 10_000)
@@ -162,7 +162,7 @@ def test_what_was_never_begun_is_taken_back(tmp_path: Path, there: bool) -> None
     out = tmp_path / "out"
     if there:
         out.mkdir()
-    bundle = Bundle.create(out, None, STARTED)
+    bundle = BundleWriter.create(out, None, STARTED)
     bundle.append_line("logs/users.log", "a line")
     bundle.append_line("events.log", "a line")
     bundle.take_back()
@@ -172,8 +172,8 @@ def test_what_was_never_begun_is_taken_back(tmp_path: Path, there: bool) -> None
 def test_latest_leads_to_the_run_before_one_that_never_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And to nothing when there was none."""
     monkeypatch.chdir(tmp_path)
-    Bundle.create(None, "shop", STARTED).take_back()
+    BundleWriter.create(None, "shop", STARTED).take_back()
     assert [path.name for path in (tmp_path / "wasp-runs").iterdir()] == [".gitignore"]
-    first = Bundle.create(None, "shop", STARTED)
-    Bundle.create(None, "shop", STARTED).take_back()
+    first = BundleWriter.create(None, "shop", STARTED)
+    BundleWriter.create(None, "shop", STARTED).take_back()
     assert (tmp_path / "wasp-runs/latest").resolve() == first.path
