@@ -18,7 +18,7 @@ from typing import Any
 
 from wasp_ray._version import __version__
 from wasp_ray.clock import now_ns, wall_s
-from wasp_ray.cluster.snapshot import Encoder
+from wasp_ray.cluster.snapshot import Encoder, packed_size
 from wasp_ray.errors import BadInput
 from wasp_ray.execution import run_node
 from wasp_ray.node.gate import HeldGate
@@ -26,24 +26,28 @@ from wasp_ray.node.node import Node
 from wasp_ray.node.options import NodeOptions, NodeResult
 from wasp_ray.plan import Plan
 from wasp_ray.report.listener import Listener, Snapshot
-from wasp_ray.stats.seconds import Second, Seconds
+from wasp_ray.stats.seconds import Seconds
 
 STATE_EVERY_NS = 1_000_000_000
-WINDOWS_EVERY_NS = 5_000_000_000
+STEPS = (128, 32, 16, 8)
+"""Buckets of the histograms of a second to an octave; 128 are exact."""
 MAX_NOTE_CHARS = 6000
 
 
 class Agent(Listener):
-    """One node of a run, and its Listener. `write_line` takes whole lines; `on_ready` is called when it could start."""
+    """One node of a run, and its Listener. `write_line` takes whole lines; `on_ready` is called when it could start. Histograms of
+    seconds have as many buckets as fit into `bytes_per_s`, None for no limit; all counts are exact.
+    """
 
     def __init__(
-        self, options: NodeOptions, uid: str, write_line: Callable[[str], None], on_ready: Callable[[], None]
-    ) -> None:
+        self, options: NodeOptions, uid: str, write_line: Callable[[str], None], on_ready: Callable[[], None],
+        bytes_per_s: int | None = None,
+    ) -> None:  # fmt: skip
         self._encoder = Encoder(options.run_id, options.node + 1, uid)
         self._write_line, self._on_ready = write_line, on_ready
         self._lock = threading.Lock()
-        self._windows: dict[str, list[Second]] = {}
-        self._next_state = self._next_windows = 0
+        self._bytes_per_s, self._steps = bytes_per_s, [*STEPS]
+        self._next_state = 0
         self._gate = HeldGate(self._ready)
         self.node = Node(options, self, self._gate)
 
@@ -73,7 +77,6 @@ class Agent(Listener):
         except BadInput as exc:
             self._tell("refused", {"problems": exc.problems})
             return None
-        self._flush_windows()
         self._tell("result", result.to_data())
         return result
 
@@ -99,9 +102,6 @@ class Agent(Listener):
     def update(self, snapshot: Snapshot) -> None:
         """A cumulative state a second; before the start it is the heartbeat."""
         now = now_ns()
-        if now >= self._next_windows and self._windows:
-            self._next_windows = now + WINDOWS_EVERY_NS
-            self._flush_windows()
         if now < self._next_state:
             return
         self._next_state = now + STATE_EVERY_NS
@@ -109,14 +109,20 @@ class Agent(Listener):
         self._tell("state", {**snapshot.to_data(), "at": wall_s(), "stopped": stopped})
 
     def windows(self, closed: Seconds) -> None:
-        """Kept for a while, since a line for each would be many."""
-        for name, windows in closed.items():
-            self._windows.setdefault(name, []).extend(windows)
+        """Reported at once, with the finest histograms that there is room for; once they were too fine they stay coarse."""
+        seconds = max(map(len, closed.values()), default=0)
+        data = self._thinned(closed)
+        while (
+            self._bytes_per_s is not None and len(self._steps) > 1 and packed_size(data) > self._bytes_per_s * seconds
+        ):
+            self._steps = self._steps[1:]
+            data = self._thinned(closed)
+        if seconds:
+            self._tell("windows", data)
 
-    def _flush_windows(self) -> None:
-        if self._windows:
-            windows, self._windows = self._windows, {}
-            self._tell("windows", {name: [second.to_data() for second in seconds] for name, seconds in windows.items()})
+    def _thinned(self, closed: Seconds) -> dict[str, Any]:
+        steps = self._steps[0]
+        return {name: [second.thinned(steps).to_data() for second in seconds] for name, seconds in closed.items()}
 
     def note(self, text: str) -> None:
         """A message of the engine."""

@@ -187,6 +187,11 @@ class Controller:
                 self.clocks.heard(line.node, float(told.data["at"]), line.arrived_s)
             self._told(told)
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether messages of a node never came, as when its log was rotated away."""
+        return self._decoder.has_gaps
+
     def _told(self, told: Told) -> None:
         node, uid, data = told.node, told.uid, told.data
         match told.kind:

@@ -142,7 +142,7 @@ class ClusterExecution:
         before = self._judged_before()
         found = Findings(
             [*state.errors, *before.get("error", [])], [*state.invalid, *before.get("invalid", [])], state.interrupted,
-            state.stopped, clocks, before.get("failed", []), bool(state.lost or self._adopted),
+            state.stopped, clocks, before.get("failed", []), bool(state.lost or self._adopted or self.controller.has_gaps),
         )  # fmt: skip
         return self._reporter.conclude([results[node] for node in sorted(results)], found)
 

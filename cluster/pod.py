@@ -31,6 +31,8 @@ TERMINATION_LOG = Path("/dev/termination-log")
 CLOCK_OFF_S = 1.5
 """Of the pod's clock from the API server's, whose Date is cut to the second."""
 ORDER_TIMEOUT_S = 60.0
+WINDOWS_BYTES_PER_S, ALL_WINDOWS_BYTES_PER_S = 16_000, 2_000_000
+"""Of the seconds in the log of a pod, and of all pods together: kubelets and the API server carry them."""
 _passed = threading.Lock()
 
 
@@ -68,7 +70,8 @@ class PodExecution:
         with signals_to(self._signalled):
             options = self._options(self._wait_for_order())
             uid = os.environ.get("WASP_POD_UID") or str(os.getpid())
-            agent = self._agent = Agent(options, uid, write_line, _touch_ready)
+            budget = min(WINDOWS_BYTES_PER_S, ALL_WINDOWS_BYTES_PER_S // options.nodes)
+            agent = self._agent = Agent(options, uid, write_line, _touch_ready, budget)
             self._obey(self._said)  # what was said while there was nobody to hear it
             if self._stops:
                 agent.stop()

@@ -49,12 +49,21 @@ class Encoder:
         text = json.dumps({**head, "data": data}, separators=(",", ":"))
         if len(text) + len(MARK) + 10 <= MAX_LINE_BYTES:
             return [_line(text)]
-        raw = base64.b64encode(gzip.compress(json.dumps(data, separators=(",", ":")).encode(), 6, mtime=0)).decode()
+        raw = _packed(data)
         pieces = [raw[at : at + PART_CHARS] for at in range(0, len(raw), PART_CHARS)]
         return [
             _line(json.dumps({**head, "part": number, "parts": len(pieces), "piece": piece}, separators=(",", ":")))
             for number, piece in enumerate(pieces)
         ]
+
+
+def _packed(data: Mapping[str, Any]) -> str:
+    return base64.b64encode(gzip.compress(json.dumps(data, separators=(",", ":")).encode(), 6, mtime=0)).decode()
+
+
+def packed_size(data: Mapping[str, Any]) -> int:
+    """Return about how many bytes the lines of a message take."""
+    return len(_packed(data))
 
 
 def _line(text: str) -> str:
@@ -106,6 +115,11 @@ class Decoder:
         """Messages of a node that never came."""
         voice = self._voices.get(uid)
         return 0 if voice is None else voice.gaps
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether messages of any node never came."""
+        return any(voice.gaps for voice in self._voices.values())
 
     def _joined(self, voice: _Voice, found: dict[str, Any]) -> dict[str, Any] | None:
         if found["parts"] > MAX_PARTS:

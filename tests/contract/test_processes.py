@@ -59,7 +59,7 @@ def test_a_killed_worker_is_listed_under_its_slot_again_once_it_was_replaced() -
         (second,) = (process for process in going.processes() if process.kind == "worker")
         assert (second.slot, second.generator) == (first.slot, first.generator) and is_alive(second.pid)
         going.stop()
-        assert going.wait(60).ledger.killed == 1
+        assert going.wait(60).summary["generators"]["u"]["users"]["replaced"] == 1
 
 
 def test_an_engine_process_that_died_is_not_listed_any_more() -> None:

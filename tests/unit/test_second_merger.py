@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import pytest
+from support.histograms import histogram_of
+
 from wasp_ray.report.series import SeriesFile
 from wasp_ray.stats.second_merger import LAG_S, SecondMerger
 from wasp_ray.stats.seconds import Second, folded
@@ -75,3 +79,20 @@ def test_a_line_is_written_anew_when_a_part_of_its_second_comes_late(tmp_path: P
     series.close()
     found = [json.loads(line) for line in (tmp_path / "series.jsonl").read_text().splitlines()]
     assert [(line["generator"], line["at_s"], line["ok"]) for line in found[6:]] == [("g", 500, 1), ("g", 1, 8)]
+
+
+@pytest.mark.parametrize(("steps", "error"), [(32, 1 / 64), (16, 1 / 32), (8, 1 / 16)])
+def test_a_thinned_second_has_the_same_counts_and_coarser_times(steps: int, error: float) -> None:
+    """As the logs of pods carry it; min and max stay exact, and both series stay one where they were."""
+    drawn = np.random.default_rng(1).lognormal(17, 1, 5000).astype(np.int64)
+    made = second(0)
+    cell = made.cell(None, warmup=False)
+    cell.service = cell.response = histogram_of(drawn)
+    thin = made.thinned(steps).calls()
+    assert thin.outcomes() == cell.outcomes() and thin.response is thin.service
+    assert (thin.service.count, thin.service.sum_ns, thin.service.max_ns) == (5000, drawn.sum(), drawn.max())
+    assert len(thin.service.buckets()[0]) < len(cell.service.buckets()[0]) / (128 / steps / 2)
+    for q in (1, 50, 90, 99):
+        exact, found = cell.service.percentile(q), thin.service.percentile(q)
+        assert exact is not None and found is not None and abs(found - exact) <= exact * (error + 1 / 256) + 1
+    assert Second.from_data(json.loads(json.dumps(made.thinned(steps).to_data()))) == made.thinned(steps)

@@ -122,6 +122,20 @@ class Histogram:
         made.merge(self)
         return made
 
+    def thinned(self, steps: int) -> Histogram:
+        """Return one with `steps` buckets to an octave, a power of 2 up to SUB_BUCKETS: percentiles are within 1 / (2 * steps).
+        Count, sum, min and max stay exact.
+        """
+        if self.min_ns is None or self.max_ns is None or steps >= SUB_BUCKETS:
+            return self
+        index, counts = self.buckets()
+        width = SUB_BUCKETS // steps
+        index = np.minimum(index // width * width + width // 2, BUCKETS - 1)
+        kept, which = np.unique(index, return_inverse=True)
+        sums = np.zeros(len(kept), np.int64)
+        np.add.at(sums, which, counts)
+        return Histogram.of_buckets(kept, sums, self.sum_ns, self.min_ns, self.max_ns)
+
     def compact(self) -> None:
         """Keep only the buckets that are not empty, until it is changed."""
         if self._counts is not None and self.count:

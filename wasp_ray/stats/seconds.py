@@ -89,6 +89,15 @@ class Second:
         total.compact()
         return total
 
+    def thinned(self, steps: int) -> Second:
+        """Return the second with histograms of `steps` buckets to an octave, and the same counts."""
+        cells = {}
+        for key, cell in self.cells.items():
+            service = cell.service.thinned(steps)
+            response = service if cell.response is cell.service else cell.response.thinned(steps)
+            cells[key] = replace(cell, service=service, response=response)
+        return replace(self, cells=cells, start_delay=self.start_delay.thinned(steps))
+
     def compact(self) -> None:
         """Keep only the buckets of its histograms that are not empty: a second takes much less memory then."""
         self.start_delay.compact()
