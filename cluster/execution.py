@@ -49,6 +49,7 @@ class ClusterExecution:
             settings.seed = random.SystemRandom().getrandbits(32)
         self.failure: WaspError | None = None  # why the run was left before its end
         self._reporter = Reporter(settings, view)
+        self._reporter.end_load = self._end_load
         self.states: dict[int, Snapshot] = {}  # of each node, as last reported
         self._plan = Plan.unknown()
         self._say_at_ns, self._show_at_ns = now_ns() + SAY_EVERY_NS, 0
@@ -103,6 +104,10 @@ class ClusterExecution:
         except WaspError as exc:
             self.failure = exc
             self.controller.state.errors.append("; ".join([str(exc), *getattr(exc, "__notes__", [])]))
+
+    def _end_load(self) -> None:
+        if not self.controller.state.stopped:
+            self.controller.stop()
 
     def stop(self) -> None:
         """Ends the load with its grace; a second time: at once."""

@@ -164,11 +164,11 @@ class Profile:
     def __init__(
         self, *generators: Generator, name: str | None = None, labels: Mapping[str, str] = {}, thresholds: Sequence[Any] = (),
         sinks: Sequence[Any] = (), setup: Callable[[], Any] | None = None, teardown: Callable[[], Any] | None = None,
-        import_sockets: str = "refuse",
+        import_sockets: str = "refuse", breaker: bool = True,
     ) -> None:  # fmt: skip
         self.generators = generators
         self.name, self.labels, self.thresholds, self.sinks = name, labels, thresholds, sinks
-        self.setup, self.teardown, self.import_sockets = setup, teardown, import_sockets
+        self.setup, self.teardown, self.import_sockets, self.breaker = setup, teardown, import_sockets, breaker
 
     def validate(self) -> list[str]:
         """Every problem, one sentence each; empty when the profile can run."""

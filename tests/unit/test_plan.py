@@ -60,7 +60,7 @@ def test_the_keys_of_plan_json_are_those_that_others_read() -> None:
     data = plan.to_data()
     assert list(data) == [
         "schema", "profile", "labels", "seed", "nodes", "load", "thresholds", "alerts", "duration_ns", "generators", "sinks",
-        "once", "has_teardown",
+        "once", "has_teardown", "breaker",
     ]  # fmt: skip
     assert list(data["generators"][0]) == KEYS and data["generators"][0]["actor"] == "Quick"
     assert list(plan.seeded(0).to_data()["generators"][0]) == [*KEYS, "arrival_seed"]

@@ -61,7 +61,8 @@ def test_every_key_is_there_in_order() -> None:
     found = summary_of()
     assert list(found) == [
         "schema", "run_id", "profile", "labels", "verdict", "reasons", "warnings", "started_at", "ended_at",
-        "duration_s", "load", "versions", "seed", "ledger", "thresholds", "alerts", "generators", "sinks", "nodes", "start_skew_s",
+        "duration_s", "load", "versions", "seed", "ledger", "thresholds", "capacity", "alerts", "generators", "sinks", "nodes",
+        "start_skew_s",
     ]  # fmt: skip
     assert found["schema"] == "wasp-ray/summary/1"
     assert found["versions"] == {"wasp_ray": "0.1", "python": "3.11.7", "image": None}

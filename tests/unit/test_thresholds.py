@@ -111,11 +111,11 @@ def test_what_may_be_written(
         ("p99 < 300", "", "expected a unit for a latency"),
         ("p99 < 3 sec", "sec", "expected a unit for a latency"),
         ("p99 < 5%", "%", "expected a unit for a latency"),
-        ("p99 < 3ms now", "now", "expected nothing"),
-        ("failed < 3ms", "ms", "expected % or nothing"),
+        ("p99 < 3ms now", "now", "expected over, for, after, abort, stop or nothing"),
+        ("failed < 3ms", "ms", "expected %, over, for, after, abort, stop or nothing"),
         ("failed < 0.01", "", "such as 1%"),
         ("failed < 101%", "%", "expected at most 100 %"),
-        ("rate < 5%", "%", "expected /s or nothing"),
+        ("rate < 5%", "%", "expected /s, over, for, after, abort, stop or nothing"),
     ],
 )
 def test_a_mistake_is_pointed_at(text: str, caret_under: str, expected: str) -> None:

@@ -101,10 +101,15 @@ place_option = click.option(
     help="A copy of summary.json.",
 )
 @click.option("--quiet", is_flag=True, help="No live view and no output of user code; the final table stays.")
+@click.option(
+    "--no-breaker",
+    is_flag=True,
+    help="Continue when every call of a Generator fails for 30 s; by default the load is stopped then.",
+)
 def run(
     file: str, params: tuple[str, ...], env: tuple[str, ...], only: str | None, thresholds: tuple[str, ...], seed: int | None,
     once: bool, nodes: int, place: str, ray_address: str | None, load: str, runtime: str, out: Path | None,
-    json_path: Path | None, quiet: bool,
+    json_path: Path | None, quiet: bool, no_breaker: bool,
 ) -> int:  # fmt: skip
     """Run a load file, on this machine or on a Ray cluster."""
     from wasp_ray.execution import Settings, execution_of, in_pod
@@ -112,7 +117,7 @@ def run(
     settings = Settings(
         source={"file": file, "params": pairs(params, "-p")}, seed=seed, thresholds=list(thresholds), only=only, once=once,
         runtime="inline" if once else runtime, out=out, wants_bundle=not once or out is not None, json_path=json_path,
-        user_dir=load_dir(file), nodes=nodes, load=load,
+        user_dir=load_dir(file), nodes=nodes, load=load, breaker=not no_breaker,
     )  # fmt: skip
     check_nodes(settings)
     check_place(settings, place, ray_address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,11 @@ from wasp_ray.node.options import NodeResult, Process
 from wasp_ray.plan import Plan
 from wasp_ray.report.bundle_writer import BundleWriter, UserLog, is_stream, try_json_file, write_json_file
 from wasp_ray.report.listener import Listener, Snapshot
+from wasp_ray.report.numbers import moment
 from wasp_ray.report.window_store import WindowStore
 from wasp_ray.stats.seconds import Seconds
 from wasp_ray.stats.summary import summarise
+from wasp_ray.stats.threshold_watch import Breach, ThresholdWatch
 from wasp_ray.stats.thresholds import evaluate
 from wasp_ray.stats.totals import NodeTotals, merge_nodes
 from wasp_ray.stats.verdict import JudgeInput, judge
@@ -58,6 +60,11 @@ class Reporter(Listener):
         self.settings, self._view = settings, view
         self.bundle: BundleWriter | None = None
         self._log: UserLog | None = None
+        self._watch = ThresholdWatch(Plan.unknown())
+        self.ended_by: Breach | None = None
+        """The breach that ended the load."""
+        self.end_load: Callable[[], None] = lambda: None
+        """Ends the load with its grace, unless that was requested already; set by who runs it."""
         self._plan = Plan.unknown(settings.name)
         self._alerts = AlertPart(self.note, is_foreign=settings.foreign_plan)
         if settings.json_path is not None:
@@ -73,6 +80,7 @@ class Reporter(Listener):
         """The load is known and about to start. Raises BadInput for alerts that cannot be checked from here."""
         self._alerts.begin(plan, self.settings.run_id)
         self._plan = plan
+        self._watch = ThresholdWatch(plan, breaker=self.settings.breaker)
         if self.bundle is not None:
             self.bundle.write_json("plan.json", plan.to_data())
             self._log = self.bundle.user_log()
@@ -92,8 +100,19 @@ class Reporter(Listener):
         self._show(self._windows.add(node, closed, awaited))
 
     def _show(self, merged: Seconds) -> None:
-        if merged:
-            self._view.windows(merged)
+        if not merged:
+            return
+        self._view.windows(merged)
+        for breach in self._watch.add(merged):
+            self._report_breach(breach)
+
+    def _report_breach(self, breach: Breach) -> None:
+        """The first one that ends the load does."""
+        ends = bool(breach.action) and self.ended_by is None
+        self.note(f"{moment(breach.at_s)} {breach.text}: broken" + (", the load is being stopped" if ends else ""))
+        if ends:
+            self.ended_by = breach
+            self.end_load()
 
     def note(self, text: str) -> None:
         """A message of the engine."""
@@ -122,6 +141,7 @@ class Reporter(Listener):
         the load did is on disk whatever ends that wait.
         """
         found = found or Findings()
+        self.end_load = lambda: None
         self._show(self._windows.end())
         is_over = bool(found.interrupted or found.errors or any(r.interrupted or r.errors for r in results))
         begun = _begun(results, found.clocks)
@@ -146,13 +166,17 @@ class Reporter(Listener):
         merged = merge_nodes(nodes)
         duration_s = max((result.duration_s for result in results), default=0.0)
         load_s = min(duration_s, plan.duration_ns / 1e9)
-        checked = [evaluate(text, merged, load_s, plan) for text in plan.thresholds] if duration_s else []
+        watch = self._watch if plan is self._plan else ThresholdWatch(plan)
+        checked = _checked(plan, merged, load_s, watch) if duration_s else []
         judged = judge(JudgeInput(
             merged, plan, checked, found.interrupted or next((r.interrupted for r in results if r.interrupted), None),
             found.stopped or any(r.stopped for r in results), frozenset(name for r in results for name in r.stopped_generators),
             [*found.errors, *_all(results, "errors"), *unjudged],
             [*found.invalid, *_all(results, "invalid"), *of_alerts.unknown, *self._differences(results, found, merged)],
-            [*found.failed, *_all(results, "failed"), *of_alerts.failed],
+            [
+                *found.failed, *_all(results, "failed"), *of_alerts.failed,
+                *(breach.text for breach in watch.opened.values()),
+            ],
             [
                 *settings.warnings, *_all(results, "warnings"), *of_alerts.warnings,
                 *(self.bundle.problems if self.bundle else []),
@@ -164,7 +188,7 @@ class Reporter(Listener):
             "ended_at": wall_iso(), "duration_s": duration_s, "load_s": load_s,
             "versions": {"wasp_ray": __version__, "python": platform.python_version(), "image": settings.image},
         }  # fmt: skip
-        summary = summarise(plan, nodes, run, judged, checked, found.clocks, alerts)
+        summary = summarise(plan, nodes, run, judged, checked, found.clocks, alerts, watch.capacity())
         self._write(summary, is_last)
         return Outcome(summary, plan, judged, merged, self.bundle.path if self.bundle else None)
 
@@ -216,6 +240,18 @@ def _begun(results: Sequence[NodeResult], clocks: Mapping[int, tuple[float, floa
         (r.started_wall_s - clocks.get(r.totals.node, (0.0, 0.0))[0], r.duration_s) for r in results if r.duration_s
     ]
     return (max(at_s for at_s, _ in begun), max(map(sum, begun))) if begun else None
+
+
+def _checked(plan: Plan, totals: NodeTotals, load_s: float, watch: ThresholdWatch) -> list[dict[str, Any]]:
+    """Return the result of each threshold: those that are judged by the second as they went, others over the whole run."""
+    checked = []
+    for index, (text, over_time) in enumerate(zip(plan.thresholds, watch.results(), strict=True)):
+        entry = evaluate(text, totals, load_s, plan)
+        judged = watch.judged(index)
+        if judged is not None:
+            entry["value"], entry["passed"] = judged
+        checked.append({**entry, **over_time})
+    return checked
 
 
 def _all(results: Sequence[NodeResult], what: str) -> list[str]:

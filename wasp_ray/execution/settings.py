@@ -24,6 +24,9 @@ class Settings:
     thresholds: list[str] = field(default_factory=list)
     only: str | None = None
     once: bool = False
+    breaker: bool = (
+        True  # False: whatever the Profile says, a Generator of which every call fails does not end the load
+    )
     runtime: str = "process"
     nodes: int = 1
     load: str = "total"

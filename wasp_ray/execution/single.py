@@ -28,6 +28,7 @@ class Execution:
             bundle_dir=bundle.path if bundle is not None else None, user_dir=settings.user_dir,
         )  # fmt: skip
         self.node = Node(options, self._reporter)
+        self._reporter.end_load = self._end_load
 
     def run(self) -> Outcome:
         """To the verdict. Raises BadInput when nothing was started (the bundle folder is taken back then)."""
@@ -39,6 +40,10 @@ class Execution:
                 raise
             finally:
                 self._reporter.close()
+
+    def _end_load(self) -> None:
+        if not self.node.orders.stop.asked:
+            self.node.stop()
 
     def stop(self) -> None:
         """Ends the load with its grace; a second time: at once."""

@@ -70,6 +70,7 @@ def make_plan(profile: Any, message: dict[str, Any]) -> Plan:
         alerts=tuple(t.to_plan() for t in profile.thresholds if isinstance(t, AlertCheck)),
         duration_ns=max(generator.duration_ns for generator in generators), generators=generators,
         sinks=() if once else _sinks(profile.sinks), once=once, has_teardown=profile.teardown is not None,
+        breaker=profile.breaker and not once,
     )  # fmt: skip
 
 

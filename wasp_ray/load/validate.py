@@ -99,6 +99,8 @@ def _profile_problems(profile: Any, names: set[str]) -> list[str]:
         value = getattr(profile, hook)
         if value is not None and not _callable_without_arguments(value):
             out.append(f"Profile {hook}={value!r}: expected a function without arguments")
+    if not isinstance(profile.breaker, bool):
+        out.append(f"Profile breaker={profile.breaker!r}: expected True or False")
     if profile.import_sockets not in ("refuse", "warn"):
         out.append(f"Profile import_sockets={profile.import_sockets!r}: expected 'refuse' or 'warn'")
     if isinstance(profile.thresholds, (str, bytes)) or not isinstance(profile.thresholds, Iterable):

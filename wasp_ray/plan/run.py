@@ -74,13 +74,15 @@ class Plan:
     once: bool
     has_teardown: bool
     """Whether the Profile has a teardown of its own."""
+    breaker: bool
+    """Whether a Generator of which every call fails ends the load."""
 
     @classmethod
     def unknown(cls, profile: str = "run") -> Plan:
         """Return the plan of a run that came to none."""
         return cls(
             profile=profile, labels={}, seed=None, nodes=1, load="total", thresholds=(), alerts=(), duration_ns=0, generators=(),
-            sinks=(), once=False, has_teardown=False,
+            sinks=(), once=False, has_teardown=False, breaker=False,
         )  # fmt: skip
 
     @property

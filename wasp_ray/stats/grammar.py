@@ -4,6 +4,9 @@ METRIC is p50 .. p99.99, mean, min or max of (service), the default, or (respons
 dropped, delivered, rate or count(name). Latencies need a unit (ns us ms s m h, also 1m30s). errors (all calls or requests that
 were not ok), failed, timeouts, killed, dropped and delivered are a share with `%` and a plain count without. Names may hold
 anything but, in a generator's, a slash.
+
+Behind the value may stand, in this order: `over D`, a sliding window instead of the whole run; `for D`, how long it must be broken
+without interruption; `after D`, before which nothing counts; and `abort` or `stop`, what a breach does to the load.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from fractions import Fraction
 
 from wasp_ray.errors import BadInput
 
-GRAMMAR = "METRIC [of GENERATOR[/GROUP]] OP VALUE"
+GRAMMAR = "METRIC [of GENERATOR[/GROUP]] OP VALUE [over DURATION] [for DURATION] [after DURATION] [abort|stop]"
 OUTCOME_METRICS = {"errors": "errors", "failed": "failed", "timeouts": "timeout", "killed": "killed"}
 """Metric -> attribute of OutcomeCounts."""
 METRICS = (
@@ -43,6 +46,7 @@ _QUANTILE = re.compile(r"\d+(?:\.\d+)?")
 _ARGUMENT = re.compile(r"\s*\(([^()]*)(\)?)")
 _OPERATOR = re.compile(r"<=|>=|==|!=|=<|=>|<|>|=")
 _NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?![\d.])", re.ASCII)
+_ACTION = re.compile(r"(?:abort|stop)(?![A-Za-z])")
 _UNIT = re.compile(r"\s*([A-Za-zµ]+)")
 
 
@@ -65,6 +69,19 @@ class Parsed:
     op: str
     limit: float
     share: bool
+    over_s: int | None = None
+    """the sliding window in seconds, None for all seconds so far"""
+    for_s: int = 0
+    """so long it must be broken without interruption"""
+    after_s: int = 0
+    """seconds before it do not count"""
+    action: str = ""
+    """what a breach does to the load: abort, stop, or nothing"""
+
+    @property
+    def is_judged_by_second(self) -> bool:
+        """Whether it can be broken by a time within the run, and not only by the run as a whole."""
+        return self.over_s is not None or self.for_s > 0 or bool(self.action)
 
     @property
     def unit(self) -> str:
@@ -87,7 +104,7 @@ class Parser:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.at = 0
+        self.at = self.behind = 0  # where it reads, and where the value has ended
 
     def fail(self, what: str, at: int | None = None) -> ThresholdError:
         return ThresholdError(pointed(self.text, self.at if at is None else at, what))
@@ -107,7 +124,46 @@ class Parser:
             raise self.fail(f"{metric} is counted for a whole generator: leave out the group", self.at - len(group))
         op = self.operator()
         limit, share = self.value(metric)
-        return Parsed(metric, statistic, series, generator, group, op, limit, share)
+        over_s, for_s, after_s = (self.clause(word) for word in ("over", "for", "after"))
+        action = self.action()
+        self.skip()
+        if self.at < len(self.text):
+            raise self.fail(f"expected {self.expected_behind(metric, share)} behind the value")
+        if metric == "count" and (over_s, for_s, after_s, action) != (None, None, None, ""):
+            raise self.fail(
+                "a counter is known at the end of the run alone: leave out what is behind the value", self.behind
+            )
+        return Parsed(
+            metric, statistic, series, generator, group, op, limit, share, over_s, for_s or 0, after_s or 0, action
+        )
+
+    def clause(self, word: str) -> int | None:
+        """Whole seconds behind a word; None where it does not come next."""
+        self.skip()
+        found = re.compile(rf"{word}(?![A-Za-z])").match(self.text, self.at)
+        if found is None:
+            return None
+        self.at = found.end()
+        self.skip()
+        at = self.at
+        seconds = self.duration(self.number(), f"expected a duration behind {word}, such as {word} 30s")
+        if seconds.denominator != 1 or seconds < 1:
+            raise self.fail(f"expected whole seconds behind {word}, from 1s on", at)
+        return int(seconds)
+
+    def action(self) -> str:
+        self.skip()
+        found = _ACTION.match(self.text, self.at)
+        if found is None:
+            return ""
+        self.at = found.end()
+        return found[0]
+
+    def expected_behind(self, metric: str, share: bool) -> str:
+        """What may stand where the text goes on in another way."""
+        unit = _SUFFIX.get(metric, "")
+        more = "over, for, after, abort, stop or nothing" if self.at == self.behind else "nothing"
+        return f"{unit}, {more}" if unit and self.at == self.behind and not share else more
 
     def metric(self) -> tuple[str, str]:
         """Kind and, for latencies, the statistic."""
@@ -180,12 +236,16 @@ class Parser:
         self.skip()
         number = self.number()
         if metric == "latency":
-            return self.latency(number), False
+            limit = self.duration(number, "expected a unit for a latency: ns us ms s m h, such as 300ms")
+            self.skip()
+            self.behind = self.at
+            return float(limit), False
         behind, unit = self.at, _SUFFIX.get(metric)
         suffix = re.compile(rf"\s*{unit}").match(self.text, self.at) if unit else None
         if suffix:
             self.at = suffix.end()
-        self.end(f"{unit} or nothing" if unit and not suffix else "nothing")
+        self.skip()
+        self.behind = self.at
         if suffix and unit == "%":
             if number > 100:
                 raise self.fail("expected at most 100 %", behind)
@@ -201,22 +261,15 @@ class Parser:
         self.at = found.end()
         return Fraction(found[0])
 
-    def latency(self, number: Fraction) -> float:
-        """Seconds of `300ms` or `1m30s`."""
+    def duration(self, number: Fraction, expected: str) -> Fraction:
+        """Seconds of `300ms` or `1m30s`; `expected` is said where there is no unit."""
         total = Fraction(0)
         while True:
             unit = _UNIT.match(self.text, self.at)
             if unit is None or unit[1] not in _UNIT_S:
-                at = self.at if unit is None else unit.start(1)
-                raise self.fail("expected a unit for a latency: ns us ms s m h, such as 300ms", at)
+                raise self.fail(expected, self.at if unit is None else unit.start(1))
             total += number * _UNIT_S[unit[1]]
             self.at = unit.end()
             if self.at >= len(self.text) or not self.text[self.at].isdigit():
-                self.end("nothing")
-                return float(total)
+                return total
             number = self.number()
-
-    def end(self, expected: str) -> None:
-        self.skip()
-        if self.at < len(self.text):
-            raise self.fail(f"expected {expected} behind the value")

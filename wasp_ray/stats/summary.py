@@ -24,6 +24,7 @@ def summarise(
     thresholds: Sequence[Mapping[str, Any]] = (),
     clocks: Mapping[int, tuple[float, float]] | None = None,
     alerts: Sequence[Mapping[str, Any]] = (),
+    capacity: Mapping[str, float | None] | None = None,
 ) -> dict[str, Any]:
     """The summary of a run, JSON-able.
 
@@ -31,6 +32,7 @@ def summarise(
     image}; optional `load_s`, the seconds of schedule that were run when a stop cut it short. `thresholds`: results of
     thresholds.evaluate. A generator of the plan that no node reported is there with zeros. `clocks`: of nodes on machines
     of their own, their clocks' offset from one common clock and the error of that, in seconds. `alerts`: results of alert checks.
+    `capacity`: of a threshold that ends the load by `stop`, the load at which it held and at which it broke.
     """
     total = merge_nodes(nodes)
     load_s = float(run["duration_s"] if run.get("load_s") is None else run["load_s"])
@@ -55,6 +57,7 @@ def summarise(
         "seed": plan.seed,
         "ledger": total.ledger.to_data(),
         "thresholds": [dict(result) for result in thresholds],
+        "capacity": None if capacity is None else dict(capacity),
         "alerts": [dict(result) for result in alerts],
         "generators": {name: _generator(plan, planned.get(name), total.generators[name], load_s) for name in names},
         "sinks": total.sinks,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GRAMMAR", "Parsed", "Threshold", "ThresholdError", "evaluate", "parse"]
 
-_COMPARE: dict[str, Callable[[float, float], bool]] = {
+COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
     ">": operator.gt,
@@ -34,8 +34,21 @@ class Threshold:
 
     __slots__ = ("_parsed", "expression")
 
-    def __init__(self, expression: object) -> None:
-        self.expression: str = expression if isinstance(expression, str) else str(expression)
+    def __init__(
+        self, expression: object, *, over: object = None, sustained: object = None, after: object = None,
+        on_break: str = "fail",
+    ) -> None:  # fmt: skip
+        """`over`, `sustained` (`for` in the text) and `after` are durations as "30s"; `on_break`: "fail", "abort" or "stop". They
+        are added to the text.
+        """
+        parts = [expression if isinstance(expression, str) else str(expression)]
+        parts += [
+            f"{word} {given}"
+            for word, given in (("over", over), ("for", sustained), ("after", after))
+            if given is not None
+        ]
+        parts += [str(on_break)] if on_break != "fail" else []
+        self.expression = " ".join(parts)
         self._parsed: Parsed | None = None
 
     def parse(self) -> Parsed:
@@ -84,7 +97,7 @@ def parse(text: str) -> Threshold:
 def evaluate(
     threshold: Threshold | str, totals: NodeTotals, duration_s: float, plan: Plan | None = None
 ) -> dict[str, Any]:
-    """{expression, generator, group, value, limit, passed} of one threshold against the totals of all nodes.
+    """{expression, generator, group, value, limit, passed} of one threshold against the totals of all nodes, over the whole run.
 
     Without `of`, all generators are taken together. `value` is None when nothing matches it (no call, no such group):
     then it is broken, `passed` is False. Units as in `Parsed.limit`. `plan` tells
@@ -101,5 +114,5 @@ def evaluate(
         "group": parsed.group,
         "value": value,
         "limit": parsed.limit,
-        "passed": value is not None and _COMPARE[parsed.op](value, parsed.limit),
+        "passed": value is not None and COMPARE[parsed.op](value, parsed.limit),
     }

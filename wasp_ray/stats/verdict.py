@@ -220,8 +220,12 @@ def _broken(result: Mapping[str, Any], found: JudgeInput) -> bool:
 
 
 def _threshold_reason(result: Mapping[str, Any]) -> str:
+    expression = str(result["expression"]).strip()
     if result["value"] is None:
         return f"{result['expression']}: no sample matches it, so it is broken"
+    if parse(expression).parse().is_judged_by_second and result.get("broken_at_s") is not None:
+        worst = _value_text(expression, result["worst"])
+        return f"{result['expression']}: broken at {result['broken_at_s']} s, {result['broken_for_s']} s in all, worst {worst}"
     return f"{result['expression']}: found {_value_text(str(result['expression']).strip(), result['value'])}"
 
 

@@ -24,7 +24,10 @@ def until(what: Callable[[], bool]) -> bool:
 
 def test_strangers_are_reaped_and_own_children_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both are zombies of this process; one is waited for elsewhere."""
-    stranger, own = (subprocess.Popen([sys.executable, "-c", ""]).pid for _ in range(2))
+    processes = [
+        subprocess.Popen([sys.executable, "-c", ""]) for _ in range(2)
+    ]  # kept: the next Popen reaps those that nobody has
+    stranger, own = (process.pid for process in processes)
     assert until(lambda: {stranger, own} <= reaper.zombies())
     over = threading.Event()
     monkeypatch.setattr(reaper, "EVERY_S", 0.01)
