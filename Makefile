@@ -28,7 +28,7 @@ STAMP = $(VENV)/.ready$(if $(WHEEL),-wheel)
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help env servers test test-fast test-waiting test-alone model model-ci mutants test-e2e test-nightly e2e-programs demo lint format types contracts wheel \
-	bench bench-cluster bench-peers lock clean
+	bench bench-cluster bench-compare bench-peers lock clean
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -126,6 +126,9 @@ bench-cluster: $(STAMP)  ## Measure cluster mode on a real Kubernetes and with u
 	$(BIN)/python -m tests.e2e.harness build
 	$(BIN)/python -m benchmarks cluster-start cluster-scale
 	$(BIN)/python -m benchmarks.cluster_chart
+
+bench-compare: $(STAMP)  ## Calibrate the comparison of runs on simulated ones: wrong and right answers beside a bootstrap of single calls
+	$(BIN)/python -m benchmarks.compare
 
 bench-peers: $(STAMP)  ## Measure our HTTP client beside wrk, vegeta, k6, Locust and molotov (as root, with Go: it installs and builds them)
 	$(BIN)/python -m benchmarks.peers

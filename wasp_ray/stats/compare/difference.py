@@ -77,7 +77,7 @@ class ShareDifference:
             return low < margin if beyond else high > margin
 
         low, high = -40.0, math.log(0.5)
-        while high - low > 1e-6:
+        while high - low > 1e-4:
             middle = 0.5 * (low + high)
             low, high = (middle, high) if reaches(math.exp(middle)) else (low, middle)
         p = math.exp(high)

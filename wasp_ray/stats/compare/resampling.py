@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 REPLICATES = 2000
 MAX_CELLS = 1800
 """Cells of one side. Longer runs have cells of several seconds: two hours have 4 s, far below what 15 blocks allow."""
-_KEPT = 16
+_KEPT = 20
 """Draws that are kept for the next series: 7 MB each at most."""
 
 Floats = NDArray[np.float32]
@@ -24,7 +24,7 @@ Floats = NDArray[np.float32]
 class Resampler:
     """Draws of blocks. Equal seeds give equal draws, whatever was drawn before."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int = 0) -> None:
         self._seed = seed
         self._kept: OrderedDict[tuple[int, int, int], NDArray[np.uint16]] = OrderedDict()
 
