@@ -20,8 +20,8 @@ MIN_LENGTH_S = 2.0
 MIN_BLOCKS = 15
 """A stratum has at least this many blocks; fewer say too little about the variance between blocks."""
 _CONSTANT = 1e-18
-_LEAST_LONG_RUN = 1e-3
-"""Share of the variance; a smaller or negative long-run variance is noise around alternating values."""
+_LEAST_LONG_RUN = 0.1
+"""Share of the variance; a smaller long-run variance is that of alternating values, and a quotient by it is noise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,22 +79,21 @@ def _short(of: Evidence) -> Decision | None:
     """The decision where the data do not suffice to judge."""
     if of.sides is None:
         return _open("no calls on a side" if of.seconds else "no whole second of a plateau")
-    stretch = 1.0 if of.between else max(side.stretch for side in of.sides)
-    if stretch > 1.0:
-        more_s = of.seconds * (stretch - 1.0)
-        return _open(f"seconds depend on each other for too long: {_more(more_s)} would do", more_s)
-    if not of.is_quantile:
-        return None
     events = min(side.events for side in of.sides)
     blocks = min(side.event_blocks for side in of.sides)
-    if events >= MIN_EVENTS and blocks >= MIN_EVENT_BLOCKS:
-        return None
-    beyond = f"{events:,.0f} calls beyond {of.name} in {blocks} blocks, expected {MIN_EVENTS} in {MIN_EVENT_BLOCKS}"
-    if of.between:
-        more = math.ceil(of.runs * max(MIN_EVENTS / max(events, 1.0), MIN_EVENT_BLOCKS / max(blocks, 1)) - of.runs)
-        return _open(f"{beyond}: {_more_runs(more)} would do", more_runs=more)
-    more_s = of.seconds * (max(MIN_EVENTS / max(events, 1.0), MIN_EVENT_BLOCKS / max(blocks, 1)) - 1.0)
-    return _open(f"{beyond}: {_more(more_s)} would do", more_s)
+    if of.is_quantile and (events < MIN_EVENTS or blocks < MIN_EVENT_BLOCKS):
+        found = f"{events:,.0f} calls beyond {of.name} in {blocks} blocks, expected {MIN_EVENTS} in {MIN_EVENT_BLOCKS}"
+        return _too_short(of, found, max(MIN_EVENTS / max(events, 1.0), MIN_EVENT_BLOCKS / max(blocks, 1)))
+    stretch = max(side.stretch for side in of.sides)
+    if not of.between and stretch > 1.0:
+        return _too_short(of, "seconds depend on each other for too long", stretch)
+    return None
+
+
+def _too_short(of: Evidence, why: str, factor: float) -> Decision:
+    """Runs that are `factor` times as long, or as many, would do."""
+    more_s, more_runs = _more(of, factor)
+    return _open(f"{why}: {_in_words(more_s, more_runs)} would do", more_s, more_runs)
 
 
 def _decision(of: Evidence, p: float, adjusted: float, tail: float, tail_beyond: float) -> Decision:
@@ -107,21 +106,23 @@ def _decision(of: Evidence, p: float, adjusted: float, tail: float, tail_beyond:
     factor = of.difference.factor(of.margin, tail_beyond if of.difference.value > of.margin else tail)
     if factor is None or factor > _MOST:
         return Decision(p, adjusted, Answer.CANNOT_SAY, "the change is about the margin")
-    factor = max(factor, 1.0)
-    if of.between:
-        runs = max(1, math.ceil(of.runs * (factor - 1.0)))
-        return Decision(p, adjusted, Answer.CANNOT_SAY, f"{_more_runs(runs)} would decide", more_runs=runs)
-    more_s = max(1.0, of.seconds * (factor - 1.0))
-    return Decision(p, adjusted, Answer.CANNOT_SAY, f"{_more(more_s)} would decide", more_s)
+    more_s, more_runs = _more(of, factor)
+    reason = f"{_in_words(more_s, more_runs)} would decide"
+    return Decision(p, adjusted, Answer.CANNOT_SAY, reason, more_s, more_runs)
 
 
-def _open(reason: str, more_s: float | None = None, *, more_runs: int | None = None) -> Decision:
+def _open(reason: str, more_s: float | None = None, more_runs: int | None = None) -> Decision:
     return Decision(None, None, Answer.CANNOT_SAY, reason, more_s, more_runs)
 
 
-def _more(seconds: float) -> str:
-    return f"about {math.ceil(seconds):,} more seconds a run"
+def _more(of: Evidence, factor: float) -> tuple[float | None, int | None]:
+    """Seconds a run, or runs a side, that are lacking: at least one."""
+    if of.between:
+        return None, max(1, math.ceil(of.runs * (factor - 1.0)))
+    return max(1.0, of.seconds * (factor - 1.0)), None
 
 
-def _more_runs(runs: int) -> str:
-    return f"about {runs} more {'run' if runs == 1 else 'runs'} a side"
+def _in_words(more_s: float | None, more_runs: int | None) -> str:
+    if more_s is not None:
+        return f"about {math.ceil(more_s):,} more seconds a run"
+    return f"about {more_runs} more {'run' if more_runs == 1 else 'runs'} a side"

@@ -203,7 +203,7 @@ class _Blocks:
 
     def _made(self, value: float, error: float, df: float) -> Estimate:
         side = self._side
-        events = sum(float(values.sum()) for values in self._events)
+        events = round(sum(float(values.sum()) for values in self._events), 6)  # 50 calls, not 49.999999999
         length_s = max(cells * part.cell_s for part, cells in zip(side.parts, self._cells, strict=True))
         return Estimate(value, error, df, events, self._event_blocks, self._blocks, length_s, self._stretch)
 
