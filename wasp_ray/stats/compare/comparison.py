@@ -37,14 +37,14 @@ def compare(
     end_s = min((run.end_s for subject in subjects for run in (*subject.base, *subject.new)), default=0)
     margin, resampler = margin or Margin(), resampler or Resampler()
     rows = [row for subject in subjects for row in _rows(subject, end_s, margin, resampler)]
-    judged = [row for row in rows if row.measure.judged]
-    decisions = dict(zip(map(id, judged), decide([row.evidence for row in judged], TAIL), strict=True))
+    decisions = iter(decide([row.evidence for row in rows if row.measure.judged], TAIL))
+    lines = tuple(row.line(next(decisions) if row.measure.judged else None) for row in rows)
     notes = []
     if any(len(side) < MIN_RUNS for subject in subjects for side in (subject.base, subject.new)):
         notes.append(WITHIN)
     if any(math.floor(stratum.to_s) > end_s for subject in subjects for stratum in subject.strata):
         notes.append(f"only the first {end_s} s are compared, which all runs have")
-    return Comparison(tuple(notes), tuple(row.line(decisions.get(id(row))) for row in rows))
+    return Comparison(tuple(notes), lines)
 
 
 @dataclass(frozen=True, slots=True)

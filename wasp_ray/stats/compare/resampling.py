@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 REPLICATES = 2000
 MAX_CELLS = 1800
 """Cells of one side. Longer runs have cells of several seconds: two hours have 4 s, far below what 15 blocks allow."""
-_KEPT = 20
-"""Draws that are kept for the next series: 7 MB each at most."""
+_KEPT_BYTES = 128 << 20
+"""Memory of the draws that are kept for the next series; those of a side and a block length take 3.6 MB."""
 
 Floats = NDArray[np.float32]
 
@@ -26,7 +26,8 @@ class Resampler:
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
-        self._kept: OrderedDict[tuple[int, int, int], NDArray[np.uint16]] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, int, int], NDArray[np.uint8]] = OrderedDict()
+        self._bytes = 0
 
     def totals(self, stream: int, sums: NDArray[np.float64], length: int) -> Floats:
         """Return the total of each column of `sums` (cells x columns) in each replicate: REPLICATES x columns.
@@ -41,7 +42,7 @@ class Resampler:
         made: Floats = starts.astype(np.float32) @ blocks.astype(np.float32)
         return made
 
-    def _starts(self, stream: int, cells: int, length: int) -> NDArray[np.uint16]:
+    def _starts(self, stream: int, cells: int, length: int) -> NDArray[np.uint8]:
         """How often each replicate draws the block that begins at each cell: REPLICATES x cells."""
         key = stream, cells, length
         if key in self._kept:
@@ -50,8 +51,10 @@ class Resampler:
         rng = np.random.default_rng([self._seed, *key])
         drawn = rng.integers(0, cells, size=(REPLICATES, cells // length), dtype=np.int32)
         drawn += np.arange(0, REPLICATES * cells, cells, dtype=np.int32)[:, None]
-        starts = np.bincount(drawn.ravel(), minlength=REPLICATES * cells).astype(np.uint16)
+        # No more blocks than cells: their number at one cell has a mean of at most 1 and never comes near 256.
+        starts = np.bincount(drawn.ravel(), minlength=REPLICATES * cells).astype(np.uint8)
         self._kept[key] = starts = starts.reshape(REPLICATES, cells)
-        if len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
+        self._bytes += starts.nbytes
+        while self._bytes > _KEPT_BYTES:
+            self._bytes -= self._kept.popitem(last=False)[1].nbytes
         return starts
