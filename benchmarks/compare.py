@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.compare_runs import AR1, DRIFT, INDEPENDENT, RARE_STALLS, SLOW_AR1, STALLS, Process, run
+from benchmarks.compare_runs import AR1, DRIFT, INDEPENDENT, RARE_STALLS, SLOW_AR1, STALLS, WEAK_AR1, Process, run
 from wasp_ray.stats.compare import Answer, Errors, Margin, Quantile, Resampler, Seconds, Stratum, Subject, compare
 from wasp_ray.stats.histogram import BUCKETS, bucket_top
 
@@ -62,6 +62,7 @@ AT_THE_MARGIN = [
 ]
 BOUNDS = [
     *AT_THE_MARGIN,
+    Bound(Case(WEAK_AR1, 300, AT_MARGIN, MARGIN.error_points), "any", Answer.WORSE, True, None),
     Bound(Case(SLOW_AR1, 900, AT_MARGIN, MARGIN.error_points), "any", Answer.WORSE, True, None),
     Bound(Case(INDEPENDENT, 300, 1.0), "all", Answer.NOT_WORSE, False, 0.80),
     *(Bound(Case(process, 300, 1.0), "all", Answer.NOT_WORSE, False, None) for process in (AR1, DRIFT)),

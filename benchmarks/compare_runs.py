@@ -40,6 +40,7 @@ class Process:
 INDEPENDENT = Process("independent")
 AR1 = Process("AR(1) level, phi 0.8", phi=0.8, level_sd=0.1)
 SLOW_AR1 = Process("AR(1) level, phi 0.95", phi=0.95, level_sd=0.05)
+WEAK_AR1 = Process("AR(1) level, weak, 0.9", phi=0.9, level_sd=0.03)
 STALLS = Process("stalls, one in 20 s", stall_every_s=20)
 RARE_STALLS = Process("stalls, one in 60 s", stall_every_s=60)
 DRIFT = Process("drift of 10 %", drift=0.1)

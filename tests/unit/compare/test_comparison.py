@@ -242,8 +242,10 @@ def test_without_calls_or_plateaus_nothing_can_be_said() -> None:
     none = of_calls(np.array([], dtype=np.int64), np.array([], dtype=np.int64), np.zeros(300, dtype=np.int64), 300)
     found = compared(runs(), (none,), (P50, ERRORS))
     assert [(line.answer, line.reason, line.new) for line in found.lines] == [
-        (Answer.CANNOT_SAY, "no calls on a side", None)
+        (Answer.CANNOT_SAY, "no calls in a run", None)
     ] * 2
+    three = compared(runs(number=3), (*runs(number=2), none), (P50, ERRORS))
+    assert {line.reason for line in three.lines} == {"no calls in a run"}
     short = compared(runs(), runs(), (P50, ERRORS), [Stratum("short", 10.2, 11.8)])
     assert {line.reason for line in short.lines} == {"no whole second of a plateau"}
     assert compare([]) == Comparison((), ())

@@ -78,7 +78,7 @@ def _holm(ps: dict[int, float]) -> dict[int, float]:
 def _short(of: Evidence) -> Decision | None:
     """The decision where the data do not suffice to judge."""
     if of.sides is None:
-        return _open("no calls on a side" if of.seconds else "no whole second of a plateau")
+        return _open("no calls in a run" if of.seconds else "no whole second of a plateau")
     events = min(side.events for side in of.sides)
     blocks = min(side.event_blocks for side in of.sides)
     if of.is_quantile and (events < MIN_EVENTS or blocks < MIN_EVENT_BLOCKS):

@@ -44,7 +44,8 @@ class Estimate:
 def quantiles(side: Side, qs: Sequence[float], resampler: Resampler, *, between: bool) -> list[Estimate] | None:
     """Return the estimates of quantiles pooled over strata and runs; None without calls.
 
-    `between`: take value and standard error from the runs' own quantiles, else from the seconds within the runs.
+    `between`: take value and standard error from the runs' own quantiles (None if a run has no calls), else from the
+    seconds within the runs.
     """
     pooled = side.pooled()
     found = [position_of(pooled, q) for q in qs]
@@ -53,7 +54,9 @@ def quantiles(side: Side, qs: Sequence[float], resampler: Resampler, *, between:
         return None
     blocks = _quantile_blocks(side, pooled, qs, positions)
     if between:
-        return [_between_runs(side, q, of) for q, of in zip(qs, blocks, strict=True)]
+        own = [_between_runs(side, q, of) for q, of in zip(qs, blocks, strict=True)]
+        of_runs = [one for one in own if one is not None]
+        return of_runs if len(of_runs) == len(qs) else None
     total = float(pooled.sum())
     edges = [
         _edges(pooled, q, position, of.sum_error / total) for q, position, of in zip(qs, positions, blocks, strict=True)
@@ -101,10 +104,10 @@ def _quantile_blocks(
     return [blocks(q, at, least_s) for q, at in zip(qs, positions, strict=True)]
 
 
-def _between_runs(side: Side, q: float, blocks: _Blocks) -> Estimate:
+def _between_runs(side: Side, q: float, blocks: _Blocks) -> Estimate | None:
     positions = [position_of(side.pooled(run=run), q) for run in range(len(side.runs))]
-    logs = np.array([float(log_ns(position)) for position in positions if position is not None])
-    return blocks.of_runs(logs)
+    logs = [float(log_ns(position)) for position in positions if position is not None]
+    return blocks.of_runs(np.array(logs)) if len(logs) == len(positions) else None
 
 
 def _edges(pooled: NDArray[np.int64], q: float, position: float, rank_error: float) -> NDArray[np.int64]:
@@ -139,7 +142,7 @@ def errors(side: Side, resampler: Resampler, *, between: bool) -> Estimate | Non
         sums = np.zeros((len(side.runs), 2))
         for part, table in zip(side.parts, tables, strict=True):
             sums[part.run] += table.sum(axis=0)
-        return blocks.of_runs(sums[sums[:, 0] > 0, 1] / sums[sums[:, 0] > 0, 0])
+        return blocks.of_runs(sums[:, 1] / sums[:, 0]) if sums[:, 0].all() else None
     replicates = blocks.replicates(
         resampler, [part.cell_sums(table) for part, table in zip(side.parts, tables, strict=True)]
     )
@@ -183,8 +186,7 @@ class _Blocks:
     def estimate(self, value: float, error: float) -> Estimate:
         """Return an estimate within runs.
 
-        Blocks miss the dependence beyond their ends. The error is raised by what they miss in the sum, as far as its
-        own autocovariances show.
+        Blocks miss the dependence beyond their ends, so the error is raised by what they miss in the sum.
         """
         whole, seen = math.sqrt(self.found.long_run_variance * self._side.seconds), self.sum_error
         missed = whole / seen if whole > seen > 0 else 1.0
@@ -194,8 +196,7 @@ class _Blocks:
     def of_runs(self, values: Floats) -> Estimate:
         """Return an estimate between runs from the value of each."""
         n = len(values)
-        error = float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
-        return self._made(float(values.mean()), error, max(1.0, n - 1.0))
+        return self._made(float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n), n - 1.0)
 
     @property
     def _blocks(self) -> int:

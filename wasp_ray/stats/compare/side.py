@@ -94,15 +94,24 @@ class Side:
 
     @cached_property
     def _counts(self) -> list[Ints]:
-        return [self.table(i, np.arange(BUCKETS), BUCKETS, rows=1)[0].astype(np.int64) for i in range(len(self.parts))]
+        made = []
+        for part in self.parts:
+            run, (entries, _) = self.runs[part.run], self._entries(part)
+            counts = np.bincount(run.buckets[entries], run.counts[entries], minlength=BUCKETS)
+            made.append(counts.astype(np.int64))
+        return made
+
+    def _entries(self, part: Part) -> tuple[slice, Ints]:
+        """The buckets of a part, and how many of them each of its rows has."""
+        offsets = self.runs[part.run].offsets[part.rows.start : part.rows.stop + 1]
+        return slice(int(offsets[0]), int(offsets[-1])), np.diff(offsets)
 
     def table(self, part_index: int, column_of: NDArray[np.intp], columns: int, *, rows: int) -> Floats:
         """Return counts of a part by row and column: its seconds fall into `rows` rows, buckets into `column_of`."""
         part = self.parts[part_index]
         run = self.runs[part.run]
-        offsets = run.offsets[part.rows.start : part.rows.stop + 1]
-        entries = slice(int(offsets[0]), int(offsets[-1]))
-        at = np.repeat(part.at * rows // part.n * columns, np.diff(offsets))
+        entries, widths = self._entries(part)
+        at = np.repeat(part.at * rows // part.n * columns, widths)
         flat = np.bincount(at + column_of[run.buckets[entries]], run.counts[entries], minlength=rows * columns)
         return flat.reshape(rows, columns).astype(np.float64, copy=False)
 
