@@ -54,8 +54,8 @@ def quantiles(side: Side, qs: Sequence[float], resampler: Resampler, *, between:
         return None
     blocks = _quantile_blocks(side, pooled, qs, positions)
     if between:
-        own = [_between_runs(side, q, of) for q, of in zip(qs, blocks, strict=True)]
-        of_runs = [one for one in own if one is not None]
+        each = [_between_runs(side, q, of) for q, of in zip(qs, blocks, strict=True)]
+        of_runs = [one for one in each if one is not None]
         return of_runs if len(of_runs) == len(qs) else None
     total = float(pooled.sum())
     edges = [
