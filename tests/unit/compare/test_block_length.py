@@ -27,10 +27,10 @@ def test_independent_seconds_want_the_shortest_blocks() -> None:
 @pytest.mark.parametrize("phi", [0.5, 0.8])
 def test_the_length_of_an_ar1_series_is_the_optimal_one(phi: float) -> None:
     """Politis-White's optimum in closed form: (1.5 n (2 phi / (1 - phi^2))^2)^(1/3)."""
-    n = 5000
+    n = 20_000
     optimal = (1.5 * n * (2 * phi / (1 - phi**2)) ** 2) ** (1 / 3)
-    found = [dependence([ar1(phi, n, seed)]).wanted_s for seed in range(5)]
-    assert np.mean(found) == pytest.approx(optimal, rel=0.2)
+    found = [dependence([ar1(phi, n, seed)]).wanted_s for seed in range(6)]
+    assert np.mean(found) == pytest.approx(optimal, rel=0.1)
 
 
 def test_the_long_run_variance_of_an_ar1_series_is_known() -> None:
