@@ -50,6 +50,21 @@ def test_the_means_of_short_parts_do_not_hide_variance() -> None:
     assert np.mean([of.long_run_variance for of in found]) == pytest.approx(1, rel=0.03)
 
 
+def test_the_means_of_short_parts_do_not_hide_dependence() -> None:
+    """In plateaus of 100 s an AR(1) series with phi 0.8 keeps most of its 25, of which own means take a third."""
+    found = [dependence([ar1(0.8, 150, 20 * seed + part)[50:] for part in range(20)]) for seed in range(20)]
+    assert 20 < np.mean([of.long_run_variance for of in found]) < 26
+
+
+def test_weak_but_long_dependence_is_seen() -> None:
+    """A slow level of a quarter of the variance, of which hardly an autocorrelation is significant in 300 s."""
+    found = []
+    for seed in range(40):
+        level = 0.5 * np.sqrt(1 - 0.81) * ar1(0.9, 350, seed + 1000)[50:]
+        found.append(dependence([level + np.random.default_rng(seed).standard_normal(300)]))
+    assert np.mean([of.long_run_variance for of in found]) > 0.68 * (1 + 0.25 * 19)
+
+
 def test_parts_at_different_levels_are_no_dependence() -> None:
     """Plateaus differ in their means by intention."""
     rng = np.random.default_rng(4)

@@ -92,6 +92,27 @@ def test_the_error_is_that_of_resampled_seconds(process: Process) -> None:
         assert estimate.error <= 1.6 * np.std(logs)  # raised by what the blocks miss
 
 
+def test_the_error_includes_what_blocks_miss() -> None:
+    """The median of an AR(1) level has the error of the level's mean in closed form, and that of independent calls."""
+    level = AR1.level_sd * math.sqrt((1 + AR1.phi) / (1 - AR1.phi) / 300)
+    calls = SIGMA * math.sqrt(2 * math.pi) * 0.5 / math.sqrt(30_000)
+    resampler = Resampler()
+    errors = []
+    for seed in range(40):
+        found = estimates.quantiles(Side([simulated(AR1, 300, seed)], whole(300), 0), [0.5], resampler, between=False)
+        assert found is not None
+        errors.append(found[0].error)
+    assert np.mean(errors) == pytest.approx(math.hypot(level, calls), rel=0.1)
+
+
+def test_what_moves_all_calls_sets_the_blocks_of_high_quantiles() -> None:
+    """The p99 of an AR(1) level has blocks as long as those of the median, which shows the level best."""
+    for seed in range(5):
+        median, _, p99 = quantiles([simulated(AR1, 300, seed)], whole(300))
+        assert p99.length_s >= median.length_s > 5
+        assert p99.stretch >= median.stretch
+
+
 def test_plateaus_at_different_levels_add_no_error() -> None:
     """Strata are resampled each by itself, so that the step between them is no variance."""
     rng = np.random.default_rng(5)
