@@ -92,7 +92,7 @@ def _levels(process: Process, seconds: int, rng: np.random.Generator) -> Floats:
 
 
 def _stalled_ns(process: Process, seconds: int, due: Floats, rng: np.random.Generator) -> Floats:
-    """What is left of a stall when a call is due in it."""
+    """The rest of the stall that a call is due in, 0 outside of stalls."""
     rest = np.zeros(len(due))
     if process.stall_every_s:
         number = int(rng.poisson(seconds / process.stall_every_s))

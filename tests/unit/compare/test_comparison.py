@@ -1,4 +1,4 @@
-"""The answers of a comparison, and what it says would decide where there is none."""
+"""The answers of a comparison, and what would decide those that stay open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compares series of a base and a new side: which measures are worse, which are not, and where that cannot be said.
+"""Comparison of a base and a new side: which measures are worse, which are not, and where that cannot be said.
 
 Quantiles are compared as ln(new / base) of the calls of all strata together, errors as the difference of shares.
 """

@@ -18,7 +18,10 @@ _MOST = 100.0
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a measure. `seconds` are those of one run in all strata, `runs` those of the side with fewer."""
+    """The estimates of a measure on both sides, and their difference.
+
+    `seconds` are those of one run in all strata, `runs` those of the side with fewer.
+    """
 
     name: str
     sides: tuple[Estimate, Estimate] | None

@@ -1,4 +1,4 @@
-"""What a comparison says: frozen data for the terminal, JSON, Markdown and HTML."""
+"""The result of a comparison: frozen data for the terminal, JSON, Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wasp_ray.stats.compare.series import Errors, Quantile
 
 
 class Answer(StrEnum):
-    """What is said about a judged measure."""
+    """The answer to a judged measure."""
 
     WORSE = "worse"
     NOT_WORSE = "not worse"
@@ -50,7 +50,7 @@ class Line:
 
     `p` is the probability of so large a change, or a larger one, if the true one were the margin; `adjusted_p` the same
     after Holm's adjustment for all judged measures. Both, and `answer`, are None for a measure that is only shown; both p
-    are None, too, where the data do not suffice to judge. `reason` says why it cannot be said, and what would decide:
+    are None, too, where the data do not suffice to judge. `reason` states why it cannot be said, and what would decide:
     `more_s` seconds a run, or `more_runs` runs a side, beside those there are; None where neither is known.
     """
 
@@ -75,7 +75,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All lines in the order of subjects and measures, and what must be said above them."""
+    """All lines in the order of subjects and measures, and the notes to show above them."""
 
     notes: tuple[str, ...]
     lines: tuple[Line, ...]

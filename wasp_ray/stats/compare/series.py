@@ -1,4 +1,4 @@
-"""What is compared: the histograms and counts of whole seconds of a run, and its plateaus."""
+"""The input of a comparison: histograms and counts of the whole seconds of runs, plateaus, and measures."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Errors:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A series of both sides and the measures to compare in it. `name` is what the caller calls it."""
+    """A series of both sides and the measures to compare in it. `name` appears in its lines."""
 
     name: str
     base: tuple[Seconds, ...]
