@@ -105,6 +105,24 @@ def test_the_error_includes_what_blocks_miss() -> None:
     assert np.mean(errors) == pytest.approx(math.hypot(level, calls), rel=0.1)
 
 
+def test_few_or_long_blocks_leave_few_degrees_of_freedom() -> None:
+    """Never more than blocks but one a stratum, and fewer where dependence reaches far."""
+    halves = [Stratum("one", 0, 30), Stratum("two", 30, 60)]
+    for found in quantiles([simulated(INDEPENDENT, 60, 1)], halves):
+        assert found.blocks <= 30
+        assert 1 <= found.df <= found.blocks - 2
+    (median, *_), (independent, *_) = (quantiles([simulated(of, 300, 1)], whole(300)) for of in (AR1, INDEPENDENT))
+    assert median.df < 40 < 100 < independent.df
+
+
+def test_every_part_of_both_sides_has_draws_of_its_own() -> None:
+    """Strata that were drawn alike would add up their errors, and sides would cancel theirs."""
+    runs = [simulated(INDEPENDENT, 60, seed) for seed in range(2)]
+    halves = [Stratum("one", 0, 30), Stratum("two", 30, 60)]
+    streams = [side.stream(i) for side in (Side(runs, halves, 0), Side(runs, halves, 1)) for i in range(4)]
+    assert len(set(streams)) == 8
+
+
 def test_what_moves_all_calls_sets_the_blocks_of_high_quantiles() -> None:
     """The p99 of an AR(1) level has blocks as long as those of the median, which shows the level best."""
     for seed in range(5):
