@@ -10,7 +10,7 @@ from wasp_ray.report.text import WIDTH, clean, encodable, fit, flow, grid, path_
 from wasp_ray.stats.limits import OTHER
 from wasp_ray.stats.outcomes import OUTCOMES
 from wasp_ray.stats.tallies import Ledger
-from wasp_ray.stats.thresholds import parse
+from wasp_ray.stats.thresholds import Parsed, ThresholdError, parse
 from wasp_ray.stats.verdict import SIGNAL_EXIT_CODES
 from wasp_ray.stats.verdict import exit_code as exit_code_of
 
@@ -159,10 +159,15 @@ def _error_lines(summary: Data) -> list[Line]:
 
 def _error_item(generator: str, entry: Data) -> str:
     label = generator if entry["group"] in ("", generator) else path_label(generator, entry["group"])
-    error = "other errors" if entry["error"] == OTHER else entry["error"]
+    error = error_name(entry)
     start = f"{entry['count']:,} {fit(label, 28)} "
     end = "" if entry.get("first_at_s") is None else f", first {numbers.moment(entry['first_at_s'])}"
     return start + fit(error, WIDTH - 9 - len(start) - len(end)) + end
+
+
+def error_name(entry: Data) -> str:
+    """Return what an entry of `errors` counts: one error, or all those beyond the limit of different ones."""
+    return "other errors" if entry["error"] == OTHER else str(entry["error"])
 
 
 def _dropped_by(summary: Data) -> dict[str, int]:
@@ -252,10 +257,26 @@ def _threshold_line(entry: Data) -> Line:
 
 def threshold_value(entry: Data) -> str:
     """What was measured, in the unit of the expression: `412 ms`, `1.20%`, `499.9/s`, `3`; `no sample` for None."""
-    value = entry["value"]
-    if value is None:
-        return "no sample"
-    match parse(str(entry["expression"])).parse().unit:
+    value, parsed = entry["value"], _parsed(entry)
+    return "no sample" if value is None else _in_unit(value, "" if parsed is None else parsed.unit)
+
+
+def threshold_limit(entry: Data) -> str:
+    """The operator and the limit in the unit of the expression: `< 300 ms`."""
+    parsed = _parsed(entry)
+    return _in_unit(entry["limit"], "") if parsed is None else f"{parsed.op} {_in_unit(entry['limit'], parsed.unit)}"
+
+
+def _parsed(entry: Data) -> Parsed | None:
+    """None for an expression that this version cannot read: another one wrote the summary, or a part of it is masked."""
+    try:
+        return parse(str(entry["expression"])).parse()
+    except ThresholdError:
+        return None
+
+
+def _in_unit(value: float, unit: str) -> str:
+    match unit:
         case "s":
             return numbers.latency(value)
         case "%":
@@ -269,9 +290,7 @@ def threshold_value(entry: Data) -> str:
 def _verdict_line(summary: Data, exit_code: int | None, path: str | None) -> Line:
     verdict, thresholds = str(summary["verdict"]), summary["thresholds"]
     broken = sum(not entry["passed"] for entry in thresholds)
-    if exit_code is None:
-        signals = [name for name in SIGNAL_EXIT_CODES for reason in summary["reasons"] if name in reason]
-        exit_code = exit_code_of(verdict, signals[-1] if signals else None)
+    exit_code = ended_with(summary, exit_code)
     if broken and verdict == "failed":
         about = [f"{broken} of {len(thresholds)} threshold{'s' * (len(thresholds) != 1)}"]
     elif verdict != "passed" and summary["reasons"]:
@@ -284,6 +303,14 @@ def _verdict_line(summary: Data, exit_code: int | None, path: str | None) -> Lin
         head, style = f" {verdict.upper()}, no thresholds: {unjudged} · ", "bold yellow"
     start = head + " · ".join(parts)
     return start if path is None else f"{start} · {_tail(path, WIDTH - len(start) - 3)}", style
+
+
+def ended_with(summary: Data, exit_code: int | None = None) -> int:
+    """The exit code of a run: the one given, or the one that its verdict stands for."""
+    if exit_code is not None:
+        return exit_code
+    signals = [name for name in SIGNAL_EXIT_CODES for reason in summary["reasons"] if name in reason]
+    return exit_code_of(str(summary["verdict"]), signals[-1] if signals else None)
 
 
 def _failed_calls(ledger: Mapping[str, int]) -> str:
