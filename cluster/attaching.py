@@ -20,7 +20,7 @@ from wasp_ray.cluster.naming import object_name
 from wasp_ray.cluster.record import adopted
 from wasp_ray.cluster.runs import RunState, find_jobs, find_run, remove_run
 from wasp_ray.errors import NodeFailed
-from wasp_ray.execution import Listener, Outcome, Settings
+from wasp_ray.execution import Listener, Outcome, Outputs, Settings
 
 LOOK_S = 1.0
 RENEWED_WITHIN_S = 6.0
@@ -36,7 +36,7 @@ def is_detached(kube: Kube, run: str) -> bool:
 
 def taken_over(
     kube: Kube, state: RunState, view: Listener, say: Callable[[str], None], *, keep: bool = False, out: Path | None = None,
-    json_path: Path | None = None, wants_bundle: bool = True, refusal: str = "",
+    outputs: Outputs | None = None, wants_bundle: bool = True, refusal: str = "",
 ) -> ClusterExecution:  # fmt: skip
     """Waits for the lease of a run, then adopts the run. Raises NodeFailed when it ends meanwhile, or when its
     nodes run another version of wasp_ray. `refusal`: why the run must be ended with an error.
@@ -55,7 +55,7 @@ def taken_over(
     order = state.order()
     settings = Settings(
         source={"file": state.test()}, seed=order.get("seed"), nodes=state.jobs, load=order.get("load") or "total", out=out,
-        wants_bundle=wants_bundle, json_path=json_path, run_id=state.run, image=state.image(), user_dir=str(Path.cwd()),
+        wants_bundle=wants_bundle, outputs=outputs or Outputs(), run_id=state.run, image=state.image(), user_dir=str(Path.cwd()),
         foreign_plan=True,
     )  # fmt: skip
     objects = _objects(state)

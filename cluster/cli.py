@@ -20,7 +20,9 @@ from wasp_ray.cluster.place import place_of
 from wasp_ray.cluster.profile import Deployment
 from wasp_ray.cluster.sources import from_toml
 from wasp_ray.errors import BadInput
-from wasp_ray.report.terminal import TerminalView, pairs, say, show_table, shown_path
+from wasp_ray.report.bundle_writer import shown_path
+from wasp_ray.report.options import result_options
+from wasp_ray.report.terminal import TerminalView, pairs, say, show_table
 
 RUN_EXAMPLES = """\b
 Examples:
@@ -104,20 +106,10 @@ def kube_of(namespace: str | None, context: str | None, kubeconfig: Path | None)
 @click.option(
     "--build-root", type=click.Path(path_type=Path), metavar="DIR", help="With --build: what goes into the image."
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="The bundle's folder; it must be new or empty."
-)
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="PATH",
-    help="A copy of summary.json.",
-)
-@click.option("--quiet", is_flag=True, default=None, help="No live view and no output of user code.")
+@result_options
 @click.option("--dry-run", is_flag=True, help="Check everything, print the objects, make nothing.")
 def run(dry_run: bool, value_files: tuple[Path, ...], value_pairs: tuple[str, ...], params: tuple[str, ...],
-        env: tuple[str, ...], **options: Any) -> int:  # fmt: skip
+        env: tuple[str, ...], step_summary: Path | None, **options: Any) -> int:  # fmt: skip
     """Deploy a load file's image on N pods, start them together, follow, judge, remove."""
     config = ClusterConfig(
         **{name: (list(value) or None) if isinstance(value, tuple) else value for name, value in options.items()},
@@ -141,7 +133,7 @@ def run(dry_run: bool, value_files: tuple[Path, ...], value_pairs: tuple[str, ..
         click.echo(f"it goes on in the cluster; its verdict: wasp cluster attach {deployment.names.run}")
         return 0
     view = TerminalView(bool(config.quiet), False)
-    return conclude(deployment.execution(view, say, wants_bundle=True), config.out)
+    return conclude(deployment.execution(view, say, wants_bundle=True, step_summary=step_summary), config.out)
 
 
 def warn(warnings: list[str]) -> None:

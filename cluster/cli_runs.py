@@ -21,8 +21,10 @@ from wasp_ray.cluster.pods import PodState
 from wasp_ray.cluster.runs import RunState, find_run, list_runs, remove_run, stop_run
 from wasp_ray.cluster.snapshot import MARK
 from wasp_ray.errors import BadInput, NodeFailed
-from wasp_ray.execution import check_json_path
-from wasp_ray.report.terminal import TerminalView, show_table, shown_path
+from wasp_ray.execution import Finished, Outputs
+from wasp_ray.report.bundle_writer import BundleWriter, shown_path
+from wasp_ray.report.options import result_options
+from wasp_ray.report.terminal import TerminalView, say, show_table
 
 LOOK_S = 0.5
 
@@ -124,20 +126,21 @@ Examples:
 """)  # fmt: skip
 @click.argument("run")
 @click.option("--keep", is_flag=True, help="Remove nothing at the end.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="The bundle's folder.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), metavar="PATH")
-@click.option("--quiet", is_flag=True)
+@result_options
 @where_options
-def attach(run: str, keep: bool, out: Path | None, json_path: Path | None, quiet: bool, **where: Any) -> int:
+def attach(
+    run: str, keep: bool, out: Path | None, quiet: bool | None, namespace: str | None, context: str | None,
+    kubeconfig: Path | None, **paths: Path | None,
+) -> int:  # fmt: skip
     """Wait for a run's verdict: of a detached one, or by taking over from a controller that is no more."""
-    if json_path is not None:
-        check_json_path(json_path, out)
-    kube = kube_of(**where)
+    outputs = Outputs(**paths)
+    outputs.check(out)
+    kube = kube_of(namespace, context, kubeconfig)
     state = find_run(kube, run)
     if attaching.is_detached(kube, run):
         found = attaching.wait_for_result(kube, run, click.echo)
         try:
-            code = _show_result(found, out, json_path)
+            code = _show_result(found, out, outputs)
         except (LookupError, TypeError, ValueError, AttributeError) as exc:
             exc.add_note(attaching.unread_result(run, found))
             raise
@@ -145,21 +148,19 @@ def attach(run: str, keep: bool, out: Path | None, json_path: Path | None, quiet
             remove_run(kube, run)
         return code
     execution = attaching.taken_over(
-        kube, state, TerminalView(quiet, False), click.echo, keep=keep, out=out, json_path=json_path
+        kube, state, TerminalView(bool(quiet), False), click.echo, keep=keep, out=out, outputs=outputs
     )
     return conclude(execution, out)
 
 
-def _show_result(found: dict[str, Any], out: Path | None, json_path: Path | None) -> int:
+def _show_result(found: dict[str, Any], out: Path | None, outputs: Outputs) -> int:
     from wasp_ray.clock import stamp
-    from wasp_ray.report.bundle_writer import BundleWriter, write_json_file
 
     summary, code = found["summary"], int(found["exit_code"])
     bundle = BundleWriter.create(out, summary["profile"], stamp())
     bundle.write_json("summary.json", summary)
     bundle.write_json("plan.json", found["plan"])
-    if json_path is not None:
-        write_json_file(json_path, summary)
+    outputs.write(Finished(summary, code, bundle.path, out), say)
     show_table(summary, code, shown_path(bundle.path, out))
     return code
 

@@ -128,6 +128,10 @@ class ClusterConfig(BaseSettings):
     """Folder of the bundle; None: wasp-runs/TIME-NAME."""
     json_path: Path | None = Field(default=None, examples=["result.json"])
     """A copy of summary.json."""
+    junit_path: Path | None = Field(default=None, examples=["result.xml"])
+    """The result as JUnit XML."""
+    markdown_path: Path | None = Field(default=None, examples=["result.md"])
+    """The result as Markdown."""
     quiet: bool = Field(default=False, examples=[True])
 
     def __init__(self, **given: Any) -> None:

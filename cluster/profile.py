@@ -20,8 +20,9 @@ from wasp_ray.cluster.naming import RunNames
 from wasp_ray.cluster.preflight import check
 from wasp_ray.cluster.values import Values
 from wasp_ray.errors import BadInput
-from wasp_ray.execution import Listener, Settings
+from wasp_ray.execution import Listener, Outputs, Settings
 from wasp_ray.profile import RunResult
+from wasp_ray.report.redaction import secrets_of
 
 
 class ClusterProfile:
@@ -116,13 +117,16 @@ class Deployment:
         for obj in [*rest, *controller_objects(self.values)]:
             kube.create({**obj, "metadata": {**obj["metadata"], "ownerReferences": [owner]}})
 
-    def execution(self, view: Listener, progress: Callable[[str], None], *, wants_bundle: bool) -> ClusterExecution:
+    def execution(
+        self, view: Listener, progress: Callable[[str], None], *, wants_bundle: bool, step_summary: Path | None = None
+    ) -> ClusterExecution:
         """The run, which begins with `prepare`. Raises BadInput for a bundle that cannot be."""
         config = self.config
         settings = Settings(
             source={"file": config.test}, seed=self.seed, nodes=config.jobs, load=config.load, out=config.out,
-            wants_bundle=wants_bundle, json_path=config.json_path, run_id=self.names.run, image=config.image,
-            user_dir=str(Path.cwd()), foreign_plan=True,
+            wants_bundle=wants_bundle, run_id=self.names.run, image=config.image, user_dir=str(Path.cwd()), foreign_plan=True,
+            outputs=Outputs(config.json_path, config.junit_path, config.markdown_path, step_summary),
+            secret_values=[*self.values.secret_texts(), *secrets_of(config.env), *secrets_of(config.params)],
         )  # fmt: skip
         backend = KubeNodes(
             self.credentials,

@@ -55,6 +55,8 @@ class RayConfig:
     seed: int | None = None
     out: str | Path | None = None
     json_path: str | Path | None = None
+    junit_path: str | Path | None = None
+    markdown_path: str | Path | None = None
 
     def __post_init__(self) -> None:
         problems = [

@@ -17,7 +17,7 @@ from wasp_ray.cluster.ray_actor import boot_id
 from wasp_ray.cluster.ray_config import LEFT_OUT, RayConfig
 from wasp_ray.cluster.ray_process import RayProcess
 from wasp_ray.errors import BadInput, LoadFileError
-from wasp_ray.execution import Listener, Settings
+from wasp_ray.execution import Listener, Outputs, Settings
 from wasp_ray.load.locate import split_spec
 from wasp_ray.profile import RunResult
 
@@ -44,8 +44,8 @@ class RayProfile:
         settings = Settings(
             source={"file": config.test, "params": dict(config.params)}, seed=config.seed, nodes=config.nodes,
             thresholds=list(config.thresholds), only=config.only, load=config.load, env=dict(config.env),
-            out=Path(config.out) if config.out is not None else None,
-            json_path=Path(config.json_path) if config.json_path is not None else None,
+            out=_path(config.out),
+            outputs=Outputs(*map(_path, (config.json_path, config.junit_path, config.markdown_path))),
         )  # fmt: skip
         return _execution(settings, view, config)
 
@@ -75,11 +75,17 @@ def _execution(settings: Settings, view: Listener, config: RayConfig) -> Cluster
             {**order, "source": source, "env": env, "uid": secrets.token_hex(6)}
             for order in node_orders(settings, None)
         ]
-        told = asdict(replace(config, out=None, json_path=None, runtime_env={}, env={}))
+        told = asdict(
+            replace(config, out=None, json_path=None, junit_path=None, markdown_path=None, runtime_env={}, env={})
+        )
         order = {"config": told, "orders": orders, "runtime_env": runtime_env, "kernel": boot_id()}
         return RayProcess(config.where(), order)
 
     return ClusterExecution(settings, view, nodes, config.terms())
+
+
+def _path(text: str | Path | None) -> Path | None:
+    return Path(text) if text is not None else None
 
 
 def travelling(config: RayConfig) -> tuple[str, Mapping[str, Any]]:

@@ -27,7 +27,7 @@ AS_VALUES = {
 """Options that are values of the chart too: whichever the stronger source gives counts, the option before the value."""
 LISTS = ("env_from", "thresholds")
 MAPPINGS = ("env", "labels", "params", "secrets", "values")
-PATHS = ("build_root", "chart", "out", "json_path")
+PATHS = ("build_root", "chart", "out", "json_path", "junit_path", "markdown_path")
 _SECRET_VALUES = ("env.loki.token", "env.loki.basicAuth", "secretEnv")
 
 

@@ -32,7 +32,7 @@ for _number, _handler in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signa
 REQUIRE_ALL = os.environ.get("WASP_REQUIRE_ALL") == "1"
 LEAK_WAIT_S = 20.0
 RUNTIMES = ("process", "inline", "placed")
-SERVERS = ("LOKI_", "GRAFANA_", "PROMETHEUS_", "OTEL_EXPORTER_OTLP_")
+SERVERS = ("LOKI_", "GRAFANA_", "PROMETHEUS_", "OTEL_EXPORTER_OTLP_", "GITHUB_STEP_SUMMARY")
 """Beginnings of variables that say where results go to, and with which credentials."""
 
 

@@ -11,6 +11,7 @@ import sys
 import textwrap
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from support.books import closed_books, wait_until
@@ -265,18 +266,21 @@ UNWRITABLE = [
 
 
 @pytest.mark.parametrize(("path", "told"), UNWRITABLE)
+@pytest.mark.parametrize("option", ["--json", "--junit", "--markdown"])
 @pytest.mark.parametrize(
     "command", [["run", "load.py"], ["cluster", "run", "load.py", "--image", "i:1", "--jobs", "1"]]
 )
-def test_a_json_that_cannot_be_written_is_bad_input(tmp_path: Path, command: list[str], path: str, told: str) -> None:
+def test_an_output_that_cannot_be_written_is_bad_input(
+    tmp_path: Path, command: list[str], option: str, path: str, told: str
+) -> None:
     """Before anything starts, on this machine and in a cluster: the load file is never read, no API server is asked."""
     write(tmp_path, "raise SystemExit('the load file was read')")
     (tmp_path / "folder").mkdir()
     (tmp_path / "config").write_text(KUBECONFIG)
     where = ["--kubeconfig", "config"] if command[0] == "cluster" else []
-    done = wasp(*command, *where, "--out", "out", "--json", path, cwd=tmp_path)
+    done = wasp(*command, *where, "--out", "out", option, path, cwd=tmp_path)
     assert done.returncode == 2, done.stdout + done.stderr
-    assert told in done.stderr and "--json" in done.stderr and "the load file was read" not in done.stderr
+    assert told in done.stderr and option in done.stderr and "the load file was read" not in done.stderr
     assert sorted(each.name for each in tmp_path.iterdir()) == ["config", "folder", "load.py"]
 
 
@@ -286,6 +290,64 @@ def test_a_json_inside_of_the_bundle_is_written(tmp_path: Path) -> None:
     done = wasp("run", "load.py", "--out", "out", "--json", "out/ci/result.json", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert summary_of(tmp_path / "out/ci/result.json") == summary_of(tmp_path / "out/summary.json")
+
+
+REQUIREMENTS = ["--threshold", "p99 of quick < 1us", "--threshold", "rate of quick > 0"]
+
+
+def cases_of(path: Path) -> dict[str, str]:
+    """Return the outcome of each test case of a JUnit report by its name."""
+    cases = ElementTree.parse(path).getroot().findall("testcase")
+    tags = ("failure", "error", "skipped")
+    return {str(c.get("name")): next((tag for tag in tags if c.find(tag) is not None), "passed") for c in cases}
+
+
+def test_results_for_a_pipeline(tmp_path: Path) -> None:
+    """JUnit XML and Markdown beside the bundle; the Markdown is on the page of the job too, unless it is not wanted there."""
+    write(tmp_path, LOAD.replace("SECONDS", "300ms"))
+    (tmp_path / "step").write_text("before\n")
+    outputs = ["--junit", "load.xml", "--markdown", "out/load.md", "--out", "out"]
+    env = {"GITHUB_STEP_SUMMARY": str(tmp_path / "step")}
+    done = wasp("run", "load.py", *outputs, *REQUIREMENTS, cwd=tmp_path, env=env)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert cases_of(tmp_path / "load.xml") == {
+        "p99 of quick < 1us": "failure", "rate of quick > 0": "passed", "run": "passed",
+    }  # fmt: skip
+    text = (tmp_path / "out/load.md").read_text()
+    assert text.startswith("## ❌ FAILED: load") and "results in out" in text
+    assert (tmp_path / "step").read_text() == f"before\n\n\n{text}"
+    quiet = wasp("run", "load.py", "--once", "--no-step-summary", cwd=tmp_path, env=env)
+    assert quiet.returncode == 0 and (tmp_path / "step").read_text().count("exit ") == 1
+
+
+def test_a_step_summary_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
+    """The run and its exit code are the same."""
+    write(tmp_path, LOAD.replace("SECONDS", "300ms"))
+    done = wasp("run", "load.py", cwd=tmp_path, env={"GITHUB_STEP_SUMMARY": str(tmp_path / "none" / "step")})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "! GITHUB_STEP_SUMMARY" in done.stdout and "No such file" in done.stdout
+
+
+def test_results_for_a_pipeline_are_written_for_early_ends_too(tmp_path: Path) -> None:
+    """A run that could not be started is an error there; of one that is interrupted, the table in the report says so."""
+    write(tmp_path, "from wasp_ray import *\ndef down():\n    raise OSError('no database')\n"
+          "class G(Gun):\n    async def call(self): pass\n"
+          "profile = Profile(Generator('g', gun=G, schedule=plain(1, '60s')), setup=down)\n")  # fmt: skip
+    done = wasp("run", "load.py", "--junit", "load.xml", "--markdown", "load.md", cwd=tmp_path)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert cases_of(tmp_path / "load.xml") == {"run": "error"} and "no database" in (tmp_path / "load.xml").read_text()
+    assert (tmp_path / "load.md").read_text().startswith("## ❌ ERROR: load")
+    write(tmp_path, LOAD.replace("SECONDS", "60s"))
+    process = subprocess.Popen(
+        [*WASP, "run", "load.py", "--out", "out", "--junit", "load.xml", "--quiet"], cwd=tmp_path
+    )
+    wait_for_a_second_of_load(tmp_path)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    assert (
+        cases_of(tmp_path / "load.xml") == {"run": "passed"}
+        and "interrupted by SIGTERM" in (tmp_path / "load.xml").read_text()
+    )
 
 
 def test_parameters_and_environment_reach_the_load(tmp_path: Path) -> None:
@@ -305,7 +367,21 @@ def test_parameters_and_environment_reach_the_load(tmp_path: Path) -> None:
         """,
     )
     done = wasp(
-        "run", "load.py:nightly", "-p", "users=3", "-p", "slow=yes", "-e", "TOKEN=s3cr3t", "--out", "out", cwd=tmp_path
+        "run",
+        "load.py:nightly",
+        "-p",
+        "users=3",
+        "-p",
+        "slow=yes",
+        "-e",
+        "TOKEN=s3cr3t",
+        "--out",
+        "out",
+        "--junit",
+        "out/load.xml",
+        "--markdown",
+        "out/load.md",
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert summary_of(tmp_path / "out" / "summary.json")["generators"]["u"]["users"]["active_max"] == 3

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from wasp_ray.errors import BadInput
-from wasp_ray.report.bundle_writer import BundleWriter, try_json_file, write_json_file
+from wasp_ray.report.bundle_writer import BundleWriter, try_text_file, write_json_file
 
 STARTED = "20260131-120000"
 NOBODY = 65534
@@ -150,8 +150,8 @@ def test_what_may_not_be_written_is_found_out_before_it_is_needed(mode: int, pla
         (folder / "link").symlink_to(inner / "x.json")
         path = inner / "x.json" if place == "." else folder / place
         with pytest.raises(PermissionError):
-            try_json_file(path)
-        try_json_file(folder / "new.json")
+            try_text_file(path)
+        try_text_file(folder / "new.json")
         assert sorted(each.name for each in folder.iterdir()) == ["file", "inner", "link"]
         assert (folder / "file").read_text() == "mine"
 

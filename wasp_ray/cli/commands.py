@@ -12,7 +12,9 @@ import click
 from wasp_ray.cli.dashboard import dashboard
 from wasp_ray.cli.groups import Cli, ClusterGroup
 from wasp_ray.cli.push import push
-from wasp_ray.report.terminal import TerminalView, pairs, show_table, shown_path
+from wasp_ray.report.bundle_writer import shown_path
+from wasp_ray.report.options import result_options
+from wasp_ray.report.terminal import TerminalView, pairs, show_table
 
 EPILOG_RUN = """\b
 Examples:
@@ -21,7 +23,7 @@ Examples:
   wasp run load.py --once               one call of each Generator, every request printed
   wasp run load.py --nodes 3            the same load, split over three nodes of this machine
   wasp run load.py --nodes 3 --on ray   or over three hosts of a Ray cluster
-  wasp run load.py --threshold "p99(response) of search < 300ms" --json result.json
+  wasp run load.py --threshold "p99(response) of search < 300ms" --junit load.xml --markdown load.md
 
 \b
 Exit codes: 0 passed, 1 failed, 2 bad input, 3 invalid, 4 error, 5 internal error, 130 / 143 interrupted.
@@ -91,39 +93,29 @@ place_option = click.option(
     help="inline: everything in one process, for pdb.",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="The bundle's folder; it must be new or empty."
-)
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="PATH",
-    help="A copy of summary.json.",
-)
-@click.option("--quiet", is_flag=True, help="No live view and no output of user code; the final table stays.")
-@click.option(
     "--no-breaker",
     is_flag=True,
     help="Continue when every call of a Generator fails for 30 s; by default the load is stopped then.",
 )
+@result_options
 def run(
     file: str, params: tuple[str, ...], env: tuple[str, ...], only: str | None, thresholds: tuple[str, ...], seed: int | None,
     once: bool, nodes: int, place: str, ray_address: str | None, load: str, runtime: str, out: Path | None,
-    json_path: Path | None, quiet: bool, no_breaker: bool,
+    quiet: bool | None, no_breaker: bool, **outputs: Path | None,
 ) -> int:  # fmt: skip
     """Run a load file, on this machine or on a Ray cluster."""
-    from wasp_ray.execution import Settings, execution_of, in_pod
+    from wasp_ray.execution import Outputs, Settings, execution_of, in_pod
 
     settings = Settings(
         source={"file": file, "params": pairs(params, "-p")}, seed=seed, thresholds=list(thresholds), only=only, once=once,
-        runtime="inline" if once else runtime, out=out, wants_bundle=not once or out is not None, json_path=json_path,
-        user_dir=load_dir(file), nodes=nodes, load=load, breaker=not no_breaker,
+        runtime="inline" if once else runtime, out=out, wants_bundle=not once or out is not None,
+        outputs=Outputs(**outputs), user_dir=load_dir(file), nodes=nodes, load=load, breaker=not no_breaker,
     )  # fmt: skip
     check_nodes(settings)
     check_place(settings, place, ray_address)
     settings.env = set_environment(env)
     check_runtime(settings)
-    view = TerminalView(quiet, once)
+    view = TerminalView(bool(quiet), once)
     if in_pod():
         settings.wants_bundle = False
         execution_of(settings, view).run()

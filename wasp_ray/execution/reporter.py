@@ -5,18 +5,17 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from wasp_ray._version import __version__
 from wasp_ray.alerts.telling import Told
 from wasp_ray.clock import stamp, wall_iso
-from wasp_ray.errors import BadInput
 from wasp_ray.execution.alerts import AlertPart
+from wasp_ray.execution.outputs import Finished
 from wasp_ray.execution.settings import Outcome, Settings
 from wasp_ray.node.options import NodeResult, Process
 from wasp_ray.plan import Plan
-from wasp_ray.report.bundle_writer import BundleWriter, UserLog, is_stream, try_json_file, write_json_file
+from wasp_ray.report.bundle_writer import BundleWriter, UserLog
 from wasp_ray.report.listener import Listener, Snapshot
 from wasp_ray.report.numbers import moment
 from wasp_ray.report.window_store import WindowStore
@@ -53,7 +52,7 @@ class Findings:
 class Reporter(Listener):
     """Keeps what a node, or the controller of several, reports, and passes it on to a view.
 
-    Raises BadInput when the bundle or --json cannot be written.
+    Raises BadInput when the bundle or one of the outputs beside it cannot be written.
     """
 
     def __init__(self, settings: Settings, view: Listener) -> None:
@@ -67,8 +66,7 @@ class Reporter(Listener):
         """Ends the load with its grace, unless that was requested already; set by who runs it."""
         self._plan = Plan.unknown(settings.name)
         self._alerts = AlertPart(self.note, is_foreign=settings.foreign_plan)
-        if settings.json_path is not None:
-            check_json_path(settings.json_path, settings.out)
+        settings.outputs.check(settings.out)
         if settings.wants_bundle or settings.out is not None:
             self.bundle = BundleWriter.create(settings.out, settings.name, stamp())
         folder = self.bundle.path if self.bundle is not None else None
@@ -189,8 +187,12 @@ class Reporter(Listener):
             "versions": {"wasp_ray": __version__, "python": platform.python_version(), "image": settings.image},
         }  # fmt: skip
         summary = summarise(plan, nodes, run, judged, checked, found.clocks, alerts, watch.capacity())
-        self._write(summary, is_last)
-        return Outcome(summary, plan, judged, merged, self.bundle.path if self.bundle else None)
+        path = self.bundle.path if self.bundle else None
+        if self.bundle is not None:
+            self.bundle.write_json("summary.json", summary)
+        finished = Finished(summary, judged.exit_code, path, settings.out, settings.known_secrets())
+        settings.outputs.write(finished, self._view.note, is_last=is_last)
+        return Outcome(summary, plan, judged, merged, path)
 
     def _differences(self, results: Sequence[NodeResult], found: Findings, merged: NodeTotals) -> list[str]:
         """Where the seconds do not add up to the totals, though every node reported both to its end."""
@@ -199,16 +201,6 @@ class Reporter(Listener):
             return []
         differences = "; ".join(self._windows.differences(merged))
         return [f"the run's seconds and totals differ, a fault of wasp_ray: {differences}"] if differences else []
-
-    def _write(self, summary: dict[str, Any], is_last: bool) -> None:
-        if self.bundle is not None:
-            self.bundle.write_json("summary.json", summary)
-        copy = self.settings.json_path
-        if copy is not None and (is_last or not is_stream(copy)):
-            try:
-                write_json_file(copy, summary)
-            except OSError as exc:
-                self._view.note(f"--json {copy}: {exc.strerror or exc}")
 
     def _note_problem(self, name: str, problem: Exception) -> None:
         if self.bundle is not None:
@@ -274,21 +266,3 @@ def _unjudged(results: Sequence[NodeResult], found: Findings, *, is_planned: boo
         result.errors or result.invalid or result.interrupted for result in results
     )  # fmt: skip
     return [] if has_reason else [STOPPED_EARLY]
-
-
-def check_json_path(path: Path, out: Path | None) -> None:
-    """Raise BadInput for a --json that cannot be written; inside of --out, whose folder the run makes, it can."""
-    folder = path.parent
-    try:
-        if out is not None:
-            if path.resolve() == out.resolve():
-                raise BadInput(f"--json {path} is the folder of --out: name a file, as --json {path / 'summary.json'}")
-            if folder.resolve().is_relative_to(out.resolve()):
-                return
-        if not folder.is_dir():
-            found = "is not a folder" if folder.exists() else "does not exist: create it first"
-            raise BadInput(f"--json {path}: {folder} {found}, or name a file in another folder")
-        try_json_file(path)
-    except (OSError, RuntimeError) as exc:  # RuntimeError: a loop of links, before Python 3.13
-        why = getattr(exc, "strerror", None) or exc
-        raise BadInput(f"--json {path} cannot be written ({why}): name a file that can") from exc

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wasp_ray.clock import stamp
+from wasp_ray.execution.outputs import Outputs
 from wasp_ray.plan import Plan
+from wasp_ray.report.redaction import secrets_of
 from wasp_ray.stats.totals import NodeTotals
 from wasp_ray.stats.verdict import Judgement
 
@@ -33,13 +35,18 @@ class Settings:
     user_dir: str = ""
     out: Path | None = None
     wants_bundle: bool = False
-    json_path: Path | None = None
+    outputs: Outputs = field(default_factory=Outputs)
     env: Mapping[str, str] = field(default_factory=dict)  # what nodes on other machines must be told of this one's
     address: str | None = None  # of the cluster, where the place has several
     image: str | None = None  # what the nodes run, where they are containers
     foreign_plan: bool = False  # the plan comes from an image, not from a load file of whoever runs this process
     run_id: str = field(default_factory=lambda: f"{stamp()}-{secrets.token_hex(3)}")
     warnings: list[str] = field(default_factory=list)
+    secret_values: Sequence[str] = ()  # values that outputs for other people must not show
+
+    def known_secrets(self) -> list[str]:
+        """Return the values that outputs for other people must not show, as far as their names or the caller say so."""
+        return [*self.secret_values, *secrets_of(self.env), *secrets_of(self.source.get("params") or {})]
 
     @property
     def name(self) -> str:

@@ -160,9 +160,24 @@ class UserLog:
             self._bundle.append_line(USER_LOG, f"… {self.left_out:,} more lines were left out")
 
 
+def shown_path(path: Path | None, out: Path | None) -> str | None:
+    """How the end of a run names its bundle: `wasp-runs/latest` for the default place."""
+    if path is None:
+        return None
+    if out is not None:
+        return str(out)
+    latest = path.parent / "latest"
+    here = latest if latest.is_symlink() and latest.resolve() == path.resolve() else path
+    return os.path.relpath(here)
+
+
 def write_json_file(path: Path, obj: object) -> None:
-    """Writes JSON beside the target and renames it; a pipe or a device is written to directly. Raises OSError."""
-    text = json.dumps(_finite(obj), ensure_ascii=False, indent=1, default=str) + "\n"
+    """Writes JSON as `write_text_file` writes text. NaN and infinities become null. Raises OSError."""
+    write_text_file(path, json.dumps(_finite(obj), ensure_ascii=False, indent=1, default=str) + "\n")
+
+
+def write_text_file(path: Path, text: str) -> None:
+    """Writes beside the target and renames it; a pipe or a device is written to directly. Raises OSError."""
     data = text.encode("utf-8", "backslashreplace")
     path.parent.mkdir(parents=True, exist_ok=True)
     if is_stream(path):
@@ -180,8 +195,8 @@ def write_json_file(path: Path, obj: object) -> None:
         raise
 
 
-def try_json_file(path: Path) -> None:
-    """Raise the OSError that `write_json_file` would meet at `path`. Leaves nothing behind.
+def try_text_file(path: Path) -> None:
+    """Raise the OSError that `write_text_file` would meet at `path`. Leaves nothing behind.
 
     A file that its owner has made read-only is not replaced, though its folder would allow it.
     """

@@ -1,4 +1,4 @@
-"""What commands that run a load have in common at the terminal: the view, NAME=VALUE texts, how a bundle is named."""
+"""What commands that run a load have in common at the terminal: the view, the final table, NAME=VALUE texts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -111,14 +110,3 @@ def pairs(texts: tuple[str, ...], option: str) -> dict[str, str]:
             raise BadInput(f"{option} {text!r}: expected NAME=VALUE, for example {option} users=50")
         out[name] = value
     return out
-
-
-def shown_path(path: Path | None, out: Path | None) -> str | None:
-    """How the end of a run names its bundle: `wasp-runs/latest` for the default place."""
-    if path is None:
-        return None
-    if out is not None:
-        return str(out)
-    latest = path.parent / "latest"
-    here = latest if latest.is_symlink() and latest.resolve() == path.resolve() else path
-    return os.path.relpath(here)

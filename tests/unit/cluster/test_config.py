@@ -264,7 +264,8 @@ def test_every_option_may_be_a_variable(monkeypatch: pytest.MonkeyPatch) -> None
         "drain": "5", "on_lost_node": "continue", "load": "per-node", "run_id": "r-1", "keep_jobs": "true",
         "update_image": "1", "build_root": "b", "detach": "yes", "env": "A=1", "env_from": "secret/s\nconfigmap/c",
         "secrets": "API_KEY", "labels": "a=b", "thresholds": '["failed < 1%"]', "params": "users=50", "only": "shop",
-        "seed": "7", "out": "o", "json_path": "j", "quiet": "false",
+        "seed": "7", "out": "o", "json_path": "j", "junit_path": "x", "markdown_path": "m",
+        "quiet": "false",
     }  # fmt: skip
     assert set(texts) == set(ClusterConfig.model_fields)
     monkeypatch.setenv("API_KEY", TOKEN)
@@ -276,7 +277,8 @@ def test_every_option_may_be_a_variable(monkeypatch: pytest.MonkeyPatch) -> None
         values={"priorityClass": "batch"}, timeout=7200, deploy_timeout="30s", drain=5, on_lost_node="continue",
         load="per-node", run_id="r-1", keep_jobs=True, update_image=True, build_root="b", detach=True, env={"A": "1"},
         env_from=["secret/s", "configmap/c"], secrets={"API_KEY": TOKEN}, labels={"a": "b"}, thresholds=["failed < 1%"],
-        params={"users": 50}, only="shop", seed=7, out="o", json_path="j", quiet=False,
+        params={"users": 50}, only="shop", seed=7, out="o", json_path="j", junit_path="x",
+        markdown_path="m", quiet=False,
     )  # fmt: skip
     values = config.run_values(config.names())
     assert values.run == "r-1" and values.secrets() == {"API_KEY": TOKEN} and values.extra_env == {"A": "1"}
