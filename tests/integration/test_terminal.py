@@ -1,17 +1,19 @@
-"""A real terminal that is closed, and SIGHUP that is ignored or comes twice, while a run continues."""
+"""A real terminal: what it shows in its width, that it is closed, and SIGHUP that is ignored or comes twice."""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
+import re
 import select
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,51 @@ def test_a_second_sighup_does_not_end_the_run_at_once(tmp_path: Path) -> None:
     process.send_signal(signal.SIGHUP)
     assert process.wait(60) == 143
     kept_summary(tmp_path)
+
+
+@pytest.fixture
+def tmux(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Give tmux with a server of its own, which ends with the test."""
+    if shutil.which("tmux") is None:
+        pytest.skip("tmux is not installed")
+
+    def run(*arguments: str) -> str:
+        command = ["tmux", "-u", "-f", "/dev/null", "-S", str(tmp_path / "tmux"), *arguments]
+        env = {name: text for name, text in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        # env is given although it is ours: readline, once imported, adds COLUMNS=80 to what children inherit without it
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60, env=env
+        ).stdout
+
+    yield run
+    run("kill-server")
+
+
+@pytest.mark.parametrize(("width", "is_wide"), [(80, False), (120, True)])
+def test_the_live_view_fits_the_terminal(tmp_path: Path, tmux: Callable[..., str], width: int, is_wide: bool) -> None:
+    """All columns at 80, sparklines of rate and p99 beside them at 120, and no line that the terminal has to break."""
+    write(tmp_path, "60s")
+    tmux("new-session", "-d", "-x", str(width), "-y", "30", "env", "LC_ALL=C.UTF-8", *RUN)
+
+    shown: list[str] = []
+
+    def shows_a_second_of_calls() -> bool:
+        screen = tmux("capture-pane", "-p").splitlines()
+        at = next((at for at, line in enumerate(screen) if line.startswith(" GENERATOR")), len(screen))
+        shown[:] = screen[at - 1 : at + 2]
+        if len(shown) < 3 or not re.search(r"\d m?s$", shown[2][:80].rstrip()):
+            return False
+        return not is_wide or bool(re.search("[▁-█]{2} +[▁-█]+$", shown[2]))
+
+    wait_until(shows_a_second_of_calls)
+    progress, head, looper = shown
+    assert re.fullmatch(r" load  running  00:\d\d / 01:00  [━─]+  \d+ %", progress) and len(progress) <= 80
+    table = "GENERATOR asked got in flight calls failed dropped p50 p99"
+    assert " ".join(head.split()) == table + (" rate p99" if is_wide else "")
+    assert looper.split()[:5] == ["looper", "users", "3", "3", "3"] and len(looper) <= width
+    assert ("█" in looper) is is_wide
+    tmux("send-keys", "C-c")
+    wait_until((tmp_path / "out" / "summary.json").exists, 60)
 
 
 def has_pending(pid: int, number: signal.Signals) -> bool:

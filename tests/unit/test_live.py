@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from collections import deque
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from wasp_ray.report.listener import GeneratorState, Snapshot
-from wasp_ray.report.live import LiveView, Recent, Shown, live_lines, plain_line
+from wasp_ray.report.live import HISTORY_S, LiveView, Recent, Shown, live_lines, plain_line, sparkline
 from wasp_ray.report.text import columns
 
 SEARCH = GeneratorState(2500, 3, 1, name="search", planned=500.0, in_flight=12, started=2512, dropped=4)
@@ -64,14 +66,14 @@ def _seconds(view: LiveView, clock: Clock, seconds: int) -> None:
 
 
 def test_plain_lines() -> None:
-    """Without a terminal there is one line every 5 s and a last one, with no escapes."""
+    """Without a terminal, as in CI, there is one line every 10 s and a last one, with no escapes."""
     out, clock = io.StringIO(), Clock()
     view = LiveView(out, "shop", now_ns=clock)
-    _seconds(view, clock, 12)
+    _seconds(view, clock, 24)
     view.close()
     view.close()
     lines = out.getvalue().splitlines()
-    assert [line.split("/")[0] for line in lines] == ["00:05", "00:10", "00:12"]
+    assert [line.split("/")[0] for line in lines] == ["00:10", "00:20", "00:24"]
     assert "\x1b" not in out.getvalue()
 
 
@@ -79,7 +81,7 @@ def test_last_plain_line_is_not_said_twice() -> None:
     """A run that ends on a line does not repeat it."""
     out, clock = io.StringIO(), Clock()
     view = LiveView(out, "shop", now_ns=clock)
-    _seconds(view, clock, 5)
+    _seconds(view, clock, 10)
     view.close()
     assert len(out.getvalue().splitlines()) == 1
 
@@ -100,6 +102,52 @@ def test_live_table_fits() -> None:
     lines = [text for text, _ in live_lines(shown, "t" * 100)]
     assert max(map(columns, lines)) <= 80 and lines[-1] == " … and 18 more generators"
     assert len(lines) == 15
+
+
+def test_live_table_of_a_narrow_terminal() -> None:
+    """Every column is there at 80, and nothing stands beside them up to 119."""
+    shown = Shown(NOW, {"search": Recent(499.9, 0.012, 0.096, rates=deque([1.0]))})
+    lines = [text for text, _ in live_lines(shown, "shop", 80)]
+    assert lines[1].split() == ["GENERATOR", "asked", "got", "in", "flight", "calls", "failed", "dropped", "p50", "p99"]
+    assert lines[2].split()[:4] == ["search", "rate", "500/s", "499.9/s"] and lines[2].endswith("96 ms")
+    assert [text for text, _ in live_lines(shown, "shop", 119)] == lines
+
+
+def test_a_wide_terminal_shows_the_last_seconds() -> None:
+    """From 120 columns on: a bar for each second of rate and p99, blank where no call ended, the newest at the right."""
+    recent = Recent(8.0, 0.012, 0.096, rates=deque(float(second % 9) for second in range(30)))
+    for second in range(40):
+        recent.close_second(second, None, None if second == 37 else 0.001 * (second - 31))
+    shown = Shown(NOW, {"search": recent})
+    head, search, checkout = (text for text, _ in live_lines(shown, "shop", 120)[1:])
+    assert head.endswith("rate                 p99") and columns(head) == 120
+    assert search.endswith("  ▄▅▅▆▇█▁▂▃▄▅▅▆▇█▁▂▃  ▁▁▁▁▁▁▁▁▁▁▂▃▄▅▅ ▇█") and columns(search) == 120
+    assert checkout == checkout[:80].rstrip()
+
+
+def test_the_live_view_keeps_the_last_seconds() -> None:
+    """Rates by its snapshots, p99 by closed seconds, the longest of several nodes; no more than a sparkline shows."""
+    out, clock = Terminal(), Clock()
+    view = LiveView(out, "shop", now_ns=clock)
+    view._console = Console(file=out, width=130, force_terminal=True)
+    for second in range(100):
+        _seconds(view, clock, 1)
+        for p99 in (0.1, 0.2 if second == 99 else 0.05):
+            view.windows({"search": [{"at_s": second, "service_s": {"p50": 0.01, "p99": p99}}]})
+    _seconds(view, clock, 1)
+    recent = view._recent["search"]
+    assert list(recent.rates) == pytest.approx([500.0] * HISTORY_S)
+    assert recent.last_p99s(3) == [0.1, 0.1, 0.2] and len(recent.p99s) == HISTORY_S
+    assert "█" * 23 in out.getvalue() and "▅" * 22 + "█" in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("values", "bars"),
+    [([], ""), ([0.0, 0.0], "▁▁"), ([None, 1.0, None], " █ "), ([0, 1, 2, 3, 4, 5, 6, 7], "▁▂▃▄▅▆▇█"), ([1e-9], "█")],
+)
+def test_sparklines(values: list[float | None], bars: str) -> None:
+    """From nothing to the largest value; a second without a value is blank."""
+    assert sparkline(values) == bars
 
 
 @pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
@@ -124,9 +172,9 @@ def test_dumb_terminal_gets_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("TERM", "dumb")
     out, clock = Terminal(), Clock()
     view = LiveView(out, "shop", now_ns=clock)
-    _seconds(view, clock, 5)
+    _seconds(view, clock, 10)
     view.close()
-    assert out.getvalue().startswith("00:05/02:10 running")
+    assert out.getvalue().startswith("00:10/02:10 running")
 
 
 def test_user_output_is_limited() -> None:
@@ -146,7 +194,7 @@ def test_quiet() -> None:
     """--quiet leaves the engine's notes only."""
     out, clock = io.StringIO(), Clock()
     view = LiveView(out, "shop", True, now_ns=clock)
-    _seconds(view, clock, 12)
+    _seconds(view, clock, 24)
     view.output("from a user")
     view.note("from the engine")
     view.close()
@@ -157,7 +205,7 @@ def test_reader_gone() -> None:
     """A closed pipe ends the view, not the run."""
     out, clock = Broken(), Clock()
     view = LiveView(out, "shop", now_ns=clock)
-    _seconds(view, clock, 12)
+    _seconds(view, clock, 24)
     view.note("x")
     view.close()
     assert out.tries == 1, "nothing more is written after the first failure"

@@ -5,7 +5,8 @@ All methods are for one thread. A stream that cannot be written any more ends th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TextIO
@@ -17,15 +18,20 @@ from rich.text import Text
 from wasp_ray import clock
 from wasp_ray.report import numbers
 from wasp_ray.report.listener import GeneratorState, Snapshot
-from wasp_ray.report.text import WIDTH, clean, encodable, fit, grid
+from wasp_ray.report.text import WIDTH, clean, encodable, fit, grid, pad
 from wasp_ray.schedule import SECOND_NS
 from wasp_ray.stats.seconds import Seconds, short
 
-PLAIN_EVERY_NS = 5_000_000_000
+PLAIN_EVERY_NS = 10_000_000_000
 REDRAW_EVERY_NS = 200_000_000
 OUTPUT_PER_S = 20
 MOST_ROWS = 12
 MOST_IN_A_LINE = 4
+WIDE = 120
+"""From so many columns on, the table has sparklines beside it."""
+HISTORY_S = 60
+"""Seconds that a sparkline shows at most."""
+BARS = "▁▂▃▄▅▆▇█"
 _HEAD = ("GENERATOR", "", "asked", "got", "in flight", "calls", "failed", "dropped", "p50", "p99")
 
 
@@ -39,12 +45,30 @@ class Recent:
     p99_s: float | None = None
     at_s: float = 0.0
     started: int = 0
+    rates: deque[float | None] = field(default_factory=lambda: deque(maxlen=HISTORY_S))
+    """calls started per second in the last seconds"""
+    p99s: dict[int, float] = field(default_factory=dict)
+    """of the last seconds in which calls ended; of several nodes the longest"""
 
     def update(self, state: GeneratorState, elapsed_s: float) -> None:
         """Takes the newest counts."""
         if elapsed_s - self.at_s >= 1.0:
             self.per_s = (state.started - self.started) / (elapsed_s - self.at_s)
             self.at_s, self.started = elapsed_s, state.started
+            self.rates.append(self.per_s)
+
+    def close_second(self, at_s: int, p50_s: float | None, p99_s: float | None) -> None:
+        """Takes the service times of a closed second."""
+        self.p50_s, self.p99_s = p50_s, p99_s
+        if p99_s is not None:
+            self.p99s[at_s] = max(p99_s, self.p99s.get(at_s, 0.0))
+        while len(self.p99s) > HISTORY_S:
+            del self.p99s[min(self.p99s)]
+
+    def last_p99s(self, seconds: int) -> list[float | None]:
+        """Return those of the last seconds, None where no call ended."""
+        last = max(self.p99s, default=-1)
+        return [self.p99s.get(at_s) for at_s in range(max(0, last - seconds + 1), last + 1)]
 
 
 @dataclass(slots=True)
@@ -60,7 +84,7 @@ class Shown:
 
 
 class LiveView:
-    """Shows snapshots of a run on `stream`: a table redrawn at most 5 times a second, or a line every 5 s.
+    """Shows snapshots of a run on `stream`: a table redrawn at most 5 times a second, or a line every 10 s.
 
     `quiet` shows neither those nor what users print; notes still come.
     """
@@ -108,9 +132,10 @@ class LiveView:
     def windows(self, closed: Seconds) -> None:
         """Takes closed seconds, by Generator."""
         for name, windows in closed.items():
-            if windows:
-                recent, service = self._recent.setdefault(name, Recent()), short(windows[-1].calls().service)
-                recent.p50_s, recent.p99_s = service["p50"], service["p99"]
+            recent = self._recent.setdefault(name, Recent())
+            for window in windows:
+                service = short(window.calls().service)
+                recent.close_second(window.at_s, service["p50"], service["p99"])
 
     def note(self, text: str) -> None:
         """Lines of the engine above the live view."""
@@ -181,7 +206,7 @@ class LiveView:
                 vertical_overflow="crop",
             )
             self._live.start()
-        width = min(WIDTH, self._console.width)
+        width = self._console.width
         lines = live_lines(Shown(self._last, self._recent), self._title, width)
         texts = [
             Text(encodable(line, self._stream.encoding), style=style, no_wrap=True, overflow="ellipsis")
@@ -229,15 +254,34 @@ def _asked_got(state: GeneratorState, recent: Recent, short: bool) -> tuple[str,
 
 
 def live_lines(now: Shown, title: str, width: int = WIDTH) -> list[tuple[str, str]]:
-    """The live table with the style of each line; the first says where the run is."""
-    rows = now.rows(MOST_ROWS)
-    lines = [(_progress(now.snapshot, title, width), "bold")]
-    for at, line in enumerate(grid(_HEAD, lambda short: [_row(*row, short) for row in rows], width)):
+    """The live table with the style of each line; the first says where the run is.
+
+    It is at most 80 columns wide. A terminal of 120 and more has the last seconds of rate and p99 beside it.
+    """
+    rows, table = now.rows(MOST_ROWS), min(WIDTH, width)
+    beside = _sparklines([recent for _, recent in rows], width - WIDTH) if width >= WIDE else []
+    lines = [(_progress(now.snapshot, title, table), "bold")]
+    for at, line in enumerate(grid(_HEAD, lambda short: [_row(*row, short) for row in rows], table)):
         trouble = at > 0 and (_wrong(rows[at - 1][0]) or rows[at - 1][0].dropped)
-        lines.append((line, "dim" if at == 0 else "yellow" if trouble else ""))
+        whole = pad(line, WIDTH) + beside[at] if beside else line
+        lines.append((whole.rstrip(), "dim" if at == 0 else "yellow" if trouble else ""))
     if len(now.snapshot.generators) > len(rows):
         lines.append((f" … and {len(now.snapshot.generators) - len(rows)} more generators", "dim"))
     return lines
+
+
+def _sparklines(recents: Sequence[Recent], width: int) -> list[str]:
+    """Return the two columns beside the table, in `width` columns, with their head: the newest second is at the right."""
+    room = min(HISTORY_S, (width - 4) // 2)
+    rows = [("rate", "p99")]
+    rows += [(sparkline(list(each.rates)[-room:]), sparkline(each.last_p99s(room))) for each in recents]
+    return [f"  {rate.rjust(room)}  {p99.rjust(room)}" for rate, p99 in rows]
+
+
+def sparkline(values: Sequence[float | None]) -> str:
+    """Return a bar for each value, from nothing to the largest one; a blank for None."""
+    top = max((value for value in values if value is not None), default=0.0) or 1.0
+    return "".join(" " if value is None else BARS[round(value / top * (len(BARS) - 1))] for value in values)
 
 
 def _row(state: GeneratorState, recent: Recent, short: bool) -> list[str]:

@@ -9,6 +9,7 @@ WIDTH = 80
 """Columns of every printed line at most."""
 
 Rows = list[list[str]]
+_PLAIN = str.maketrans("·…━─▁▂▃▄▅▆▇█", "|~#-_.-=+*%#")
 _NAME_MIN = 12
 _NAME_LEAST = 6
 
@@ -123,7 +124,7 @@ def _name_room(head: Sequence[str], rows: Rows, width: int) -> int:
 
 
 def encodable(text: str, encoding: str | None) -> str:
-    """The text with what the encoding lacks replaced: `·` by `|`, `…` by `~`, bars by `#` and `-`, others by `?`.
+    """The text with what the encoding lacks replaced: `·` by `|`, `…` by `~`, bars by `#`, `-` and `_` to `#`, others by `?`.
 
     None (a stream in memory) takes everything.
     """
@@ -132,7 +133,7 @@ def encodable(text: str, encoding: str | None) -> str:
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
-        plain = text.translate({ord("·"): "|", ord("…"): "~", ord("━"): "#", ord("─"): "-"})
+        plain = text.translate(_PLAIN)
         return plain.encode(encoding, "replace").decode(encoding)
     except LookupError:
         return encodable(text, "ascii")
