@@ -145,7 +145,7 @@ def test_messages_of_the_troubleshooting_table_are_those_of_the_code() -> None:
 
 def test_pipelines_are_yaml_and_end_their_run() -> None:
     """Both build, run, stop whatever happened, and keep the bundle."""
-    github, gitlab = (yaml.safe_load(text) for text in blocks(ROOT / "docs/ci.md", "yaml"))
+    github, gitlab = (yaml.safe_load(text) for text in blocks(ROOT / "docs/ci.md", "yaml")[2:])
     steps = github["jobs"]["load"]["steps"]
     assert {True, "name", "jobs"} == set(github)  # YAML 1.1 reads `on` as true; GitHub does not
     runs = [step.get("run", "") for step in steps]
@@ -165,6 +165,21 @@ def test_pipelines_are_yaml_and_end_their_run() -> None:
     assert "wasp cluster image build" in gitlab["image build"]["script"][0] and "wasp cluster run" in job["script"][0]
     assert "--if-exists" in job["after_script"][-1] and job["artifacts"]["when"] == "always"
     assert f"--out {job['artifacts']['paths'][0].rstrip('/')}" in job["script"][0]
+
+
+def test_pipelines_on_one_machine_run_and_keep_the_results() -> None:
+    """Both have the JUnit report within the folder that they keep whatever the verdict is; GitLab has no step summary."""
+    github, gitlab = (yaml.safe_load(text) for text in blocks(ROOT / "docs/ci.md", "yaml")[:2])
+    steps = github["jobs"]["load"]["steps"]
+    run = next(step["run"] for step in steps if step.get("run", "").startswith("wasp run "))
+    assert steps[-1]["if"] == "always()" and f"--out {steps[-1]['with']['path']} " in run
+    assert "--junit results/load.xml" in run and "--no-step-summary" not in run
+    job = gitlab["load test"]
+    assert (
+        job["artifacts"]["when"] == "always"
+        and f"--out {job['artifacts']['paths'][0].rstrip('/')} " in job["script"][0]
+    )
+    assert f"--junit {job['artifacts']['reports']['junit']}" in job["script"][0] and "--markdown" in job["script"][0]
 
 
 @pytest.mark.parametrize("page", WITH_TOML, ids=name_of)
