@@ -203,8 +203,10 @@ class Profile:
         return Run(self._execution(nodes, load, out, runtime, seed, _caller_dir()), RunResult.of)
 
     def _execution(
-        self, nodes: int, load: str, out: str | Path | None, runtime: str, seed: int | None, user_dir: str
-    ) -> Running:
+        self, nodes: int, load: str, out: str | Path | None, runtime: str, seed: int | None, user_dir: str, *,
+        wants_bundle: bool = False,
+    ) -> Running:  # fmt: skip
+        """`user_dir`: the folder of the user's file; `wants_bundle`: one in wasp-runs where `out` names none."""
         from wasp_ray.execution import Listener, Settings, execution_of
         from wasp_ray.wire.arena import has_memfd
 
@@ -228,8 +230,7 @@ class Profile:
         source = {} if runtime == "inline" else {"pickle": base64.b64encode(dumps_profile(self)).decode()}
         settings = Settings(
             source=source, profile=self, seed=seed, runtime=runtime, nodes=nodes, load=load,
-            out=Path(out) if out is not None else None,
-            user_dir=user_dir, warnings=warnings,
+            out=Path(out) if out is not None else None, wants_bundle=wants_bundle, user_dir=user_dir, warnings=warnings,
         )  # fmt: skip
         return execution_of(settings, Listener())
 
