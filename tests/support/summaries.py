@@ -11,6 +11,7 @@ from wasp_ray import Generator, Profile, plain
 from wasp_ray.execution import Findings, Listener, Reporter, Settings
 from wasp_ray.load.build import make_plan
 from wasp_ray.node.options import NodeResult
+from wasp_ray.stats.seconds import Second, Seconds
 from wasp_ray.stats.tallies import Ledger
 from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
 
@@ -32,7 +33,24 @@ def summary_of(
     item.call.service = histogram_of([number * 1_000_000 for number in range(1, 101)])
     item.call.response = histogram_of([number * 2_000_000 for number in range(1, 101)])
     result = NodeResult(make_plan(load, {"seed": 7, "nodes": 1}), totals, 10.0, 0.0)
-    return Reporter(Settings(source={}), Listener()).conclude([result], found).summary
+    reporter = Reporter(Settings(source={}), Listener())
+    reporter.windows(seconds_of([result]))
+    return reporter.conclude([result], found).summary
+
+
+def seconds_of(results: Sequence[NodeResult]) -> Seconds:
+    """Return one second with all calls and requests of some results: a run whose seconds do not add up to its totals is invalid."""
+    found: dict[str, list[Second]] = {}
+    for result in results:
+        for name, totals in result.totals.generators.items():
+            ledger = totals.ledger
+            second = Second(0, scheduled=ledger.scheduled, started=ledger.started, lost=ledger.lost)
+            second.dropped_by = {"limit": ledger.dropped} if ledger.dropped else {}
+            second.cell(None, warmup=False).add_outcomes(ledger.outcomes().values())
+            for group, requests in totals.groups.items():
+                second.cell(group, warmup=False).add_outcomes(requests.outcomes().values())
+            found[name] = [second]
+    return found
 
 
 def error_entry(error: str, group: str = "", count: int = 3) -> dict[str, Any]:

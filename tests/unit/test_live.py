@@ -10,10 +10,12 @@ from dataclasses import replace
 
 import pytest
 from rich.console import Console
+from support.histograms import histogram_of
 
 from wasp_ray.report.listener import GeneratorState, Snapshot
 from wasp_ray.report.live import HISTORY_S, LiveView, Recent, Shown, live_lines, plain_line, sparkline
 from wasp_ray.report.text import columns
+from wasp_ray.stats.seconds import Second
 
 SEARCH = GeneratorState(2500, 3, 1, name="search", planned=500.0, in_flight=12, started=2512, dropped=4)
 CHECKOUT = GeneratorState(4100, name="checkout", kind="users", planned=50, users_active=49, in_flight=49, started=4100)
@@ -125,15 +127,22 @@ def test_a_wide_terminal_shows_the_last_seconds() -> None:
     assert checkout == checkout[:80].rstrip()
 
 
+def _closed(at_s: int, p99_s: float) -> Second:
+    """A second with one call."""
+    made = Second(at_s)
+    made.cell(None, warmup=False).service = histogram_of([round(p99_s * 1e9)])
+    return made
+
+
 def test_the_live_view_keeps_the_last_seconds() -> None:
-    """Rates by its snapshots, p99 by closed seconds, the longest of several nodes; no more than a sparkline shows."""
+    """Rates by its snapshots, p99 by closed seconds, the longest where a part came late; no more than a sparkline shows."""
     out, clock = Terminal(), Clock()
     view = LiveView(out, "shop", now_ns=clock)
     view._console = Console(file=out, width=130, force_terminal=True)
     for second in range(100):
         _seconds(view, clock, 1)
         for p99 in (0.1, 0.2 if second == 99 else 0.05):
-            view.windows({"search": [{"at_s": second, "service_s": {"p50": 0.01, "p99": p99}}]})
+            view.windows({"search": [_closed(second, p99)]})
     _seconds(view, clock, 1)
     recent = view._recent["search"]
     assert list(recent.rates) == pytest.approx([500.0] * HISTORY_S)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 from support.scripted_nodes import plan_of
+from support.summaries import seconds_of
 
 from wasp_ray.execution import Findings, Listener, Reporter, Settings
 from wasp_ray.execution.reporter import NO_PLAN, STOPPED_EARLY
 from wasp_ray.node.options import NodeResult
 from wasp_ray.plan import Plan
-from wasp_ray.stats.seconds import Second
 from wasp_ray.stats.tallies import Ledger
 from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
 
@@ -21,18 +21,6 @@ def result(*, has_plan: bool = True, duration_s: float = 10.0, ledger: Ledger = 
     totals = NodeTotals(node=1, host="h")
     totals.generators["search"] = GeneratorTotals(kind="rate", ledger=ledger, delivered=ledger.started)
     return NodeResult(plan_of(1) if has_plan else Plan.unknown(), totals, duration_s, 0.0)
-
-
-def seconds_of(results: list[NodeResult]) -> dict[str, list[Second]]:
-    """One second with all calls of the results."""
-    found: dict[str, list[Second]] = {}
-    for each in results:
-        for name, totals in each.totals.generators.items():
-            ledger = totals.ledger
-            second = Second(0, scheduled=ledger.scheduled, started=ledger.started)
-            second.cell(None, warmup=False).ok = ledger.ok
-            found[name] = [second]
-    return found
 
 
 @pytest.mark.parametrize(
