@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from wasp_ray.plan import Kind, Plan
 from wasp_ray.stats.outcomes import OutcomeCounts
-from wasp_ray.stats.seconds import Seconds
+
+if TYPE_CHECKING:
+    from wasp_ray.stats.seconds import Seconds  # numpy would make `wasp --help` slow
 
 Phase = Literal["setting up", "running", "paused", "stopping", "draining"]
 

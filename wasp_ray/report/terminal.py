@@ -13,11 +13,11 @@ import click
 from wasp_ray.errors import BadInput
 from wasp_ray.report.describe import headline
 from wasp_ray.report.listener import Listener, Snapshot
-from wasp_ray.stats.seconds import Seconds
 
 if TYPE_CHECKING:
     from wasp_ray.plan import Plan
     from wasp_ray.report.live import LiveView
+    from wasp_ray.stats.seconds import Seconds
 
 
 class TerminalView(Listener):
