@@ -8,6 +8,7 @@ from typing import Any
 
 from support.books import wait_until
 from support.kube_server import KubeServer, ScriptedPod
+from support.run_seconds import seconds_of
 from wasp_ray import AlertCheck, Generator, Gun, Profile, __version__, plain
 from wasp_ray.cluster.agent import plan_hash
 from wasp_ray.cluster.last_word import word_text
@@ -85,6 +86,8 @@ class ScriptedNodes:
         """These nodes report the results of their calls and end."""
         for node in nodes or self.pods:
             result = self.result(node, ok, failed, stopped)
+            seconds = seconds_of([result])
+            self.say(node, "windows", {name: [second.to_data() for second in some] for name, some in seconds.items()})
             self.say(node, "result", {**result.to_data(), **more})
             self.kube.end_pod(self.pods[node], message=word_text(result.totals, result.errors))
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from support.histograms import histogram_of
+from support.run_seconds import seconds_of
 from support.scripted_nodes import Quick
 from wasp_ray import Generator, Profile, plain
 from wasp_ray.execution import Findings, Listener, Reporter, Settings
 from wasp_ray.load.build import make_plan
 from wasp_ray.node.options import NodeResult
-from wasp_ray.stats.seconds import Second, Seconds
 from wasp_ray.stats.tallies import Ledger
 from wasp_ray.stats.totals import GeneratorTotals, NodeTotals
 
@@ -36,21 +36,6 @@ def summary_of(
     reporter = Reporter(Settings(source={}), Listener())
     reporter.windows(seconds_of([result]))
     return reporter.conclude([result], found).summary
-
-
-def seconds_of(results: Sequence[NodeResult]) -> Seconds:
-    """Return one second with all calls and requests of some results: a run whose seconds do not add up to its totals is invalid."""
-    found: dict[str, list[Second]] = {}
-    for result in results:
-        for name, totals in result.totals.generators.items():
-            ledger = totals.ledger
-            second = Second(0, scheduled=ledger.scheduled, started=ledger.started, lost=ledger.lost)
-            second.dropped_by = {"limit": ledger.dropped} if ledger.dropped else {}
-            second.cell(None, warmup=False).add_outcomes(ledger.outcomes().values())
-            for group, requests in totals.groups.items():
-                second.cell(group, warmup=False).add_outcomes(requests.outcomes().values())
-            found[name] = [second]
-    return found
 
 
 def error_entry(error: str, group: str = "", count: int = 3) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from support.run_seconds import seconds_of
 from support.scripted_nodes import plan_of
-from support.summaries import seconds_of
 
 from wasp_ray.execution import Findings, Listener, Reporter, Settings
 from wasp_ray.execution.reporter import NO_PLAN, STOPPED_EARLY
