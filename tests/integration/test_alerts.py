@@ -76,7 +76,7 @@ def alert_rule(name: str, expression: str, for_: str = "0s", requirement: str = 
 
 
 def run(
-    check: AlertCheck, *, at: int = 0, url: str = "http://127.0.0.1:1", seconds: str = "3s", **options: Any
+    check: AlertCheck, *, at: int = 0, url: str = "http://127.0.0.1:1", seconds: str = "6s", **options: Any
 ) -> RunResult:
     """A load with one requirement, that breaks the shop at a call."""
     users = Generator("users", user=Breaks, schedule=plain(1, seconds), params={"at": at, "url": url})
@@ -118,7 +118,7 @@ def test_an_alert_that_fires_after_the_load_is_waited_for(prometheus: Prometheus
     """What breaks at the very end is pending for a second more than the load lasts."""
     with shop(prometheus, "late") as server:
         prometheus.write_rules("late", [alert_rule("Late", 'shop_broken{name="late"} > 0', "2s")])
-        result = run(check_of(prometheus, "Late"), at=35, url=f"http://127.0.0.1:{server.server_port}", seconds="2s")
+        result = run(check_of(prometheus, "Late"), at=75, url=f"http://127.0.0.1:{server.server_port}", seconds="4s")
     assert result.verdict == "failed", "\n".join(result.reasons) + str(result.summary["alerts"])
     assert result.summary["alerts"][0]["fired"][0]["at_s"] > result.summary["duration_s"]
 
