@@ -398,6 +398,8 @@ class _Comparison:
         if last.how in ("left", "restarted", "dry") and last.end_ns is not None:
             return last.end_ns
         left, death = life.at("teardown"), self.times.deaths.get(life.pid)
+        if death is not None and left is None and last.end_ns is not None:
+            return last.end_ns  # nobody knows whether it still noticed that its next pace was due
         if death is not None:
             return left or death.alive_ns
         slow = [

@@ -349,6 +349,19 @@ EVENTS: dict[str, Scenario] = {
         (Load("sync gun", (Piece(40, 40, 400),), ((Sleep(400),),), max_workers=2, graceful_ms=3000),)
     ),
     "paced users": Scenario((Load("sync user", TWO, NAP, pacing_ms=100), Load("packed", TWO, NAP, pacing_ms=100))),
+    "a pace of a pack falls due unnoticed before its process exits": Scenario(
+        (
+            Load(
+                "packed",
+                (Piece(4, 3, 600),),
+                ((Sleep(5),), (Sleep(1),), (Sleep(5), Group("b", (Sleep(5), Raise())), Sleep(20))),
+                (Special(3, (Die("exit"),)),),
+                pacing_ms=15,
+                graceful_ms=3000,
+            ),
+        ),
+        nodes=2,
+    ),
     "think time": Scenario((Load("sync user", TWO, NAP, think_ms=60), Load("async user", TWO, NAP, think_ms=60))),
     "requests of every kind": Scenario(
         tuple(
