@@ -362,6 +362,20 @@ EVENTS: dict[str, Scenario] = {
         ),
         nodes=2,
     ),
+    "a thread is given up shortly before its call is cancelled in two requests": Scenario(
+        (
+            Load(
+                "packed",
+                (Piece(2, 2, 400),),
+                ((Sleep(1),),),
+                (Special(1, (Block(),), 2), Special(0, (Group("b", (Group("a", (Hang(),)),)),))),
+                call_timeout_ms=250,
+                graceful_ms=3000,
+            ),
+        ),
+        "inline",
+        events=(Event("stop", 150),),
+    ),
     "think time": Scenario((Load("sync user", TWO, NAP, think_ms=60), Load("async user", TWO, NAP, think_ms=60))),
     "requests of every kind": Scenario(
         tuple(

@@ -213,7 +213,8 @@ class _Reader:
         elif _is_settled(call, outcome):
             self._certain(Fact((outcome,), (*self._ended_requests(call, NEVER), *self._own(call))))
         else:
-            self._cut(call, outcome)
+            may_be_given_up = self.inline and call.cancelled_ns and call.cancelled_ns[0] >= self.times.given_up_lo(life)
+            self._cut(call, outcome, may_be_given_up=bool(may_be_given_up))
 
     def _alternatives(self, life: Life, call: Call, last: Line) -> Iterator[Fact]:
         """The facts of a call whose last line is the last of its killed process: taken by the engine, then not taken."""
@@ -243,8 +244,14 @@ class _Reader:
         for name, _, number in fact.requests:
             self.truth.done[name] += number
 
-    def _cut(self, call: Call, outcome: Outcomes) -> None:
+    def _cut(self, call: Call, outcome: Outcomes, *, may_be_given_up: bool = False) -> None:
+        """`may_be_given_up`: by its thread, before the call was cancelled: of its open requests the last is known then."""
         fact = self._cut_fact(call, outcome)
+        if may_be_given_up:
+            unsure = self._open_requests(call)[:-1]
+            self.truth.slack.update(request.name for request in unsure)
+            kept = self._cut_fact(replace(call, requests=[r for r in call.requests if r not in unsure]), outcome)
+            fact = Fact(fact.calls, kept.requests)
         self.truth.add(fact)
         for name, _, number in self._ended_requests(call, self._cut_ns(call)):
             self.truth.done[name] += number
@@ -353,13 +360,17 @@ class _Reader:
 
     def _cut_fact(self, call: Call, outcome: Outcomes) -> Fact:
         """A call that the engine ended: its open requests take its outcome, all of them or the most recently opened."""
-        cut_ns = self._cut_ns(call)
-        still = [r for r in call.requests if r.opening_ns < cut_ns and not _is_ended(r, cut_ns)]
+        cut_ns, still = self._cut_ns(call), self._open_requests(call)
         out = [*self._ended_requests(call, cut_ns)]
         out += [(r.name, outcome, 1) for r in (still if call.cancelled_ns else still[-1:])]
         if not out and not any(record.ns < cut_ns for record in call.records):
             out.append((self.group, outcome, 1))
         return Fact((outcome,), tuple(out))
+
+    def _open_requests(self, call: Call) -> list[Request]:
+        """Requests that were open when their call was cut, in order of their begin."""
+        cut_ns = self._cut_ns(call)
+        return [r for r in call.requests if r.opening_ns < cut_ns and not _is_ended(r, cut_ns)]
 
     def _ended_requests(self, call: Call, cut_ns: int) -> list[tuple[str, Outcomes, int]]:
         """Requests that ended by themselves before their call was cut."""
