@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.compare_runs import AR1, DRIFT, INDEPENDENT, RARE_STALLS, SLOW_AR1, STALLS, WEAK_AR1, Process, run
-from wasp_ray.stats.compare import Answer, Errors, Margin, Quantile, Resampler, Seconds, Stratum, Subject, compare
+from wasp_ray.stats.compare import Answer, Errors, Margin, Quantile, Resampler, RunSeconds, Stratum, Subject, compare
 from wasp_ray.stats.histogram import BUCKETS, bucket_top
 
 MEASURES = (Quantile(0.5), Quantile(0.95), Quantile(0.99), Errors())
@@ -98,7 +98,7 @@ def count(case: Case, pairs: Iterable[int]) -> Counter[str]:
     return found
 
 
-def naive_answer(base: Seconds, new: Seconds, q: float, rng: np.random.Generator) -> Answer:
+def naive_answer(base: RunSeconds, new: RunSeconds, q: float, rng: np.random.Generator) -> Answer:
     """Return the answer of a bootstrap of single calls: as many replicates, the same margin, a normal interval."""
     logs = [_replicated_logs(side, q, rng) for side in (base, new)]
     distance = float(logs[1].mean() - logs[0].mean()) - math.log(AT_MARGIN)
@@ -106,7 +106,9 @@ def naive_answer(base: Seconds, new: Seconds, q: float, rng: np.random.Generator
     return Answer.WORSE if distance > reach else Answer.NOT_WORSE if distance < -reach else Answer.CANNOT_SAY
 
 
-def _replicated_logs(side: Seconds, q: float, rng: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _replicated_logs(
+    side: RunSeconds, q: float, rng: np.random.Generator
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """ln of the quantile of calls drawn with replacement: of the drawn calls, a binomial number lies below each value."""
     below = np.cumsum(np.bincount(side.buckets, side.counts, minlength=BUCKETS))
     total = int(below[-1])

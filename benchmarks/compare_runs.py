@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from wasp_ray.stats.compare import Seconds
+from wasp_ray.stats.compare import RunSeconds
 from wasp_ray.stats.histogram import BUCKETS, bucket_of
 
 Floats = NDArray[np.float64]
@@ -54,7 +54,7 @@ def run(
     rate: int = 100,
     ratio: float = 1.0,
     errors: float = 0.002,
-) -> Seconds:
+) -> RunSeconds:
     """Return a run with `rate` calls a second at equal distances; a call is an error with probability `errors`."""
     calls = seconds * rate
     due = (np.arange(calls) + 0.5) / rate
@@ -65,10 +65,10 @@ def run(
     return of_calls(second, (times * ratio).astype(np.int64), failed, seconds)
 
 
-def of_calls(second: NDArray[np.int64], ns: NDArray[np.int64], failed: NDArray[np.int64], seconds: int) -> Seconds:
+def of_calls(second: NDArray[np.int64], ns: NDArray[np.int64], failed: NDArray[np.int64], seconds: int) -> RunSeconds:
     """Return the seconds of calls that are given one by one: the second and the time of each."""
     key, counts = np.unique(second * BUCKETS + bucket_of(ns), return_counts=True)
-    return Seconds(
+    return RunSeconds(
         seconds=np.arange(seconds),
         offsets=np.searchsorted(key // BUCKETS, np.arange(seconds + 1)),
         buckets=key % BUCKETS,

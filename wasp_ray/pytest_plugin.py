@@ -51,7 +51,8 @@ class LoadRunner:
             if options:
                 raise TypeError(f"wasp(profile, {', '.join(options)}=...): give these to the Profile itself")
         else:
-            profile = Profile(*generators, **{"name": self._item.name, **options})  # type: ignore[arg-type]
+            parts: tuple[Any, ...] = generators  # a Profile among several is bad input, as from anybody
+            profile = Profile(*parts, **{"name": self._item.name, **options})
         with _importable(self._request), _turn():
             execution = profile._execution(
                 nodes, load, out, runtime, seed, str(self._request.path.parent), wants_bundle=True
@@ -144,6 +145,9 @@ class Results:
             terminalreporter.line(f"{self.left_out} deselected (add --load to run load tests)")
 
 
+_RESULTS = pytest.StashKey[Results]()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add --load."""
     parser.getgroup("wasp_ray").addoption(
@@ -159,7 +163,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "load: with the fixture `wasp`, a load test that runs only with --load (wasp_ray)"
     )
-    config.pluginmanager.register(Results(), "wasp_ray_results")
+    results = config.stash[_RESULTS] = Results()
+    config.pluginmanager.register(results, "wasp_ray_results")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -170,7 +175,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
-        config.pluginmanager.get_plugin("wasp_ray_results").left_out += len(left_out)  # type: ignore[union-attr]
+        config.stash[_RESULTS].left_out += len(left_out)
 
 
 def _has_our_fixture(item: pytest.Item) -> bool:

@@ -77,7 +77,8 @@ def test_an_alert_check_is_a_case(state: str, found: Findings, alert: str, run: 
     suite = suite_of(summary)
     assert outcomes(suite) == {ALERT: alert, "run": run}
     if alert == "failure":
-        assert "slow fired at 3.0 s" in str(suite.find("testcase/failure").attrib["message"])  # type: ignore[union-attr]
+        (failure,) = suite.findall("testcase/failure")
+        assert "slow fired at 3.0 s" in str(failure.attrib["message"])
 
 
 def test_a_threshold_without_a_call_of_an_interrupted_run_is_not_judged() -> None:
@@ -95,7 +96,8 @@ def test_texts_of_others_survive_as_text() -> None:
     summary["generators"][HOSTILE]["errors"] = [error_entry(HOSTILE)]
     suite = suite_of(summary)
     assert "<script>alert('x')</script>" in suite.attrib["name"] and "🐝" in suite.attrib["name"]
-    body = suite.find("testcase/error").text or ""  # type: ignore[union-attr]
+    (error,) = suite.findall("testcase/error")
+    body = error.text or ""
     assert "\\x1b[2J\\x00 é 🐝\nnext" in body and body.endswith("\\ud800\\ufffe\\u202e")
 
 

@@ -48,7 +48,7 @@ def test_a_window_slides_over_closed_seconds() -> None:
     watch = ThresholdWatch(plan("mean < 20ms over 3s"))
     times = [10, 10, 30, 10, 10, 90, 10, 10, 10, 10]
     found = breaches(watch, [second(at_s, ms) for at_s, ms in enumerate(times)])
-    assert [(breach.at_s, breach.action) for breach in found] == [(6, "")]
+    assert found == [Breach("mean < 20ms over 3s: broken", 6, ends_load=False)]
     (result,) = watch.results()
     assert (result["broken_at_s"], result["broken_for_s"]) == (6, 3)
     assert result["worst"] == pytest.approx((10 + 10 + 90) / 3000, rel=0.01)
@@ -98,9 +98,7 @@ def test_abort_reports_one_breach() -> None:
     """However long it lasts."""
     watch = ThresholdWatch(plan("errors == 0 over 2s abort"))
     found = breaches(watch, [second(at_s, 10, 10, failed=at_s > 3) for at_s in range(9)])
-    assert [(breach.text, breach.at_s, breach.action) for breach in found] == [
-        ("errors == 0 over 2s abort", 5, "abort")
-    ]
+    assert found == [Breach("errors == 0 over 2s abort: broken, so the load ends", 5, ends_load=True)]
 
 
 def test_warm_up_has_no_part_in_it() -> None:
@@ -140,7 +138,7 @@ def test_a_breakpoint_test_says_how_far_it_held() -> None:
     watch = ThresholdWatch(plan("p50 < 50ms over 1s for 2s stop"))
     times = [10, 10, 90, 10, 10, 90, 90]
     found = breaches(watch, [second(at_s, ms, planned=100.0 * at_s) for at_s, ms in enumerate(times)])
-    assert [breach.action for breach in found] == ["stop"]
+    assert [breach.ends_load for breach in found] == [True]
     assert watch.capacity() == {"held": 400.0, "broke": 500.0} and judged(watch) == (pytest.approx(0.09), True)
 
 
@@ -175,8 +173,8 @@ def test_a_generator_of_which_every_call_fails_ends_the_load() -> None:
     """After 30 s and more than 100 calls."""
     watch = ThresholdWatch(plan(breaker=True))
     found = breaches(watch, [errors(at_s) for at_s in range(40)])
-    assert [(breach.at_s, breach.action) for breach in found] == [(30, "abort")]
-    assert found[0].text.startswith("g: all 150 calls of the last 30 s failed")
+    assert [(breach.at_s, breach.ends_load) for breach in found] == [(30, True)]
+    assert found[0].sentence.startswith("g: all 150 calls of the last 30 s failed")
     assert list(watch.opened) == ["g"]
 
 

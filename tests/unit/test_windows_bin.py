@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,10 @@ from wasp_ray.report.window_file import HOUR_S, MINUTE_S, WindowFile
 from wasp_ray.report.window_writer import WindowWriter
 from wasp_ray.stats.histogram import Histogram, bucket_of
 from wasp_ray.stats.outcomes import OUTCOMES
-from wasp_ray.stats.seconds import CellKey, Second
+from wasp_ray.stats.seconds import CellKey, Origin, Second
 from wasp_ray.stats.tallies import Cell
 from wasp_ray.stats.windows.columns import Columns, Histograms, pack_ints
-from wasp_ray.stats.windows.member import HEAD, Origin
+from wasp_ray.stats.windows.member import HEAD
 
 MERGED: Origin = (None, "shop")
 
@@ -220,6 +221,28 @@ def test_a_full_disk_leaves_the_members_that_were_whole(tmp_path: Path) -> None:
         writer.add({MERGED: [second(at_s)]})
     writer.close()
     assert [problem.errno for problem in problems] == [errno.ENOSPC]
+
+
+def test_a_merge_that_the_disk_refuses_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the half of a smaller one beside it; it is too large then, and whole."""
+    seconds = [second(at_s, calls=1) for at_s in range(0, HOUR_S + 120, 4)]
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    write(tmp_path / "windows.bin", {MERGED: seconds}, max_bytes=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["windows.bin"]
+    assert Bundle(tmp_path).window(0, 10**6).service.histogram == total(seconds).service
+
+
+def test_a_window_of_a_group_has_nothing_of_the_calls_load(long_run: tuple[Path, list[Second]]) -> None:
+    """Drops, late starts and start delays are of calls."""
+    window = Bundle(long_run[0]).window(100, 200, group="cart")
+    assert (window.late, window.dropped_by, window.start_delay.count) == (0, {}, 0)
+    assert window.counts == {name: window.counts[name] for name in OUTCOMES}
 
 
 def test_histograms_of_a_thousand_calls_take_less_than_their_simulation_said(tmp_path: Path) -> None:

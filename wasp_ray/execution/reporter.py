@@ -60,10 +60,10 @@ class Reporter(Listener):
         self.bundle: BundleWriter | None = None
         self._log: UserLog | None = None
         self._watch = ThresholdWatch(Plan.unknown())
-        self.ended_by: Breach | None = None
-        """The breach that ended the load."""
-        self.end_load: Callable[[], None] = lambda: None
-        """Ends the load with its grace, unless that was requested already; set by who runs it."""
+        self.end_load: Callable[[], None] | None = None
+        """Ends the load with its grace, unless that was requested already: set by the execution, None once it was called or the
+        load is over.
+        """
         self._plan = Plan.unknown(settings.name)
         self._alerts = AlertPart(self.note, is_foreign=settings.foreign_plan)
         settings.outputs.check(settings.out)
@@ -105,12 +105,10 @@ class Reporter(Listener):
             self._report_breach(breach)
 
     def _report_breach(self, breach: Breach) -> None:
-        """The first one that ends the load does."""
-        ends = bool(breach.action) and self.ended_by is None
-        self.note(f"{moment(breach.at_s)} {breach.text}: broken" + (", the load is being stopped" if ends else ""))
-        if ends:
-            self.ended_by = breach
-            self.end_load()
+        self.note(f"{moment(breach.at_s)} {breach.sentence}")
+        if breach.ends_load and self.end_load is not None:
+            end_load, self.end_load = self.end_load, None
+            end_load()
 
     def note(self, text: str) -> None:
         """A message of the engine."""
@@ -139,7 +137,7 @@ class Reporter(Listener):
         the load did is on disk whatever ends that wait.
         """
         found = found or Findings()
-        self.end_load = lambda: None
+        self.end_load = None
         self._show(self._windows.end())
         is_over = bool(found.interrupted or found.errors or any(r.interrupted or r.errors for r in results))
         begun = _begun(results, found.clocks)
@@ -173,7 +171,7 @@ class Reporter(Listener):
             [*found.invalid, *_all(results, "invalid"), *of_alerts.unknown, *self._differences(results, found, merged)],
             [
                 *found.failed, *_all(results, "failed"), *of_alerts.failed,
-                *(breach.text for breach in watch.opened.values()),
+                *(breach.sentence for breach in watch.opened.values()),
             ],
             [
                 *settings.warnings, *_all(results, "warnings"), *of_alerts.warnings,

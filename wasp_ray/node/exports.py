@@ -38,7 +38,6 @@ class Exports:
         self._engine: Engine | None = None
         self._sinks: tuple[SinkPlan, ...] = ()
         self._backlog = bytearray()
-        self._start_ns = 0
         self._share = (0, 1)
         self._states: dict[str, GeneratorState] = {}
         self._books: dict[str, dict[str, Any]] = {}
@@ -129,7 +128,6 @@ class Exports:
 
     def begin(self, start_ns: int) -> None:
         """t = 0 on both clocks."""
-        self._start_ns = start_ns
         start_wall_ns = int(wall_s() * 1e9) + start_ns - now_ns()
         self._send({"op": "begin", "start_ns": start_ns, "start_wall_ns": start_wall_ns})
 

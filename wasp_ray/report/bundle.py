@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +68,7 @@ class Window:
     bytes_in: int = 0
     bytes_out: int = 0
     late: int = 0
-    """Calls that began over 10 ms after they were due."""
+    """Calls that began over 10 ms after they were due. This, drops and start delays are of calls, and empty for a group."""
     dropped_by: dict[str, int] = field(default_factory=dict)
     start_delay: Times = field(default_factory=lambda: Times(Histogram()))
     """start - due of calls that found a free worker."""
@@ -126,7 +127,7 @@ class Bundle:
         if not end_s >= start_s:
             raise BadInput(f"a window ends at or after its start, found {start_s!r} to {end_s!r}")
         file = self.windows
-        first, last = max(0, int(start_s // 1)), min(int(-(-min(end_s, 2**40) // 1)), file.end_s)
+        first, last = max(0, math.floor(start_s)), math.ceil(min(end_s, file.end_s))
         cell, load = Cell(), Counter[str]()
         dropped_by, errors, delays = Counter[str](), Counter[tuple[str, str]](), Histogram()
         for piece in file.pieces(first, last):
@@ -166,7 +167,9 @@ class Bundle:
         _check("node", node, (key.node for key in keys if key.node is not None))
         keys = [key for key in keys if key.node == node and generator in (None, key.generator)]
         _check("group", group, (key.group for key in keys if key.group is not None))
-        return [key for key in keys if key.part != "cells" or key.group == group]
+        if group is not None:  # what is known of the load is about calls
+            return [key for key in keys if key.part == "errors" or (key.part == "cells" and key.group == group)]
+        return [key for key in keys if key.part != "cells" or key.group is None]
 
 
 def open_bundle(path: str | Path) -> Bundle:

@@ -10,6 +10,7 @@ from wasp_ray.stats.seconds import Second
 
 FILE = "series.jsonl"
 KEPT_S = 60
+"""So long a line can be written anew."""
 
 
 class SeriesFile:
@@ -20,9 +21,8 @@ class SeriesFile:
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
         self._end = 0
-        self._recent: dict[
-            tuple[str, int], tuple[int, Second]
-        ] = {}  # where its line is and what it says, in order of the file
+        # By Generator and second, in order of the file: where its line begins, and of what it is.
+        self._recent: dict[tuple[str, int], tuple[int, Second]] = {}
 
     def add(self, name: str, second: Second) -> None:
         """Take a second of a Generator, or a part of one."""
@@ -33,8 +33,8 @@ class SeriesFile:
             self._rewrite(at)
             return
         self._append(key, second)
-        for old in [old for old in self._recent if old[1] < second.at_s - KEPT_S]:
-            del self._recent[old]
+        while (oldest := next(iter(self._recent)))[1] < second.at_s - KEPT_S:
+            del self._recent[oldest]
 
     def _rewrite(self, from_: int) -> None:
         os.ftruncate(self._fd, from_)

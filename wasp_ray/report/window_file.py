@@ -145,23 +145,21 @@ class WindowFile:
         """
         found: list[Piece] = []
         for hour, by_step in sorted(self._by_hour.items()):
-            first, last = max(start_s, hour), min(end_s, hour + HOUR_S)
-            if first < last:
-                found += self._pieces_of_hour(hour, by_step, first, self.end_s <= end_s, last, step_s)
+            first, last = max(start_s, hour), hour + HOUR_S
+            if end_s < self.end_s:  # else to the end of the hour: nothing is behind the run's last second
+                last = min(end_s, last)
+            if first < min(last, end_s):
+                found += self._pieces_of_hour(hour, by_step, first, last, step_s)
         return found
 
     def _pieces_of_hour(
-        self, hour: int, by_step: dict[int, list[Entry]], first: int, is_last: bool, last: int, step_s: int
+        self, hour: int, by_step: dict[int, list[Entry]], first: int, last: int, step_s: int
     ) -> list[Piece]:
-        is_whole = first == hour and (last == hour + HOUR_S or is_last)
-        if is_whole and HOUR_S in by_step and step_s >= HOUR_S:
+        if (first, last) == (hour, hour + HOUR_S) and HOUR_S in by_step and step_s >= HOUR_S:
             return [Piece(entry, hour, hour + HOUR_S) for entry in by_step[HOUR_S]]
         fine = min(step for step in by_step if step < HOUR_S)
         ranges = [(fine, first - first % fine, last + -last % fine)]
-        begin, end = (
-            first + -first % MINUTE_S,
-            hour + HOUR_S if is_last and last >= self.end_s else last - last % MINUTE_S,
-        )
+        begin, end = first + -first % MINUTE_S, last - last % MINUTE_S
         if fine < MINUTE_S <= step_s and MINUTE_S in by_step and begin < end:
             ranges = [(fine, first - first % fine, begin), (MINUTE_S, begin, end), (fine, end, last + -last % fine)]
         return [

@@ -8,8 +8,8 @@ from pathlib import Path
 from wasp_ray.report import series, window_file
 from wasp_ray.report.series import SeriesFile
 from wasp_ray.report.window_writer import WindowWriter
-from wasp_ray.stats.second_merger import Origins, SecondMerger, SecondSums
-from wasp_ray.stats.seconds import Second, Seconds
+from wasp_ray.stats.second_merger import SecondMerger, SecondSums
+from wasp_ray.stats.seconds import Second, Seconds, SecondsByOrigin
 from wasp_ray.stats.totals import NodeTotals
 
 
@@ -44,13 +44,13 @@ class WindowStore:
         """Return a sentence for each count to which the seconds do not add up."""
         return self._sums.differences(totals)
 
-    def _keep(self, origins: Origins) -> Seconds:
-        merged: dict[str, list[Second]] = {name: some for (node, name), some in origins.items() if node is None}
+    def _keep(self, seconds: SecondsByOrigin) -> Seconds:
+        merged: dict[str, list[Second]] = {name: [*some] for (node, name), some in seconds.items() if node is None}
         self._sums.add(merged)
-        if origins and self._folder is not None:
+        if seconds and self._folder is not None:
             self._open(self._folder)
             if self._writer is not None:
-                self._writer.add(origins)
+                self._writer.add(seconds)
             lines = [(name, second) for name, some in merged.items() for second in some]
             for name, second in sorted(lines, key=lambda line: line[1].at_s):
                 self._write_line(name, second)

@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from wasp_ray.report.window_file import HOUR_S, MINUTE_S, Entry, pack_index
-from wasp_ray.stats.seconds import Second, folded
-from wasp_ray.stats.windows.member import HEAD, Head, Member, Origin, pack_member
+from wasp_ray.stats.seconds import Origin, Second, SecondsByOrigin, folded
+from wasp_ray.stats.windows.member import HEAD, Head, Member, pack_member
 
 MAX_BYTES = 256 * 1024 * 1024
 """Above it the oldest hours are merged to windows of 10 s, then of a minute."""
 COARSE_STEP_S = 10
-
-Rows = Mapping[Origin, Sequence[Second]]
 
 
 class WindowWriter:
@@ -26,8 +24,8 @@ class WindowWriter:
     """
 
     def __init__(self, path: Path, on_problem: Callable[[OSError], None], max_bytes: int = MAX_BYTES) -> None:
-        self._path, self._on_problem, self._max_bytes = path, on_problem, max_bytes
-        self._orders: queue.SimpleQueue[Rows | None] = queue.SimpleQueue()
+        self._on_problem, self._max_bytes = on_problem, max_bytes
+        self._orders: queue.SimpleQueue[SecondsByOrigin | None] = queue.SimpleQueue()
         self._file = _Members(path)
         self._minutes: dict[int, dict[Origin, list[Second]]] = {}  # seconds by minute
         self._hours: dict[int, dict[Origin, list[Second]]] = {}  # sums of minutes by hour
@@ -35,7 +33,7 @@ class WindowWriter:
         self._thread = threading.Thread(target=self._work, name="windows.bin", daemon=True)
         self._thread.start()
 
-    def add(self, rows: Rows) -> None:
+    def add(self, rows: SecondsByOrigin) -> None:
         """Take seconds, which must not change any more. What comes for a minute that is written already is added to it."""
         self._orders.put(rows)
 
@@ -46,7 +44,7 @@ class WindowWriter:
             self._thread.join()
 
     def _work(self) -> None:
-        rows: Rows | None = {}
+        rows: SecondsByOrigin | None = {}
         try:
             while rows is not None:
                 self._take(rows)
@@ -59,7 +57,7 @@ class WindowWriter:
             while rows is not None:
                 rows = self._orders.get()
 
-    def _take(self, rows: Rows) -> None:
+    def _take(self, rows: SecondsByOrigin) -> None:
         for origin, seconds in rows.items():
             for second in seconds:
                 minute = second.at_s - second.at_s % MINUTE_S
@@ -115,14 +113,19 @@ class _Members:
         os.close(self._fd)
 
     def shrink(self, max_bytes: int) -> None:
-        """Merge windows of the oldest hours, but for the last one, until the file is small enough or nothing is left to merge."""
+        """Merge windows of the oldest hours, but for the last one, until the file is small enough or nothing is left to merge. If
+        the disk has no space for the smaller file beside this one, it stays as it is until the next hour.
+        """
         while self._end > max_bytes:
             hours = sorted({entry.hour for entry in self._entries})[:-1]
             finest = {hour: min(entry.step_s for entry in self._entries if entry.hour == hour) for hour in hours}
             step_s = min(finest.values(), default=MINUTE_S)
             if step_s >= MINUTE_S:
                 return
-            self._merge(min(hour for hour in hours if finest[hour] == step_s), step_s)
+            try:
+                self._merge(min(hour for hour in hours if finest[hour] == step_s), step_s)
+            except OSError:
+                return
 
     def _merge(self, hour: int, step_s: int) -> None:
         """Seconds become windows of COARSE_STEP_S; those are left out, since windows of a minute are there."""
@@ -133,11 +136,18 @@ class _Members:
             for origin, seconds in Member(Head.read(raw[: HEAD.size]), raw[HEAD.size :]).seconds().items():
                 rows.setdefault(origin, []).extend(seconds)
         smaller = _Members(self._path.with_name(f"{self._path.name}.new"))
-        if rows:
-            smaller.append(pack_member(COARSE_STEP_S, {at: folded(some, COARSE_STEP_S) for at, some in rows.items()}))
-        for entry in self._entries:
-            if entry not in old:
-                smaller.append(os.pread(self._fd, entry.size, entry.offset))
-        os.replace(smaller._path, self._path)
+        try:
+            if rows:
+                smaller.append(
+                    pack_member(COARSE_STEP_S, {at: folded(some, COARSE_STEP_S) for at, some in rows.items()})
+                )
+            for entry in self._entries:
+                if entry not in old:
+                    smaller.append(os.pread(self._fd, entry.size, entry.offset))
+            os.replace(smaller._path, self._path)
+        except OSError:
+            os.close(smaller._fd)
+            smaller._path.unlink(missing_ok=True)
+            raise
         os.close(self._fd)
         self._fd, self._entries, self._end = smaller._fd, smaller._entries, smaller._end

@@ -8,15 +8,12 @@ from functools import reduce
 from operator import add
 
 from wasp_ray.stats.outcomes import OUTCOMES
-from wasp_ray.stats.seconds import Second, Seconds
+from wasp_ray.stats.seconds import Origin, Second, Seconds, SecondsByOrigin
 from wasp_ray.stats.tallies import LEDGER_COLUMNS
 from wasp_ray.stats.totals import NodeTotals
 
 LAG_S = 10
 """A second is not held back for a node that is so far behind the others: its part follows by itself."""
-
-Origins = Mapping[tuple[int | None, str], list[Second]]
-"""Seconds by node, None for all together, and Generator."""
 
 
 class SecondMerger:
@@ -34,14 +31,14 @@ class SecondMerger:
                 self._held.setdefault(second.at_s, []).append((node, name, second))
                 self._newest[node] = max(self._newest.get(node, 0), second.at_s)
 
-    def release(self, awaited: Collection[int]) -> Origins:
+    def release(self, awaited: Collection[int]) -> SecondsByOrigin:
         """Return the seconds that are complete: those of all nodes together, and of several nodes also each one's calls. `awaited`:
         the nodes that will report more.
         """
         heard = [self._newest.get(node, -1) for node in awaited]
         newest = max(self._newest.values(), default=-1)
         complete = max(min(heard, default=newest), newest - LAG_S)
-        found: dict[tuple[int | None, str], list[Second]] = {}
+        found: dict[Origin, list[Second]] = {}
         for at_s in sorted(at_s for at_s in self._held if at_s <= complete):
             parts = self._held.pop(at_s)
             by_name: dict[str, list[Second]] = {}

@@ -6,7 +6,7 @@ of several nodes are added up by `merge`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -30,9 +30,8 @@ class Second:
     """One second of one Generator, or several seconds added up.
 
     `scheduled`, `started`, `lost` and `dropped_by` are what was added to the ledger's columns within it; `planned` is the target
-    in its middle, in calls/s or users, and `is_warmup` says whether that is warm-up; `users` and `in_flight` are those at its end.
-    `start_delay` holds start - due of calls that
-    found a free worker; `late` counts calls that began over 10 ms after they were due.
+    in its middle, in calls/s or users, and `is_warmup` whether that is warm-up; `users` and `in_flight` are those at its end.
+    `start_delay` holds start - due of calls that found a free worker; `late` counts calls that began over 10 ms late.
     """
 
     at_s: int
@@ -61,7 +60,13 @@ class Second:
 
     def calls(self) -> Cell:
         """Return all calls of the second, warm-up or not."""
-        return merged_cell(cell for key, cell in self.cells.items() if key.group is None)
+        cells = [cell for key, cell in self.cells.items() if key.group is None]
+        if len(cells) == 1:
+            return cells[0]
+        total = Cell()
+        for cell in cells:
+            total.merge(cell)
+        return total
 
     def of_calls(self) -> Second:
         """Return the second without groups and errors; both share their histograms."""
@@ -141,6 +146,9 @@ class Second:
 
 Seconds = Mapping[str, list[Second]]
 """By Generator, in order of time."""
+Origin = tuple[int | None, str]
+"""A node, None for all together, and a Generator."""
+SecondsByOrigin = Mapping[Origin, Sequence[Second]]
 
 
 def folded(seconds: Iterable[Second], step_s: int) -> list[Second]:
@@ -157,17 +165,6 @@ def folded(seconds: Iterable[Second], step_s: int) -> list[Second]:
         for name in GAUGES:
             setattr(total, name, getattr(total, name) / len(present[key]))
     return [total for _, total in sorted(sums.items())]
-
-
-def merged_cell(cells: Iterable[Cell]) -> Cell:
-    """Return the sum of cells; a single one itself."""
-    first, *others = [*cells] or [Cell()]
-    if not others:
-        return first
-    total = Cell()
-    for cell in (first, *others):
-        total.merge(cell)
-    return total
 
 
 def short(histogram: Histogram) -> dict[str, float | None]:

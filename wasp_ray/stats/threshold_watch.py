@@ -24,11 +24,11 @@ BREAKER_S, BREAKER_CALLS = 30, 100
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """A threshold was broken as long as it says, or a breaker opened, at `at_s` of the run; `action`: abort, stop or nothing."""
+    """A threshold was broken as long as it says, or a breaker opened, at `at_s` of the run."""
 
-    text: str
+    sentence: str
     at_s: int
-    action: str
+    ends_load: bool
 
 
 @dataclass(slots=True)
@@ -142,7 +142,8 @@ class _Watched:
         self.broken_s += 1
         if self.breached_s is None and at_s + 1 - self.broken_since >= parsed.for_s and parsed.is_judged_by_second:
             self.breached_s = at_s + 1
-            return Breach(self.text, at_s + 1, parsed.action)
+            consequence = ", so the load ends" if parsed.action else ""
+            return Breach(f"{self.text}: broken{consequence}", at_s + 1, bool(parsed.action))
         return None
 
     def result(self) -> dict[str, Any]:
@@ -190,11 +191,11 @@ class ThresholdWatch:
         calls = sums.outcomes.count
         if at_s + 1 < BREAKER_S or calls <= BREAKER_CALLS or sums.outcomes.ok:
             return None
-        text = (
-            f"{name}: all {calls:,} calls of the last {BREAKER_S} s failed, so the load was stopped"
-            " (--no-breaker lets it continue)"
+        sentence = (
+            f"{name}: all {calls:,} calls of the last {BREAKER_S} s failed, so the load ends (`wasp run --no-breaker` and"
+            " Profile(breaker=False) let it continue)"
         )
-        self.opened[name] = Breach(text, at_s + 1, "abort")
+        self.opened[name] = Breach(sentence, at_s + 1, ends_load=True)
         return self.opened[name]
 
     def results(self) -> list[dict[str, Any]]:
@@ -235,6 +236,7 @@ def _part(parsed: Parsed, seconds: Iterable[Second]) -> _Part:
         if not second.is_warmup:
             part.measured_started += second.started
             part.measured = max(part.measured, int(second.planned > 0 or second.started > 0))
+    part.times.compact()  # a long window keeps many
     return part
 
 

@@ -20,7 +20,7 @@ from wasp_ray.stats.compare import (
     Margin,
     Quantile,
     Resampler,
-    Seconds,
+    RunSeconds,
     Stratum,
     Subject,
     compare,
@@ -38,7 +38,7 @@ def runs(
     seed: int = 1,
     number: int = 1,
     process: Process = INDEPENDENT,
-) -> tuple[Seconds, ...]:
+) -> tuple[RunSeconds, ...]:
     """A side: its runs have draws of their own."""
     return tuple(
         run(process, seconds, np.random.default_rng([seed, i]), ratio=ratio, errors=errors) for i in range(number)
@@ -46,8 +46,8 @@ def runs(
 
 
 def compared(
-    base: tuple[Seconds, ...],
-    new: tuple[Seconds, ...],
+    base: tuple[RunSeconds, ...],
+    new: tuple[RunSeconds, ...],
     measures: Measures = (P50, P95, P99),
     strata: Sequence[Stratum] | None = None,
     margin: Margin | None = None,
@@ -65,7 +65,7 @@ def only(found: Comparison) -> Line:
     return line
 
 
-def uniform(ns: float, *, seconds: int = 300, failed: int = 0, first_failed: int = 0) -> tuple[Seconds, ...]:
+def uniform(ns: float, *, seconds: int = 300, failed: int = 0, first_failed: int = 0) -> tuple[RunSeconds, ...]:
     """A run of 100 calls a second around a time; in its `failed` seconds all of them fail."""
     second = np.repeat(np.arange(seconds), 100)
     times = ns * (1 + 0.02 * np.random.default_rng(3).random(len(second)))
@@ -261,7 +261,7 @@ def test_empty_seconds_may_be_left_out() -> None:
     ends = np.concatenate([[0], np.cumsum(widths)])
     listed = replace(full, buckets=full.buckets[rows], counts=full.counts[rows], offsets=ends,
                      calls=np.where(kept, full.calls, 0), errors=np.where(kept, full.errors, 0))  # fmt: skip
-    sparse = Seconds(full.seconds[kept], np.append(ends[:-1][kept], ends[-1]), listed.buckets, listed.counts,
+    sparse = RunSeconds(full.seconds[kept], np.append(ends[:-1][kept], ends[-1]), listed.buckets, listed.counts,
                      full.calls[kept], full.errors[kept], 300)  # fmt: skip
     measures = (P50, P99, ERRORS)
     assert compared((listed,), runs(seed=2), measures) == compared((sparse,), runs(seed=2), measures)
@@ -323,7 +323,7 @@ def test_equal_arguments_give_equal_results() -> None:
 )
 def test_arrays_that_do_not_fit_are_refused(changed: dict[str, Any], message: str) -> None:
     """A mistake of who fills them is an error here, not a wrong answer."""
-    three = Seconds(
+    three = RunSeconds(
         np.arange(3), np.arange(4), np.arange(3), np.ones(3, np.int64), np.ones(3, np.int64), np.zeros(3, np.int64), 3
     )
     with pytest.raises(ValueError, match=message):

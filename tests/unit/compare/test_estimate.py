@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.compare_runs import AR1, INDEPENDENT, SIGMA, STALLS, Process, of_calls, run
-from wasp_ray.stats.compare import Resampler, Seconds, Stratum
+from wasp_ray.stats.compare import Resampler, RunSeconds, Stratum
 from wasp_ray.stats.compare import estimate as estimates
 from wasp_ray.stats.compare.estimate import Estimate
 from wasp_ray.stats.compare.resampling import MAX_CELLS
@@ -20,11 +20,11 @@ from wasp_ray.stats.histogram import BUCKETS, bucket_of
 QS = (0.5, 0.95, 0.99)
 
 
-def simulated(process: Process, seconds: int, seed: int, rate: int = 100) -> Seconds:
+def simulated(process: Process, seconds: int, seed: int, rate: int = 100) -> RunSeconds:
     return run(process, seconds, np.random.default_rng(seed), rate=rate)
 
 
-def quantiles(runs: Sequence[Seconds], strata: Sequence[Stratum], *, between: bool = False) -> list[Estimate]:
+def quantiles(runs: Sequence[RunSeconds], strata: Sequence[Stratum], *, between: bool = False) -> list[Estimate]:
     found = estimates.quantiles(Side(runs, strata, 0), QS, Resampler(), between=between)
     assert found is not None
     return found
@@ -174,7 +174,7 @@ def test_two_runs_are_resampled_each_by_itself() -> None:
     assert both == pytest.approx(one / math.sqrt(2), rel=0.15)
 
 
-def failing(failed: NDArray[np.int64]) -> Seconds:
+def failing(failed: NDArray[np.int64]) -> RunSeconds:
     second = np.repeat(np.arange(len(failed)), 100)
     return of_calls(second, np.full(len(second), 10**7), failed, len(failed))
 

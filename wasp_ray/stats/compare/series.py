@@ -37,7 +37,7 @@ class Stratum:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seconds:
+class RunSeconds:
     """One run, one Generator or group, one series (service or response): its whole seconds, without warm-up calls.
 
     Second `seconds[i]` (ascending, counted from the start of the run) has the buckets `buckets[offsets[i]:offsets[i + 1]]`
@@ -99,8 +99,8 @@ class Subject:
     """A series of both sides and the measures to compare in it. `name` appears in its lines."""
 
     name: str
-    base: tuple[Seconds, ...]
-    new: tuple[Seconds, ...]
+    base: tuple[RunSeconds, ...]
+    new: tuple[RunSeconds, ...]
     strata: tuple[Stratum, ...]
     measures: tuple[Quantile | Errors, ...]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from wasp_ray.stats.compare.block_length import longest_s
 from wasp_ray.stats.compare.resampling import MAX_CELLS
-from wasp_ray.stats.compare.series import Ints, Seconds, Stratum
+from wasp_ray.stats.compare.series import Ints, RunSeconds, Stratum
 from wasp_ray.stats.histogram import BUCKETS, SUB_BUCKETS
 
 Floats = NDArray[np.float64]
@@ -65,9 +65,9 @@ class Part:
 
 
 class Side:
-    """The runs of one side, restricted to strata. `stream` tells the draws of the two sides apart: 0 or 1."""
+    """The runs of one side, restricted to strata. `stream`, 0 or 1, gives the two sides draws of their own."""
 
-    def __init__(self, runs: Sequence[Seconds], strata: Sequence[Stratum], stream: int) -> None:
+    def __init__(self, runs: Sequence[RunSeconds], strata: Sequence[Stratum], stream: int) -> None:
         self.runs = runs
         self.seconds = len(runs) * sum(stratum.seconds for stratum in strata)
         """Seconds of all runs."""
@@ -125,7 +125,7 @@ class Side:
         return made
 
 
-def _part(number: int, index: int, run: Seconds, stratum: Stratum, cell_s: int) -> Part:
+def _part(number: int, index: int, run: RunSeconds, stratum: Stratum, cell_s: int) -> Part:
     n = stratum.seconds
     low, high = (int(at) for at in np.searchsorted(run.seconds, [stratum.first, stratum.first + n]))
     return Part(number, index, n, max(1, n // cell_s), slice(low, high), run.seconds[low:high] - stratum.first)

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wasp_ray.stats.outcomes import OUTCOMES
-from wasp_ray.stats.seconds import GAUGES, LOAD_COUNTS, CellKey, Second
+from wasp_ray.stats.seconds import GAUGES, LOAD_COUNTS, CellKey, Origin, Second, SecondsByOrigin
 from wasp_ray.stats.tallies import Cell
 from wasp_ray.stats.windows.columns import Columns, Histograms, pack_ints
 
@@ -35,10 +35,6 @@ VERSION = 1
 HEAD = struct.Struct("<4sHHIIIII")
 """Magic, version, step, first second, end, bytes of the directory, bytes of the blocks, CRC-32 of both."""
 MILLION = 1_000_000
-
-
-Origin = tuple[int | None, str]
-"""A node, None for all together, and a Generator."""
 
 
 class Key(NamedTuple):
@@ -138,7 +134,7 @@ class Block(NamedTuple):
     names: Sequence[Any]
 
 
-def pack_member(step_s: int, seconds: Mapping[Origin, Sequence[Second]]) -> bytes:
+def pack_member(step_s: int, seconds: SecondsByOrigin) -> bytes:
     """Return a member of rows of `step_s` seconds each. Raises ValueError without any."""
     blocks: list[Block] = []
     body = bytearray()
