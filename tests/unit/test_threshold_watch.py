@@ -204,5 +204,8 @@ def test_a_part_that_comes_late_counts_in_the_newest_second() -> None:
     watch = ThresholdWatch(plan("errors < 3 over 2s"))
     breaches(watch, [second(at_s, *[1.0] * 4) for at_s in range(5)])
     watch.add({"g": [second(1, 1.0, 1.0, failed=2)]})
-    assert judged(watch) == (2.0, True)
+    assert judged(watch) == (2.0, True) and watch.results()[0]["broken_for_s"] == 0
     assert np.isclose(watch.results()[0]["worst"], 2.0)
+    watch.add({"g": [second(4, 1.0, 1.0, failed=2)]})
+    watch.add({"g": [second(4, 1.0, failed=1)]})
+    assert judged(watch) == (5.0, False) and watch.results()[0]["broken_for_s"] == 1

@@ -237,6 +237,21 @@ def test_a_threshold_on_failed_alone_warns_of_what_it_overlooks(expression: str,
     assert all("use `errors`" in text for text in found)
 
 
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("p99 < 50ms over 2s abort", "broken at 7 s, for 4 s in all, worst 90 ms"),
+        ("p99 < 50ms over 2s stop", "it never held, worst 90 ms"),
+        ("p99 < 50ms", "found 61 ms"),
+    ],
+)
+def test_the_reason_of_a_broken_threshold_says_how_it_was_judged(expression: str, reason: str) -> None:
+    """By the second: when and how long; over the whole run: what was found."""
+    over_time = {"broken_at_s": 7, "broken_for_s": 4, "worst": 0.09}
+    result = {"expression": expression, "value": 0.061, "limit": 0.05, "passed": False, **over_time}
+    assert judged(shop_of(), thresholds=[result]).reasons == [f"{expression}: {reason}"]
+
+
 def test_names_that_found_no_room_warn() -> None:
     """When counts were put under `__other__`, a warning says of what."""
     item = shop_of()

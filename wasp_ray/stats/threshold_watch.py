@@ -102,7 +102,7 @@ class _Watched:
         self.worst: float | None = None
         self.broken_since: int | None = None
         self.breached_s: int | None = None
-        self.broken_s = 0
+        self.broken_s, self._broken_last_s = 0, -1
         self.held: float | None = None
         self.broke: float | None = None
 
@@ -139,7 +139,8 @@ class _Watched:
             self.broken_since = at_s
             if self.breached_s is None:
                 self.broke = planned
-        self.broken_s += 1
+        if self._broken_last_s != at_s:  # a part of a second that comes late is no second more
+            self.broken_s, self._broken_last_s = self.broken_s + 1, at_s
         if self.breached_s is None and at_s + 1 - self.broken_since >= parsed.for_s and parsed.is_judged_by_second:
             self.breached_s = at_s + 1
             consequence = ", so the load ends" if parsed.action else ""

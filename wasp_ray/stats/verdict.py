@@ -223,9 +223,11 @@ def _threshold_reason(result: Mapping[str, Any]) -> str:
     expression = str(result["expression"]).strip()
     if result["value"] is None:
         return f"{result['expression']}: no sample matches it, so it is broken"
-    if parse(expression).parse().is_judged_by_second and result.get("broken_at_s") is not None:
-        worst = _value_text(expression, result["worst"])
-        return f"{result['expression']}: broken at {result['broken_at_s']} s, {result['broken_for_s']} s in all, worst {worst}"
+    parsed = parse(expression).parse()
+    if parsed.is_judged_by_second and result.get("broken_at_s") is not None:
+        broken = f"broken at {result['broken_at_s']} s, for {result['broken_for_s']} s in all"
+        found = "it never held" if parsed.action == "stop" else broken
+        return f"{result['expression']}: {found}, worst {_value_text(expression, result['worst'])}"
     return f"{result['expression']}: found {_value_text(str(result['expression']).strip(), result['value'])}"
 
 
